@@ -1,0 +1,118 @@
+// What the store keeps: manifests (what the inputs determine, and nothing else), run records (time,
+// ranks, hosts, build) and verdicts. Digests cover the canonical encoding (codec.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "schemas/digest.h"
+#include "schemas/job_spec.h"
+#include "schemas/safetensors.h"
+
+namespace quench {
+
+inline constexpr std::uint64_t kChunkBytesMax = 16ull << 20;
+
+struct ChunkRef {
+  Digest digest;
+  std::uint64_t bytes = 0;
+  bool operator==(const ChunkRef&) const = default;
+};
+
+enum class TensorLayout : std::uint16_t {
+  raw,     // row-major bytes of `dtype`, cut every kRawChunkBytes
+  packed,  // a quantized linear: one chunk per row tile (packed_layout.h)
+};
+
+inline constexpr std::uint64_t kRawChunkBytes = 4ull << 20;
+
+struct TensorRecord {
+  std::string name;  // of the source model's tensor
+  TensorLayout layout = TensorLayout::raw;
+  DType dtype = DType::f32;          // raw: as stored in the source
+  std::vector<std::uint64_t> shape;  // of the source tensor
+  std::uint32_t bits = 0;            // packed only
+  std::int32_t group_size = -1;      // packed only
+  std::uint32_t rows_per_tile = 0;   // packed only
+  std::vector<ChunkRef> chunks;
+  // Packed with act-order: one chunk of int32 little-endian [K]; column k of the codes is column
+  // permutation[k] of the source. Empty digest: identity.
+  ChunkRef permutation;
+  bool operator==(const TensorRecord&) const = default;
+};
+
+// A small file carried along: config.json, tokenizer.json, tokenizer.model, …
+struct FileRecord {
+  std::string name;
+  ChunkRef chunk;
+  bool operator==(const FileRecord&) const = default;
+};
+
+// tr(ΔHΔᵀ) of one linear, alone and over tr(WHWᵀ); H = XᵀX/T undamped on this job's calibration.
+// For methods without calibration H is the identity.
+struct LinearLoss {
+  std::string tensor;
+  double loss = 0;
+  double relative_loss = 0;
+  bool operator==(const LinearLoss&) const = default;
+};
+
+struct Manifest {
+  std::uint32_t format_version = 1;
+  Digest source;       // of the model directory: model_source_digest()
+  Digest calibration;  // of the token windows; none when the method needs none
+  QuantizeSpec recipe;  // its name is left empty: a name is a ref, not content
+  std::vector<FileRecord> files;
+  std::vector<TensorRecord> tensors;  // outer tensors, then block by block
+  std::vector<LinearLoss> losses;
+  bool operator==(const Manifest&) const = default;
+};
+
+// Every byte the artifact's chunks take, each chunk counted once.
+std::uint64_t artifact_bytes(const Manifest& manifest);
+// Bits per weight of the linears of the blocks: codes, scales, zeros and permutations counted.
+double bits_per_weight(const Manifest& manifest);
+
+// How an artifact was made; never part of its digest.
+struct RunRecord {
+  Digest artifact;
+  std::string job_name;
+  double quantize_seconds = 0;
+  std::uint32_t ranks = 0;
+  std::uint32_t threads = 0;
+  std::string build;
+  std::string isa;                 // "avx512"
+  std::vector<std::string> hosts;
+  std::int64_t finished_unix_ms = 0;
+  std::uint32_t attempts = 0;
+  std::uint32_t replayed_blocks = 0;  // recomputed on resuming, not lost work
+};
+
+enum class VerdictResult : std::uint16_t {
+  passed, failed, timed_out, out_of_memory, output_limit, sandbox_violation, compile_error,
+};
+std::string_view to_string(VerdictResult result);
+
+// One executed completion.
+struct Verdict {
+  std::uint32_t task = 0;    // index in the benchmark's order
+  std::uint32_t sample = 0;
+  VerdictResult result = VerdictResult::failed;
+  std::string completion;    // as executed, after the cut
+  std::uint32_t tokens = 0;  // generated
+  double cpu_seconds = 0;
+  std::string detail;        // the end of stderr
+};
+
+// What a verdict is kept under: the same key is never generated twice.
+struct EvaluationKey {
+  Digest artifact;
+  Digest benchmark;   // of the problem file's bytes
+  EvaluateSpec spec;  // without its `samples` and `tasks`: more of either reuses what is there
+  bool operator==(const EvaluationKey&) const = default;
+};
+// The canonical digest of the key; verdicts lie under it by (task, sample).
+Digest evaluation_digest(const EvaluationKey& key);
+
+}  // namespace quench

@@ -1,0 +1,77 @@
+// What a user asks for: job.json as value types (DESIGN.md section 7). Parsing and writing are in
+// codec.h; every default here is the documented default of the job file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace quench {
+
+enum class Method : std::uint16_t {
+  none,  // the baseline: the model's own weights
+  int8,  // 8 bits, symmetric, one scale per output channel (Wei et al., FSE 2023)
+  rtn,   // round to nearest on a grid per group
+  gptq,  // error feedback from the calibration Hessian (2210.17323)
+};
+
+// How a group's scale is found from its weights.
+enum class ScaleRule : std::uint16_t {
+  range,   // from the smallest and largest weight
+  search,  // shrunken ranges are tried; the least squared error is kept
+};
+
+struct QuantizeSpec {
+  std::string name;  // of the artifact; empty: derived, "gptq-4bit-g128"
+  Method method = Method::gptq;
+  std::uint32_t bits = 4;        // 8, 4, 3 or 2
+  std::int32_t group_size = 128;  // inputs that share a scale; -1: a whole row
+  bool symmetric = true;
+  bool act_order = false;        // gptq: columns by falling diagonal of the Hessian
+  ScaleRule scale_rule = ScaleRule::range;
+  double damping = 0.01;         // gptq: share of the mean diagonal added to the diagonal
+  bool operator==(const QuantizeSpec&) const = default;
+};
+
+// Plain text cut into windows of tokens.
+struct CalibrationSpec {
+  std::vector<std::string> files;  // UTF-8 text; at least one when a method needs calibration
+  std::uint32_t sequences = 128;
+  std::uint32_t length = 512;      // tokens per sequence
+  std::uint64_t seed = 0;          // chooses the windows
+  bool operator==(const CalibrationSpec&) const = default;
+};
+
+struct EvaluateSpec {
+  std::string benchmark = "humaneval";
+  std::string language = "python";
+  std::uint32_t samples = 1;      // completions per task
+  double temperature = 0.0;       // 0: greedy
+  double top_p = 1.0;
+  std::uint32_t top_k = 0;        // 0: off
+  std::uint32_t max_tokens = 512;  // new tokens per completion
+  std::uint64_t seed = 0;
+  std::uint32_t tasks = 0;        // only the first so many tasks; 0: all
+  bool operator==(const EvaluateSpec&) const = default;
+};
+
+struct JobSpec {
+  std::string name;
+  std::string model;      // a Hugging Face directory; absolute after parsing
+  bool baseline = true;   // also keep and evaluate the unquantized weights
+  std::vector<QuantizeSpec> quantize;
+  CalibrationSpec calibration;
+  std::vector<EvaluateSpec> evaluate;
+  std::uint32_t ranks = 1;
+  std::uint32_t threads = 0;  // per rank; 0: the machine's cores divided by its ranks
+  bool operator==(const JobSpec&) const = default;
+};
+
+// "gptq-4bit-g128-sym", "int8", "none": the name used when the job gives none.
+std::string derived_name(const QuantizeSpec& spec);
+
+// The artifacts of a job, in order: the baseline (method none) first when asked for, then each
+// entry of `quantize`, every one with its name filled in. Throws Error(bad_input) on equal names.
+std::vector<QuantizeSpec> artifact_recipes(const JobSpec& job);
+
+}  // namespace quench

@@ -1,0 +1,50 @@
+// What the coordinator writes down about a job, in order; replaying it gives the job's state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schemas/artifact.h"
+#include "schemas/digest.h"
+#include "schemas/job_spec.h"
+
+namespace quench {
+
+struct JobAccepted {
+  JobSpec job;
+  Digest source;
+};
+struct AttemptStarted {
+  std::uint32_t attempt = 0;
+  std::uint32_t ranks = 0;
+  std::int64_t unix_ms = 0;
+};
+struct AttemptEnded {
+  std::uint32_t attempt = 0;
+  std::string reason;  // empty: it did what it was started for
+};
+struct OuterCommitted {
+  std::uint32_t artifact = 0;
+  Digest calibration;
+  std::vector<FileRecord> files;
+  std::vector<TensorRecord> tensors;
+};
+struct BlockWritten {
+  std::uint32_t artifact = 0;
+  std::uint32_t block = 0;
+  std::vector<TensorRecord> tensors;
+  std::vector<LinearLoss> losses;
+  double seconds = 0;
+};
+struct ArtifactPublished {
+  std::uint32_t artifact = 0;
+  Digest digest;
+};
+struct JobFinished {};
+
+using JournalEvent = std::variant<JobAccepted, AttemptStarted, AttemptEnded, OuterCommitted, BlockWritten,
+                                  ArtifactPublished, JobFinished>;
+
+}  // namespace quench

@@ -1,0 +1,165 @@
+// The messages of the control plane (DESIGN.md section 5) as value types. A message goes into one
+// frame; bulk bytes (a chunk) go beside it as the frame's payload, whose digest the message names.
+// Who sends what: W worker rank, R reader (a CLI child or another command on quench.sock), C the
+// coordinator (the process that holds the store).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schemas/artifact.h"
+#include "schemas/digest.h"
+#include "schemas/error.h"
+#include "schemas/ids.h"
+#include "schemas/job_spec.h"
+
+namespace quench {
+
+// --- Handshake ------------------------------------------------------------------------------
+struct Challenge {  // C first: proves nothing, asks for proof
+  std::string nonce;
+  std::string build;
+};
+enum class PeerRole : std::uint16_t { rank, reader };
+struct Hello {  // W, R
+  std::string build;  // ranks of another build are refused
+  PeerRole role = PeerRole::rank;
+  RankId rank;
+  std::string host;
+  std::int64_t pid = 0;
+  std::string isa;
+  Digest proof;  // hmac_sha256(secret, nonce); none on a Unix socket, whose peer is known
+};
+struct Welcome {  // C
+  std::uint32_t heartbeat_ms = 1000;
+  std::uint32_t silence_ms_max = 5000;  // without a frame for so long the other side is lost
+};
+struct Refused {  // C, then closes
+  ErrorCode code = ErrorCode::refused;
+  std::string message;
+};
+struct Heartbeat {};  // both ways
+
+// --- Orders: C → every rank of the gang, in the same order ------------------------------------
+struct QuantizeOrder {
+  JobSpec job;             // paths absolute
+  Digest job_id;
+  Digest source;
+  Digest calibration;      // what the ranks' own windows must hash to; none: not known yet
+  std::uint32_t artifact = 0;  // index in artifact_recipes(job)
+  std::uint32_t first_block = 0;
+  std::string scratch_dir;
+  // Committed blocks' records, so that a resuming gang can rebuild hidden states it has lost.
+  std::vector<TensorRecord> committed;
+};
+struct EvaluateOrder {
+  JobSpec job;
+  Digest artifact;
+  std::uint32_t evaluation = 0;  // index in job.evaluate
+  std::string cache_dir;         // chunks fetched once per node
+};
+struct ExitOrder {};  // finish MPI and end with 0
+
+// --- Quantizing: W → C ----------------------------------------------------------------------
+struct ChunkPut {  // payload: the chunk
+  Digest digest;
+};
+struct ChunkStored {  // C: everything this connection put so far, counted from 1
+  std::uint64_t count = 0;
+};
+struct OuterDone {  // rank 0: tensors outside the blocks and the carried files are uploaded
+  std::uint32_t artifact = 0;
+  Digest calibration;
+  std::vector<FileRecord> files;
+  std::vector<TensorRecord> tensors;
+};
+struct BlockDone {  // rank 0, after every rank's chunks of the block were stored
+  std::uint32_t artifact = 0;
+  std::uint32_t block = 0;
+  std::vector<TensorRecord> tensors;
+  std::vector<LinearLoss> losses;
+  double seconds = 0;
+  bool replayed = false;
+};
+struct BlockCommitted {  // C → rank 0: durable; kOuterBlock answers OuterDone
+  std::uint32_t artifact = 0;
+  std::uint32_t block = 0;
+};
+inline constexpr std::uint32_t kOuterBlock = 0xffffffff;
+struct ArtifactDone {  // rank 0: all blocks committed; C publishes
+  std::uint32_t artifact = 0;
+  double seconds = 0;
+  std::uint32_t replayed_blocks = 0;
+};
+struct Progress {  // rank 0
+  std::uint32_t artifact = 0;
+  std::uint32_t block = 0;
+  std::string step;  // "hessian", "factor", "solve", "forward"
+};
+struct Failure {  // W: why this rank is about to abort the gang
+  ErrorCode code = ErrorCode::failed;
+  std::string message;
+};
+struct LogLine {  // W
+  std::uint16_t level = 0;  // spdlog's numbers
+  std::string text;
+};
+
+// --- Evaluating -----------------------------------------------------------------------------
+struct BenchmarkInfo {  // W, once per EvaluateOrder, before asking for leases
+  Digest digest;
+  std::vector<std::string> task_ids;
+};
+struct LeaseRequest {  // W
+  std::uint32_t items_max = 0;
+};
+struct LeaseItem {
+  std::uint32_t task = 0;
+  std::uint32_t sample = 0;
+};
+struct LeaseGrant {  // C; empty items: nothing is left, the order is done
+  LeaseId lease;
+  std::uint32_t deadline_ms = 0;
+  std::vector<LeaseItem> items;
+};
+struct VerdictsDone {  // W
+  LeaseId lease;
+  std::vector<Verdict> verdicts;
+};
+
+// --- Reading the store: W, R → C; refs and digests are checked by C -----------------------------
+struct ManifestRequest {
+  std::string ref;  // name, digest, or unique digest prefix
+};
+struct ManifestReply {
+  Digest digest;
+  Manifest manifest;
+};
+struct ChunkRequest {
+  Digest digest;
+};
+struct ChunkReply {  // payload: the chunk
+  Digest digest;
+};
+struct StoreCommand {  // R: an `artifacts` command's arguments, run by the store's owner
+  std::vector<std::string> arguments;
+};
+struct StoreReply {  // C: what the command printed, and its exit code
+  std::int32_t exit_code = 0;
+  std::string out;
+  std::string err;
+};
+struct RequestFailed {  // C: the answer to a request that cannot be met
+  ErrorCode code = ErrorCode::bad_input;
+  std::string message;
+};
+
+using Message =
+    std::variant<Challenge, Hello, Welcome, Refused, Heartbeat, QuantizeOrder, EvaluateOrder, ExitOrder,
+                 ChunkPut, ChunkStored, OuterDone, BlockDone, BlockCommitted, ArtifactDone, Progress, Failure,
+                 LogLine, BenchmarkInfo, LeaseRequest, LeaseGrant, VerdictsDone, ManifestRequest,
+                 ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed>;
+
+}  // namespace quench

@@ -1,0 +1,65 @@
+// A Llama-family config.json as a value, checked: LlamaForCausalLM as CodeLlama and DeepSeek-Coder
+// use it, in the keys of transformers 4 and of transformers 5.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quench {
+
+struct ModelConfig {
+  std::uint32_t hidden_size = 0;
+  std::uint32_t intermediate_size = 0;
+  std::uint32_t layers = 0;
+  std::uint32_t heads = 0;
+  std::uint32_t kv_heads = 0;
+  std::uint32_t head_dim = 0;
+  std::uint32_t vocab_size = 0;
+  std::uint32_t max_positions = 0;
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 10000.0;
+  double rope_linear_factor = 1.0;  // positions are divided by it
+  bool tied_head = false;
+  std::vector<std::int32_t> eos_ids;  // may be empty
+  std::int32_t bos_id = -1;           // -1: none
+  bool operator==(const ModelConfig&) const = default;
+};
+
+// Parses and checks. `origin` names the file in errors. Throws Error(bad_input) naming the key, what
+// was found and what was expected: another architecture, absurd or inconsistent sizes, an unknown
+// rope type, a bias we do not support, broken JSON, duplicate keys.
+ModelConfig parse_model_config(std::string_view json, const std::string& origin);
+ModelConfig read_model_config(const std::filesystem::path& model_dir);
+
+// One linear of a block: y = x Wᵀ, W [outputs, inputs].
+struct LinearShape {
+  std::string tensor;  // "model.layers.3.mlp.down_proj.weight"
+  std::string short_name;  // "mlp.down_proj"
+  std::uint32_t outputs = 0;
+  std::uint32_t inputs = 0;
+  // Linears with equal stage share their inputs, hence their Hessian; stages run in order
+  // (true-sequential): 0 q,k,v; 1 o; 2 gate,up; 3 down.
+  std::uint32_t stage = 0;
+};
+
+// The seven linears of block `layer`, in the fixed order q k v o gate up down.
+std::vector<LinearShape> block_linears(const ModelConfig& config, std::uint32_t layer);
+// The block's tensors that stay as they are: its two norms.
+std::vector<std::string> block_norms(std::uint32_t layer);
+
+struct NamedShape {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+};
+// Tensors outside the blocks: embedding, final norm, and the head unless tied.
+std::vector<NamedShape> outer_tensors(const ModelConfig& config);
+
+// Rows per tile of a quantized linear: the unit of solving, of storing and of resuming. A multiple
+// of 16 that depends on the shape alone, so that shards are the same for any number of ranks; a
+// tile's payload stays under the 16 MiB chunk limit at 8 bits.
+std::uint32_t tile_rows(std::uint32_t outputs, std::uint32_t inputs);
+
+}  // namespace quench
