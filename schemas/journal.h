@@ -41,10 +41,19 @@ struct BlockWritten {
 struct ArtifactPublished {
   std::uint32_t artifact = 0;
   Digest digest;
+  double quantize_seconds = 0;
+};
+// The ranks said what the benchmark is: from here on the job knows its tasks, and a finished job can
+// be reported without a gang.
+struct EvaluationOpened {
+  std::uint32_t artifact = 0;
+  std::uint32_t evaluation = 0;  // index in job.evaluate
+  Digest benchmark;
+  std::vector<std::string> task_ids;
 };
 struct JobFinished {};
 
 using JournalEvent = std::variant<JobAccepted, AttemptStarted, AttemptEnded, OuterCommitted, BlockWritten,
-                                  ArtifactPublished, JobFinished>;
+                                  ArtifactPublished, EvaluationOpened, JobFinished>;
 
 }  // namespace quench
