@@ -1,0 +1,111 @@
+// The arithmetic of Quench on one device. Everything a model forward, a Hessian, a factorization or a
+// solver needs goes through this interface; callers know neither threads nor instruction sets.
+//
+// Guarantees of every CPU backend: the same bits on scalar, AVX2 and AVX-512, for any number of
+// threads, and for a row whatever the other rows of its batch are. Methods are noexcept: a wrong
+// shape is a caller's bug, prints its operands and aborts. One call at a time per backend.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kernels/gptq.h"
+#include "kernels/hessian.h"
+#include "kernels/kv_cache.h"
+#include "kernels/rope.h"
+#include "kernels/tensor_view.h"
+#include "kernels/weight_panels.h"
+
+namespace quench::kernels {
+
+// A row-major table of embeddings as stored in the model file.
+struct EmbeddingView {
+  const void* data = nullptr;
+  ElementType type = ElementType::f32;
+  std::int64_t rows = 0;  // vocabulary
+  std::int64_t cols = 0;  // hidden size
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  // "scalar", "avx2", "avx512".
+  virtual std::string_view name() const noexcept = 0;
+  virtual int thread_count() const noexcept = 0;
+
+  // ---- model forward --------------------------------------------------------------------------
+  // y[M, N] = x[M, K] Wᵀ. Each output is one FMA chain over k = 0..K-1 starting at 0. x and y do not overlap.
+  virtual void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept = 0;
+  // y[m, c] = x[m, permutation[c]]; for act-order weights.
+  virtual void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation, MatrixView y) noexcept = 0;
+  // out[i] = table[ids[i]] as fp32. Every id is in [0, rows).
+  virtual void embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept = 0;
+  // y = x / sqrt(mean(x^2) + epsilon) * weight, row by row. y may be x.
+  virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept = 0;
+  // Rotates x [T, heads * head_dim] in place; positions[t] < table.positions.
+  virtual void rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept = 0;
+  // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
+  virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) noexcept = 0;
+  // y += x.
+  virtual void add(ConstMatrixView x, MatrixView y) noexcept = 0;
+  // Puts rows of k and v [T, kv_heads * head_dim] behind each segment's cache and advances its length.
+  virtual void append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const KvSegment> segments) noexcept = 0;
+  // Causal attention of q [T, heads * head_dim] (heads a multiple of kv_heads) over the caches.
+  // out has q's shape; rows of no segment are left alone.
+  virtual void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
+                         MatrixView out) noexcept = 0;
+  // Log-probabilities of each row. out may be logits.
+  virtual void log_softmax(ConstMatrixView logits, MatrixView out) noexcept = 0;
+  // Index of the largest value of each row; the lowest index wins a tie.
+  virtual void argmax(ConstMatrixView logits, std::span<std::int32_t> out) noexcept = 0;
+
+  // ---- Hessian (hessian.h) --------------------------------------------------------------------
+  // exponents[c] = max(exponents[c], smallest e >= -126 with |x[t, c]| < 2^e for all t). Start at -126.
+  virtual void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) noexcept = 0;
+  // Adds one leaf X [T_leaf, C] to the sums of every panel whose pointer is not null.
+  virtual void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
+                                std::int64_t* const* sums) noexcept = 0;
+  // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` put on the diagonal, which
+  // becomes 1 should it still be 0). order[a] = original column; empty: the columns are already in
+  // factor order, and then only sums[panel] is read, else the panels it points into.
+  virtual void build_factor_panel(const TrianglePanels& layout, std::int64_t panel, const std::int64_t* const* sums,
+                                  const SumScale& scale, std::span<const std::int32_t> order, double diagonal_add,
+                                  float* out) noexcept = 0;
+  // Factors one panel in place after all panels before it were applied: L below the diagonal (unit
+  // diagonal not stored), pivots[first_column + i] = D. Returns -1, or the first column whose pivot is not > 0.
+  virtual std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data,
+                                    float* pivots) noexcept = 0;
+  // target -= L_source D_source L_sourceᵀ for `target_panel` > `source_panel`, each element one FMA chain in
+  // column order. Apply sources in rising order.
+  virtual void update_panel(const TrianglePanels& layout, std::int64_t target_panel, float* target,
+                            std::int64_t source_panel, const float* source, const float* pivots) noexcept = 0;
+
+  // ---- solvers (gptq.h) -----------------------------------------------------------------------
+  // w [rows, C] in processing order.
+  virtual void solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule groups,
+                          const SolveOutput& out) noexcept = 0;
+  // The same grids without feedback; out.losses must be null.
+  virtual void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) noexcept = 0;
+  // numerators[r] = Δ H Δᵀ and denominators[r] = w H wᵀ of each row, Δ = w - dequantized, H given as fp32 panels
+  // (lower triangle, in the order of w's columns), accumulated in double in a fixed order.
+  virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
+                                const float* const* hessian, std::span<double> numerators,
+                                std::span<double> denominators) noexcept = 0;
+};
+
+struct CpuBackendOptions {
+  int threads = 1;
+  std::string isa;  // "" (the best that runs here), "scalar", "avx2", "avx512"
+};
+// Throws std::runtime_error naming the instruction set when a forced one is unknown or cannot run here.
+std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options);
+// The names that run on this machine, best first; always ends with "scalar".
+std::span<const std::string_view> runnable_isas();
+
+// Whole factorization on one rank: panels hold H (build_factor_panel) and end as L. Returns as factor_panel.
+std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels, float* pivots) noexcept;
+
+}  // namespace quench::kernels
