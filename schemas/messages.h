@@ -50,6 +50,7 @@ struct QuantizeOrder {
   Digest calibration;      // what the ranks' own windows must hash to; none: not known yet
   std::uint32_t artifact = 0;  // index in artifact_recipes(job)
   std::uint32_t first_block = 0;
+  bool outer_committed = false;  // OuterDone is not expected again
   std::string scratch_dir;
   // Committed blocks' records, so that a resuming gang can rebuild hidden states it has lost.
   std::vector<TensorRecord> committed;

@@ -1,0 +1,99 @@
+#include "coordinator/lease_table.h"
+
+#include <algorithm>
+#include <string>
+
+#include "schemas/error.h"
+
+namespace quench::coordinator {
+
+LeaseTable::LeaseTable(std::uint32_t tasks, std::uint32_t samples, const std::set<Item>& done)
+    : tasks_(tasks), samples_(samples), total_(tasks * samples), done_(0) {
+  // Sample by sample, so that an interrupted evaluation has whole passes over the tasks first.
+  for (std::uint32_t sample = 0; sample < samples; ++sample)
+    for (std::uint32_t task = 0; task < tasks; ++task) {
+      const Item item{task, sample};
+      if (done.count(item) != 0) {
+        ++done_;
+      } else {
+        pending_.push_back(item);
+        open_.insert(item);
+      }
+    }
+}
+
+LeaseGrant LeaseTable::grant(std::uint32_t rank, std::uint32_t ranks, std::uint32_t items_max,
+                             std::int64_t now_ms, std::int64_t deadline_ms) {
+  LeaseGrant grant;
+  while (!pending_.empty() && open_.count(pending_.front()) == 0) pending_.pop_front();
+  if (pending_.empty() || items_max == 0) return grant;
+  const std::size_t share = (pending_.size() + ranks - 1) / std::max<std::uint32_t>(ranks, 1);
+  const std::size_t count = std::min<std::size_t>(items_max, std::max<std::size_t>(share, 1));
+  Lease lease{rank, now_ms + deadline_ms, {}};
+  while (lease.items.size() < count && !pending_.empty()) {
+    const Item item = pending_.front();
+    pending_.pop_front();
+    if (open_.count(item) == 0) continue;  // a late verdict finished it while it waited
+    lease.items.push_back(item);
+    grant.items.push_back({item.first, item.second});
+  }
+  if (lease.items.empty()) return grant;
+  grant.lease = LeaseId{next_lease_++};
+  grant.deadline_ms = static_cast<std::uint32_t>(deadline_ms);
+  leases_.emplace(grant.lease.value, std::move(lease));
+  return grant;
+}
+
+std::vector<Verdict> LeaseTable::accept(LeaseId lease, std::vector<Verdict> verdicts) {
+  std::vector<Verdict> wanted;
+  std::set<Item> returned;
+  for (Verdict& verdict : verdicts) {
+    const Item item{verdict.task, verdict.sample};
+    if (verdict.task >= tasks_ || verdict.sample >= samples_)
+      throw Error(ErrorCode::bad_input, "a verdict names task " + std::to_string(verdict.task) + ", sample " +
+                                            std::to_string(verdict.sample) + ", which no lease can hold");
+    returned.insert(item);
+    if (open_.erase(item) == 0) continue;
+    ++done_;
+    wanted.push_back(std::move(verdict));
+  }
+  if (const auto found = leases_.find(lease.value); found != leases_.end()) {
+    Lease rest = std::move(found->second);
+    leases_.erase(found);
+    std::erase_if(rest.items, [&](const Item& item) { return returned.count(item) != 0; });
+    give_back(rest);
+  }
+  return wanted;
+}
+
+void LeaseTable::give_back(const Lease& lease) {
+  for (auto item = lease.items.rbegin(); item != lease.items.rend(); ++item)
+    if (open_.count(*item) != 0) pending_.push_front(*item);
+}
+
+void LeaseTable::release_rank(std::uint32_t rank) {
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    if (lease->second.rank == rank) {
+      give_back(lease->second);
+      lease = leases_.erase(lease);
+    } else {
+      ++lease;
+    }
+  }
+}
+
+std::uint32_t LeaseTable::expire(std::int64_t now_ms) {
+  std::uint32_t expired = 0;
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    if (lease->second.deadline_ms <= now_ms) {
+      give_back(lease->second);
+      lease = leases_.erase(lease);
+      ++expired;
+    } else {
+      ++lease;
+    }
+  }
+  return expired;
+}
+
+}  // namespace quench::coordinator

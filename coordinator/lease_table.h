@@ -1,0 +1,61 @@
+// Loans of evaluation work: (task, sample) items go to ranks under deadlines, come back as verdicts,
+// or return to the queue when the rank is lost or late. Pure data; event-loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "schemas/artifact.h"
+#include "schemas/ids.h"
+#include "schemas/messages.h"
+
+namespace quench::coordinator {
+
+class LeaseTable {
+ public:
+  using Item = std::pair<std::uint32_t, std::uint32_t>;  // task, sample
+
+  // All tasks × samples except those in `done`.
+  LeaseTable(std::uint32_t tasks, std::uint32_t samples, const std::set<Item>& done);
+
+  // Lends up to `items_max` items to `rank`; empty when all items are lent or done. One rank never
+  // gets more than its share of what is left, so that no rank ends long after the others.
+  LeaseGrant grant(std::uint32_t rank, std::uint32_t ranks, std::uint32_t items_max, std::int64_t now_ms,
+                   std::int64_t deadline_ms);
+  // Takes back a lease's verdicts: returns those that were still wanted. A late lease whose items
+  // were finished by another rank gives none; items that are lent again are accepted from whoever
+  // comes first. Verdicts of items that no lease ever held throw Error(bad_input).
+  std::vector<Verdict> accept(LeaseId lease, std::vector<Verdict> verdicts);
+  // Returns a lost rank's items to the queue.
+  void release_rank(std::uint32_t rank);
+  // Returns the items of leases whose deadline passed to the queue; how many leases that were.
+  std::uint32_t expire(std::int64_t now_ms);
+
+  bool complete() const { return done_ == total_; }
+  bool has_pending() const { return !pending_.empty(); }
+  std::uint32_t done() const { return done_; }
+  std::uint32_t total() const { return total_; }
+
+ private:
+  struct Lease {
+    std::uint32_t rank = 0;
+    std::int64_t deadline_ms = 0;
+    std::vector<Item> items;
+  };
+  void give_back(const Lease& lease);
+
+  std::uint32_t tasks_;
+  std::uint32_t samples_;
+  std::uint32_t total_;
+  std::uint32_t done_;
+  std::deque<Item> pending_;
+  std::set<Item> open_;  // not done: pending or lent
+  std::map<std::uint64_t, Lease> leases_;
+  std::uint64_t next_lease_ = 1;
+};
+
+}  // namespace quench::coordinator

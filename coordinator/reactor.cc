@@ -1,0 +1,453 @@
+#include "coordinator/reactor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "schemas/codec.h"
+
+namespace quench::coordinator {
+namespace {
+
+template <typename... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+
+void apply(State& state, const quench::JournalEvent& event) {
+  const auto artifact = [&](std::uint32_t index) -> ArtifactProgress& {
+    if (index >= state.artifacts.size())
+      throw Error(ErrorCode::corrupt, "the journal names artifact " + std::to_string(index) + " of " +
+                                          std::to_string(state.artifacts.size()));
+    return state.artifacts[index];
+  };
+  std::visit(
+      Overloaded{
+          [&](const JobAccepted&) {},
+          [&](const AttemptStarted& started) { state.attempt.value = started.attempt; },
+          [&](const AttemptEnded&) {},
+          [&](const OuterCommitted& outer) {
+            artifact(outer.artifact).outer = outer;
+            if (!outer.calibration.is_none()) state.calibration = outer.calibration;
+          },
+          [&](const BlockWritten& block) {
+            ArtifactProgress& progress = artifact(block.artifact);
+            if (block.block != progress.blocks.size())
+              throw Error(ErrorCode::corrupt, "the journal has block " + std::to_string(block.block) +
+                                                  " after " + std::to_string(progress.blocks.size()) +
+                                                  " blocks");
+            progress.blocks.push_back(block);
+          },
+          [&](const ArtifactPublished& published) {
+            artifact(published.artifact).published = published.digest;
+            artifact(published.artifact).quantize_seconds = published.quantize_seconds;
+          },
+          [&](const EvaluationOpened& opened) {
+            for (EvaluationProgress& evaluation : state.evaluations)
+              if (evaluation.artifact == opened.artifact && evaluation.evaluation == opened.evaluation)
+                evaluation.opened = opened;
+          },
+          [&](const JobFinished&) {
+            for (EvaluationProgress& evaluation : state.evaluations) evaluation.complete = true;
+            state.phase = Phase::finished;
+          },
+      },
+      event);
+}
+
+void broadcast(State& state, Outbox& outbox, const Message& message) {
+  for (auto& [rank, connection] : state.ranks) {
+    connection.idle = false;
+    outbox.send(connection.connection, message);
+  }
+}
+
+std::optional<std::uint32_t> rank_of(const State& state, ConnectionId connection) {
+  for (const auto& [rank, entry] : state.ranks)
+    if (entry.connection == connection) return rank;
+  return std::nullopt;
+}
+
+std::string label(const State& state, std::uint32_t artifact) { return state.artifacts[artifact].recipe.name; }
+
+QuantizeOrder quantize_order(const State& state, std::uint32_t index) {
+  const ArtifactProgress& progress = state.artifacts[index];
+  QuantizeOrder order;
+  order.job = state.job;
+  order.job_id = state.job_id;
+  order.source = state.source;
+  order.calibration = state.calibration;
+  order.artifact = index;
+  order.first_block = static_cast<std::uint32_t>(progress.blocks.size());
+  order.outer_committed = progress.outer.has_value();
+  order.scratch_dir = state.scratch_dir;
+  for (const BlockWritten& block : progress.blocks)
+    order.committed.insert(order.committed.end(), block.tensors.begin(), block.tensors.end());
+  return order;
+}
+
+// Sends the next order to the whole gang, or lets it go when nothing is left.
+void give_next_order(State& state, Outbox& outbox) {
+  for (std::uint32_t index = 0; index < state.artifacts.size(); ++index) {
+    if (state.artifacts[index].published) continue;
+    state.phase = Phase::quantizing;
+    state.current = index;
+    const auto done = static_cast<std::uint32_t>(state.artifacts[index].blocks.size());
+    if (done > 0) outbox.tell(label(state, index) + ": going on after block " + std::to_string(done - 1));
+    outbox.show_progress(label(state, index), done, state.block_count);
+    broadcast(state, outbox, quantize_order(state, index));
+    return;
+  }
+  for (std::uint32_t index = 0; index < state.evaluations.size(); ++index) {
+    EvaluationProgress& evaluation = state.evaluations[index];
+    if (evaluation.complete) continue;
+    state.phase = Phase::evaluating;
+    state.current = index;
+    evaluation.leases.reset();
+    EvaluateOrder order;
+    order.job = state.job;
+    order.artifact = *state.artifacts[evaluation.artifact].published;
+    order.evaluation = evaluation.evaluation;
+    order.cache_dir = state.cache_dir;
+    broadcast(state, outbox, order);
+    return;
+  }
+  state.phase = Phase::leaving;
+  broadcast(state, outbox, ExitOrder{});
+}
+
+void fail_job(State& state, Outbox& outbox, JobFailure failure) {
+  if (!state.failure) state.failure = std::move(failure);
+  state.phase = Phase::failed;
+  outbox.stop_gang(state.failure->message);
+}
+
+void start_attempt(State& state, Outbox& outbox) {
+  ++state.attempt.value;
+  state.ranks.clear();
+  state.first_failure.reset();
+  state.progress_in_attempt = false;
+  state.phase = Phase::gathering;
+  state.gathering_deadline = state.now + kGatheringMsMax;
+  outbox.record(AttemptStarted{state.attempt.value, state.job.ranks, 0}, {});
+  outbox.start_gang(state.attempt);
+}
+
+void note_progress(State& state) {
+  state.progress_in_attempt = true;
+  state.attempts_without_progress = 0;
+}
+
+std::vector<Digest> chunks_of(const std::vector<TensorRecord>& tensors, const std::vector<FileRecord>& files) {
+  std::vector<Digest> digests;
+  for (const TensorRecord& tensor : tensors) {
+    for (const ChunkRef& chunk : tensor.chunks) digests.push_back(chunk.digest);
+    if (!tensor.permutation.digest.is_none()) digests.push_back(tensor.permutation.digest);
+  }
+  for (const FileRecord& file : files) digests.push_back(file.chunk.digest);
+  return digests;
+}
+
+[[noreturn]] void out_of_order(const std::string& what) {
+  throw Error(ErrorCode::bad_input, what + " came out of order");
+}
+
+ArtifactProgress& current_artifact(State& state, std::uint32_t named, const std::string& what) {
+  if (state.phase != Phase::quantizing || named != state.current) out_of_order(what);
+  return state.artifacts[named];
+}
+
+void on_outer_done(State& state, Outbox& outbox, ConnectionId from, const OuterDone& done) {
+  ArtifactProgress& progress = current_artifact(state, done.artifact, "OuterDone");
+  if (progress.outer) out_of_order("a second OuterDone");
+  if (!done.calibration.is_none() && !state.calibration.is_none() && done.calibration != state.calibration)
+    throw Error(ErrorCode::bad_input, "the calibration windows changed since the job began (" +
+                                          state.calibration.short_hex() + " then, " +
+                                          done.calibration.short_hex() +
+                                          " now): restore the calibration files or run under another name");
+  OuterCommitted outer{done.artifact, done.calibration, done.files, done.tensors};
+  outbox.record(outer, chunks_of(done.tensors, done.files));
+  if (!done.calibration.is_none()) state.calibration = done.calibration;
+  progress.outer = std::move(outer);
+  note_progress(state);
+  outbox.send(from, BlockCommitted{done.artifact, kOuterBlock});
+}
+
+void on_block_done(State& state, Outbox& outbox, ConnectionId from, const BlockDone& done) {
+  ArtifactProgress& progress = current_artifact(state, done.artifact, "BlockDone");
+  if (!progress.outer || done.block != progress.blocks.size() || done.block >= state.block_count)
+    out_of_order("BlockDone of block " + std::to_string(done.block));
+  BlockWritten block{done.artifact, done.block, done.tensors, done.losses, done.seconds};
+  outbox.record(block, chunks_of(done.tensors, {}));
+  progress.blocks.push_back(std::move(block));
+  note_progress(state);
+  outbox.send(from, BlockCommitted{done.artifact, done.block});
+  outbox.show_progress(label(state, done.artifact), done.block + 1, state.block_count);
+}
+
+Manifest assemble_manifest(const State& state, const ArtifactProgress& progress) {
+  Manifest manifest;
+  manifest.source = state.source;
+  manifest.calibration = progress.outer->calibration;
+  manifest.recipe = progress.recipe;
+  manifest.recipe.name.clear();
+  manifest.files = progress.outer->files;
+  manifest.tensors = progress.outer->tensors;
+  for (const BlockWritten& block : progress.blocks) {
+    manifest.tensors.insert(manifest.tensors.end(), block.tensors.begin(), block.tensors.end());
+    manifest.losses.insert(manifest.losses.end(), block.losses.begin(), block.losses.end());
+  }
+  return manifest;
+}
+
+void on_artifact_done(State& state, Outbox& outbox, const ArtifactDone& done) {
+  ArtifactProgress& progress = current_artifact(state, done.artifact, "ArtifactDone");
+  if (!progress.outer || progress.blocks.size() != state.block_count) out_of_order("ArtifactDone");
+  for (const BlockWritten& block : progress.blocks) progress.quantize_seconds += block.seconds;
+  state.replayed_blocks += done.replayed_blocks;
+  RunRecord run;
+  run.job_name = state.job.name;
+  run.quantize_seconds = progress.quantize_seconds;
+  run.ranks = state.job.ranks;
+  run.threads = state.job.threads;
+  run.build = state.build;
+  run.attempts = state.attempt.value;
+  run.replayed_blocks = done.replayed_blocks;
+  for (const auto& [rank, connection] : state.ranks) {
+    run.isa = connection.isa;
+    if (std::find(run.hosts.begin(), run.hosts.end(), connection.host) == run.hosts.end())
+      run.hosts.push_back(connection.host);
+  }
+  const std::string name = artifact_ref(state.job, progress.recipe);
+  progress.published = outbox.publish(name, assemble_manifest(state, progress), run, done.artifact);
+  outbox.tell("published " + name + "  " + progress.published->short_hex());
+  give_next_order(state, outbox);
+}
+
+EvaluationProgress& current_evaluation(State& state, const std::string& what) {
+  if (state.phase != Phase::evaluating) out_of_order(what);
+  return state.evaluations[state.current];
+}
+
+void on_benchmark_info(State& state, Outbox& outbox, const BenchmarkInfo& info) {
+  EvaluationProgress& evaluation = current_evaluation(state, "BenchmarkInfo");
+  if (evaluation.leases) {
+    if (info.digest != evaluation.opened->benchmark)
+      throw Error(ErrorCode::bad_input, "the ranks hold different problem files of this benchmark");
+    return;
+  }
+  if (info.task_ids.empty()) throw Error(ErrorCode::bad_input, "the benchmark has no tasks");
+  EvaluationOpened opened{evaluation.artifact, evaluation.evaluation, info.digest, info.task_ids};
+  if (!evaluation.opened || evaluation.opened->benchmark != info.digest ||
+      evaluation.opened->task_ids != info.task_ids)
+    outbox.record(opened, {});
+  evaluation.opened = std::move(opened);
+  const EvaluateSpec& spec = state.job.evaluate[evaluation.evaluation];
+  const auto all = static_cast<std::uint32_t>(info.task_ids.size());
+  const std::uint32_t tasks = spec.tasks == 0 ? all : std::min(spec.tasks, all);
+  const Digest key = evaluation_digest(evaluation_key(state, evaluation));
+  evaluation.leases.emplace(tasks, spec.samples, outbox.kept_verdicts(key));
+  if (evaluation.leases->done() > 0)
+    outbox.tell(label(state, evaluation.artifact) + ": " + std::to_string(evaluation.leases->done()) +
+                " verdicts were kept from before");
+}
+
+// An evaluation ends when every verdict is in; then every rank that waits gets the empty grant.
+void finish_evaluation_if_complete(State& state, Outbox& outbox) {
+  EvaluationProgress& evaluation = state.evaluations[state.current];
+  if (!evaluation.leases->complete()) return;
+  const bool all_idle = std::all_of(state.ranks.begin(), state.ranks.end(),
+                                    [](const auto& entry) { return entry.second.idle; });
+  if (!all_idle) return;
+  evaluation.complete = true;
+  for (const auto& [rank, connection] : state.ranks) outbox.send(connection.connection, LeaseGrant{});
+  give_next_order(state, outbox);
+}
+
+// Ranks that asked while everything was lent are served when something comes back.
+void serve_idle_ranks(State& state, Outbox& outbox, std::uint32_t items_max) {
+  EvaluationProgress& evaluation = state.evaluations[state.current];
+  for (auto& [rank, connection] : state.ranks) {
+    if (!connection.idle || !evaluation.leases->has_pending()) continue;
+    LeaseGrant grant = evaluation.leases->grant(rank, static_cast<std::uint32_t>(state.ranks.size()),
+                                                items_max, state.now, kLeaseMsMax);
+    if (grant.items.empty()) continue;
+    connection.idle = false;
+    outbox.send(connection.connection, grant);
+  }
+}
+
+void on_lease_request(State& state, Outbox& outbox, std::uint32_t rank, const LeaseRequest& request) {
+  EvaluationProgress& evaluation = current_evaluation(state, "LeaseRequest");
+  if (!evaluation.leases) out_of_order("LeaseRequest before BenchmarkInfo");
+  state.ranks[rank].idle = true;
+  serve_idle_ranks(state, outbox, std::max<std::uint32_t>(request.items_max, 1));
+  finish_evaluation_if_complete(state, outbox);
+}
+
+void on_verdicts_done(State& state, Outbox& outbox, const VerdictsDone& done) {
+  EvaluationProgress& evaluation = current_evaluation(state, "VerdictsDone");
+  if (!evaluation.leases) out_of_order("VerdictsDone before BenchmarkInfo");
+  const std::vector<Verdict> wanted = evaluation.leases->accept(done.lease, done.verdicts);
+  if (!wanted.empty()) {
+    outbox.keep_verdicts(evaluation_digest(evaluation_key(state, evaluation)), wanted);
+    note_progress(state);
+  }
+  outbox.show_progress(label(state, evaluation.artifact) + " " +
+                           state.job.evaluate[evaluation.evaluation].benchmark,
+                       evaluation.leases->done(), evaluation.leases->total());
+}
+
+void on_failure(State& state, Outbox& outbox, std::uint32_t rank, const Failure& failure) {
+  if (!state.first_failure)
+    state.first_failure = JobFailure{failure.code, "rank " + std::to_string(rank) + ": " + failure.message};
+  outbox.tell("rank " + std::to_string(rank) + " fails: " + failure.message);
+}
+
+}  // namespace
+
+std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe) { return job.name + "/" + recipe.name; }
+
+EvaluationKey evaluation_key(const State& state, const EvaluationProgress& evaluation) {
+  EvaluationKey key;
+  key.artifact = *state.artifacts[evaluation.artifact].published;
+  key.benchmark = evaluation.opened->benchmark;
+  key.spec = state.job.evaluate[evaluation.evaluation];
+  key.spec.samples = 0;
+  key.spec.tasks = 0;
+  return key;
+}
+
+State open_job(const JobSpec& job, const Digest& job_id, const Digest& source, std::uint32_t block_count,
+               const std::vector<quench::JournalEvent>& history) {
+  State state;
+  state.job = job;
+  state.job_id = job_id;
+  state.source = source;
+  state.block_count = block_count;
+  for (const QuantizeSpec& recipe : artifact_recipes(job)) {
+    state.artifacts.emplace_back().recipe = recipe;
+  }
+  for (std::uint32_t evaluation = 0; evaluation < job.evaluate.size(); ++evaluation)
+    for (std::uint32_t artifact = 0; artifact < state.artifacts.size(); ++artifact) {
+      EvaluationProgress& progress = state.evaluations.emplace_back();
+      progress.artifact = artifact;
+      progress.evaluation = evaluation;
+    }
+  for (const quench::JournalEvent& event : history) apply(state, event);
+  return state;
+}
+
+bool is_complete(const State& state) { return state.phase == Phase::finished; }
+
+void on_start(State& state, Outbox& outbox) {
+  QUENCH_CHECK(state.phase == Phase::planned);
+  start_attempt(state, outbox);
+}
+
+void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const Hello& hello) {
+  if (state.phase != Phase::gathering) out_of_order("a rank's hello");
+  state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa, false};
+  if (state.ranks.size() == state.job.ranks) give_next_order(state, outbox);
+}
+
+void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, const Message& message) {
+  const std::optional<std::uint32_t> rank = rank_of(state, connection);
+  if (!rank || state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
+  try {
+    std::visit(Overloaded{
+                   [&](const OuterDone& done) { on_outer_done(state, outbox, connection, done); },
+                   [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
+                   [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
+                   [&](const Progress&) {},
+                   [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, info); },
+                   [&](const LeaseRequest& request) { on_lease_request(state, outbox, *rank, request); },
+                   [&](const VerdictsDone& done) { on_verdicts_done(state, outbox, done); },
+                   [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
+                   [&](const LogLine& line) {
+                     outbox.tell("rank " + std::to_string(*rank) + ": " + line.text);
+                   },
+                   [&](const auto&) { out_of_order("a message that ranks do not send"); },
+               },
+               message);
+  } catch (const Error& error) {
+    fail_job(state, outbox, {error.code(), error.what()});
+  }
+}
+
+void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const std::string& reason) {
+  const std::optional<std::uint32_t> rank = rank_of(state, connection);
+  if (!rank) return;
+  state.ranks.erase(*rank);
+  if (state.phase == Phase::leaving || state.phase == Phase::failed || state.phase == Phase::waiting) return;
+  const std::string text = "lost rank " + std::to_string(*rank) + ": " + reason;
+  outbox.tell(text);
+  if (!state.first_failure) state.first_failure = JobFailure{ErrorCode::failed, text};
+  // Open MPI cannot go on without a rank: the gang lives or dies as a whole.
+  state.phase = Phase::waiting;
+  outbox.stop_gang(text);
+}
+
+void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
+  outbox.record(AttemptEnded{state.attempt.value, reason}, {});
+  state.ranks.clear();
+  for (EvaluationProgress& evaluation : state.evaluations) evaluation.leases.reset();
+  if (state.phase == Phase::leaving && reason.empty()) {
+    outbox.record(JobFinished{}, {});
+    state.phase = Phase::finished;
+    return;
+  }
+  if (state.phase == Phase::failed) return;
+  if (state.stop_requested) {
+    state.failure = JobFailure{ErrorCode::interrupted, "stopped by a signal; run the same job again to go on"};
+    state.phase = Phase::failed;
+    return;
+  }
+  if (!state.first_failure)
+    state.first_failure = JobFailure{ErrorCode::failed, reason.empty() ? "the gang ended before its work" : reason};
+  if (!state.progress_in_attempt) ++state.attempts_without_progress;
+  const ErrorCode code = state.first_failure->code;
+  const bool hopeless = code == ErrorCode::bad_input || code == ErrorCode::refused ||
+                        code == ErrorCode::internal ||
+                        state.attempts_without_progress >= kFruitlessAttemptsMax;
+  if (hopeless) {
+    state.failure = state.first_failure;
+    state.phase = Phase::failed;
+    return;
+  }
+  outbox.tell("starting the gang again (attempt " + std::to_string(state.attempt.value + 1) + "): " +
+              state.first_failure->message);
+  start_attempt(state, outbox);
+}
+
+void on_tick(State& state, Outbox& outbox, TimeMs now) {
+  state.now = now;
+  if (state.phase == Phase::gathering && now > state.gathering_deadline) {
+    state.first_failure = JobFailure{
+        ErrorCode::failed, "only " + std::to_string(state.ranks.size()) + " of " +
+                               std::to_string(state.job.ranks) + " ranks came within " +
+                               std::to_string(kGatheringMsMax / 1000) + " s"};
+    state.phase = Phase::waiting;
+    outbox.stop_gang(state.first_failure->message);
+  }
+  if (state.phase == Phase::evaluating && state.evaluations[state.current].leases) {
+    const std::uint32_t expired = state.evaluations[state.current].leases->expire(now);
+    if (expired > 0) {
+      outbox.tell(std::to_string(expired) + " leases passed their deadline and are lent again");
+      serve_idle_ranks(state, outbox, 1);
+    }
+  }
+}
+
+void on_stop_requested(State& state, Outbox& outbox) {
+  if (state.stop_requested || state.phase == Phase::finished || state.phase == Phase::failed) return;
+  state.stop_requested = true;
+  if (state.phase == Phase::planned) {
+    state.failure = JobFailure{ErrorCode::interrupted, "stopped by a signal before it began"};
+    state.phase = Phase::failed;
+    return;
+  }
+  state.phase = Phase::waiting;
+  outbox.stop_gang("stopped by a signal");
+}
+
+}  // namespace quench::coordinator
