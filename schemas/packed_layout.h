@@ -1,12 +1,18 @@
 // How a quantized linear lies in its chunks. One chunk holds one row tile (model_config.h:
 // tile_rows): panels of 16 rows, rows side by side, so that rows are the lanes of decode and
-// prefill alike. kernels/ computes on exactly these bytes; its README states the bit order.
+// prefill alike. kernels/weight_panels.h computes on exactly these bytes.
 //
-//   chunk = codes  [panels][panel_code_bytes]        per column k the 16 rows' codes
+//   chunk = codes  [panels][panel_code_bytes]
 //         | scales [panels][groups][16] fp16 little-endian
 //         | zeros  [panels][groups][16] uint8
 //
-// Rows beyond the last are padded with code = zero and scale 1 in the last panel, so that they add nothing.
+// A panel's codes are 64-byte lines of 16 little-endian 32-bit words, word r for row r:
+//   8 bits  line g: byte j of a word is the code at k = 4g + j
+//   4 bits  line g: bits 4j … 4j+3 are the code at k = 8g + j
+//   2 bits  line g: bits 2j, 2j+1 are the code at k = 16g + j
+//   3 bits  three lines for 32 columns k = 32g + j: the low two bits of j = 0 … 15 as at 2 bits, those
+//           of j = 16 … 31 likewise, then one line whose bit j is the high bit of the code of j
+// Codes beyond K are zero. Rows beyond the last have code 0, zero 0 and scale 1: they add nothing.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +29,18 @@ struct PackedTileShape {
 
   std::uint32_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   std::uint32_t groups() const;
-  // Bytes of one panel's codes: K × 16 × bits / 8.
-  std::uint64_t panel_code_bytes() const { return std::uint64_t{inputs} * 2 * bits; }
+  // Bytes of one panel's codes: whole lines.
+  std::uint64_t panel_code_bytes() const {
+    const std::uint64_t line_columns = bits == 3 ? 32 : 32 / bits;
+    return (inputs + line_columns - 1) / line_columns * (bits == 3 ? 192 : 64);
+  }
   std::uint64_t code_bytes() const { return panels() * panel_code_bytes(); }
   std::uint64_t scale_bytes() const { return std::uint64_t{panels()} * groups() * kPanelRows * 2; }
   std::uint64_t zero_bytes() const { return std::uint64_t{panels()} * groups() * kPanelRows; }
   std::uint64_t bytes() const { return code_bytes() + scale_bytes() + zero_bytes(); }
 };
 
-// The code of (row 0…15 of a panel, column k) from the panel's code bytes, in the layout that the
-// kernels use: 8 bits: byte 16k+r. 4 bits: byte 8k + (r mod 8), low nibble for r < 8. 2 bits: byte
-// 4k + (r mod 4), bits 2·(r div 4). 3 bits: a 2-bit plane as at 2 bits in 4 bytes, then 2 bytes with
-// bit r of the code's third bit; 6 bytes per column.
+// The code of row 0 … 15 of a panel at column k.
 std::uint32_t code_at(const std::uint8_t* panel_codes, std::uint32_t bits, std::uint32_t row,
                       std::uint32_t k);
 
