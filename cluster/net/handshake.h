@@ -1,0 +1,103 @@
+// How a peer becomes known: Challenge (C) → Hello with an HMAC over the challenge and what it says of
+// itself → Welcome, or Refused and the end. The secret never travels; a recorded Hello is worth nothing
+// against another challenge, rank or attempt. The decision (check_hello) is a function without sockets.
+// Loop thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/net/connection.h"
+#include "cluster/net/endpoint.h"
+#include "cluster/net/socket.h"
+#include "schemas/digest.h"
+#include "schemas/messages.h"
+
+namespace quench::cluster {
+
+// The gang the coordinator expects now. Ranks join once each; after dismiss() all are refused.
+class Roster {
+ public:
+  // A new attempt replaces the one before: its ranks are no longer let in.
+  void expect(AttemptNumber attempt, std::uint32_t world, std::string secret);
+  void dismiss() { expected_ = false; }
+
+  bool expected() const { return expected_; }
+  AttemptNumber attempt() const { return attempt_; }
+  std::uint32_t world() const { return world_; }
+  const std::string& secret() const { return secret_; }
+  bool has(std::uint32_t rank) const { return rank < present_.size() && present_[rank]; }
+  void join(std::uint32_t rank);
+  std::uint32_t joined() const;
+
+ private:
+  bool expected_ = false;
+  AttemptNumber attempt_;
+  std::uint32_t world_ = 0;
+  std::string secret_;
+  std::vector<bool> present_;
+};
+
+// What a Hello proves itself with: HMAC of nonce, attempt, role, rank, world, build, host, pid, isa.
+Digest hello_proof(std::string_view secret, std::string_view nonce, AttemptNumber attempt,
+                   const Hello& hello);
+
+// The server's decision. Empty: let in. On TCP: ranks only, with proof. On a Unix socket the peer's
+// user was checked by the listener: readers (attempt 0) need no proof; a rank needs none either, but a
+// wrong one is refused. The message of a refusal names what was expected, never the secret.
+std::optional<Refused> check_hello(const Roster& roster, const std::string& build, Transport transport,
+                                   std::string_view nonce, AttemptNumber attempt, const Hello& hello);
+
+// The server's side: owns connections until their peer is known.
+struct ReceptionOptions {
+  std::string build;
+  Welcome welcome;  // heartbeats from then on
+  std::uint32_t handshake_ms_max = kHandshakeMsMax;
+  ConnectionOptions connection;  // hash_pool, bounds after the handshake
+};
+class Reception {
+ public:
+  // The Welcome is already queued; call connection->set_handlers before returning to the loop.
+  using OnPeer = std::function<void(std::unique_ptr<Connection>, Hello, Transport)>;
+  // For the log: who was turned away and why.
+  using OnRefused = std::function<void(const Error&)>;
+
+  Reception(Loop& loop, Roster& roster, ReceptionOptions options, OnPeer on_peer, OnRefused on_refused);
+  ~Reception();
+  Reception(const Reception&) = delete;
+  Reception& operator=(const Reception&) = delete;
+
+  // Fits Listener::OnAccept.
+  void greet(Socket socket, Transport transport);
+  std::size_t pending() const;
+
+ private:
+  class State;
+  // Two owners: this handle and the timers of the handshakes under way.
+  std::shared_ptr<State> state_;
+};
+
+// The peer's side.
+struct Dialed {
+  std::unique_ptr<Connection> connection;  // in service; call set_handlers, then run the loop
+  Welcome welcome;
+};
+struct DialOptions {
+  AttemptNumber attempt;  // 0 for readers
+  std::string secret;     // empty on a Unix socket
+  std::chrono::milliseconds deadline{30'000};
+  ConnectionOptions connection;
+};
+// Connects and proves `hello` (its `proof` is filled here), driving `loop` on the calling thread until
+// done; so call it before the loop's own thread starts. Tries again while nobody listens, until the
+// deadline. Throws Error with the code and text of a refusal, Error(unreachable) when nobody
+// answers, Error(timed_out) when the coordinator is silent.
+Dialed dial(Loop& loop, const Endpoint& endpoint, Hello hello, const DialOptions& options);
+
+}  // namespace quench::cluster
