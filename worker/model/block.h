@@ -1,0 +1,70 @@
+// One Llama decoder block: its weights, and its forward over keys and values that are already cached.
+//
+//   hidden += o(attention(rope(q(n)), rope(k(n)), v(n)))   with n = rms_norm(hidden)
+//   hidden += down(silu(gate(m)) * up(m))                  with m = rms_norm(hidden)
+//
+// block_forward.h runs the same arithmetic stage by stage for the quantizer.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "schemas/model_config.h"
+#include "worker/model/activation_buffer.h"
+#include "worker/model/linear.h"
+#include "worker/model/weights.h"
+
+namespace quench::worker {
+
+// Indices into Block::linears, in the order of block_linears().
+enum BlockLinear : std::size_t { kQ, kK, kV, kO, kGate, kUp, kDown, kBlockLinears };
+
+struct Block {
+  std::array<Linear, kBlockLinears> linears;
+  std::vector<float> attention_norm;  // [hidden]
+  std::vector<float> mlp_norm;        // [hidden]
+};
+
+// Reads block `layer` from any source, raw or packed. Throws what the source throws.
+Block load_block(const WeightSource& source, std::uint32_t layer);
+
+// What a forward needs beside the block. Refers to objects of the caller that outlive it; `rope` reaches
+// every position used.
+struct BlockContext {
+  kernels::Backend& backend;
+  const ModelConfig& config;
+  const kernels::RopeTable& rope;
+};
+
+// Scratch of one forward, kept between calls.
+struct BlockWorkspace {
+  ActivationBuffer normed, q, k, v, attention, gate, up, product, gathered;
+};
+
+// The two halves' inputs and the halves themselves, each row by row independent of the others:
+// out = rms_norm(hidden) with the norm before the attention, or before the MLP.
+void attention_norm(const BlockContext& context, const Block& block, kernels::ConstMatrixView hidden,
+                    kernels::MatrixView out);
+void mlp_norm(const BlockContext& context, const Block& block, kernels::ConstMatrixView hidden,
+              kernels::MatrixView out);
+// out [T, heads * head_dim] = the input of `o`. `positions[t]` is the place of row t in its sequence;
+// `segments` name the rows of each sequence, whose caches take up the new keys and values.
+void attention_output(const BlockContext& context, const Block& block, kernels::ConstMatrixView normed,
+                      std::span<const std::int32_t> positions, std::span<const kernels::KvSegment> segments,
+                      kernels::MatrixView out, BlockWorkspace& workspace);
+// out [T, intermediate] = silu(gate(normed)) * up(normed), the input of `down`.
+void mlp_activation(const BlockContext& context, const Block& block, kernels::ConstMatrixView normed,
+                    kernels::MatrixView out, BlockWorkspace& workspace);
+// hidden += linear(input): the residual additions after `o` and `down`.
+void add_projection(const BlockContext& context, const Linear& linear, kernels::ConstMatrixView input,
+                    kernels::MatrixView hidden, BlockWorkspace& workspace);
+
+// The whole block on hidden [T, hidden_size], in place.
+void forward_block(const BlockContext& context, const Block& block, std::span<const std::int32_t> positions,
+                   std::span<const kernels::KvSegment> segments, kernels::MatrixView hidden,
+                   BlockWorkspace& workspace);
+
+}  // namespace quench::worker

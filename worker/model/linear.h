@@ -1,0 +1,55 @@
+// One linear of a model, y = x Wᵀ with W [outputs, inputs], in the panels that the kernels compute on: dense
+// in its stored type, or packed codes as an artifact holds them. Dense and packed go through one and the same
+// kernel order, so a packed linear gives exactly the bits of a dense one that holds its dequantized weights.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "worker/model/activation_buffer.h"
+#include "worker/model/weights.h"
+
+namespace quench::worker {
+
+class Linear {
+ public:
+  Linear() = default;
+
+  // From row-major weights as stored (fp32, fp16 or bf16), already checked to be finite.
+  // `stored.size()` is outputs × inputs × the type's bytes.
+  static Linear dense(std::span<const std::uint8_t> stored, kernels::ElementType type, std::int64_t outputs,
+                      std::int64_t inputs);
+  static Linear dense(std::span<const float> weights, std::int64_t outputs, std::int64_t inputs);
+  // An empty packed linear; every tile must be set before forward(). `permutation` as in
+  // TensorRecord: column k of the codes is column permutation[k] of the source; empty: identity.
+  static Linear packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
+                       std::int64_t rows_per_tile, std::vector<std::int32_t> permutation);
+  // Reads the whole tensor `name`, raw or packed.
+  static Linear load(const WeightSource& source, const std::string& name);
+
+  // Row tile `tile`: the bytes of its chunk (schemas/packed_layout.h), their size checked by the caller.
+  void set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk);
+
+  std::int64_t outputs() const { return panels_.rows; }
+  std::int64_t inputs() const { return panels_.cols; }
+  // Bytes of memory its weights take.
+  std::size_t bytes() const { return panels_.bytes() + permutation_.size() * sizeof(std::int32_t); }
+
+  // y [M, outputs] = x [M, inputs] Wᵀ. x and y do not overlap. `gathered` is scratch for act-order.
+  void forward(kernels::Backend& backend, kernels::ConstMatrixView x, kernels::MatrixView y,
+               ActivationBuffer& gathered) const;
+  // W as fp32, row-major [outputs, inputs], columns in the source's order.
+  std::vector<float> dequantized() const;
+
+ private:
+  kernels::WeightPanels panels_;
+  std::vector<std::int32_t> permutation_;
+  std::int64_t rows_per_tile_ = 0;
+  std::vector<bool> tile_set_;
+  std::int64_t tiles_missing_ = 0;
+};
+
+}  // namespace quench::worker
