@@ -1,8 +1,8 @@
 // A block run stage by stage over whole sequences, for the quantizer: it asks for the inputs of a
-// stage's linears (schemas/model_config.h: 0 q,k,v; 1 o; 2 gate,up; 3 down), quantizes them, puts the quantized
-// linears into the block, and asks for the next stage. Every step uses the block's linears as they are
-// at that moment, so later stages see the earlier ones quantized (true-sequential), and nothing is computed
-// twice: the attention runs once, between stages 0 and 1.
+// stage's linears (schemas/model_config.h: 0 q,k,v; 1 o; 2 gate,up; 3 down), quantizes them, puts the
+// quantized linears into the block, and asks for the next stage. Every step uses the block's linears as they
+// are at that moment, so later stages see the earlier ones quantized (true-sequential), and nothing is
+// computed twice: the attention runs once, between stages 0 and 1.
 //
 //   BlockForward forward({backend, config, rope}, block, lengths, hidden);
 //   for (std::uint32_t stage = 0; stage < 4; ++stage) {

@@ -57,7 +57,8 @@ class Transformer {
 };
 
 // The embedding rows of `tokens` as fp32, out [tokens, hidden_size]: the first block's input. Reads only the
-// rows it needs, so quantizing never holds the table. Throws Error(bad_input) for a token outside the vocabulary.
+// rows it needs, so quantizing never holds the table. Throws Error(bad_input) for a token outside the
+// vocabulary.
 void embed_tokens(const WeightSource& source, std::span<const std::int32_t> tokens, kernels::MatrixView out);
 
 }  // namespace quench::worker

@@ -26,12 +26,12 @@ namespace quench::worker {
 // How one tensor is stored.
 struct StoredTensor {
   TensorLayout layout = TensorLayout::raw;
-  DType dtype = DType::f32;           // raw: f32, f16 or bf16
-  std::vector<std::uint64_t> shape;   // of the source tensor: [rows, columns] or [columns]
-  std::uint32_t bits = 0;             // packed only, as the next three
+  DType dtype = DType::f32;          // raw: f32, f16 or bf16
+  std::vector<std::uint64_t> shape;  // of the source tensor: [rows, columns] or [columns]
+  std::uint32_t bits = 0;            // packed only, as the next three
   std::int32_t group_size = -1;
   std::uint32_t rows_per_tile = 0;
-  bool permuted = false;              // has a column permutation (act-order)
+  bool permuted = false;  // has a column permutation (act-order)
 
   std::uint64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
   std::uint64_t columns() const { return shape.back(); }
@@ -50,7 +50,8 @@ class WeightSource {
   virtual std::string place(const std::string& name) const = 0;
 
   // Raw tensors: bytes [offset, offset + out.size()) as stored, row-major, little-endian, unchecked.
-  virtual void read_bytes(const std::string& name, std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
+  virtual void read_bytes(const std::string& name, std::uint64_t offset,
+                          std::span<std::uint8_t> out) const = 0;
   // Packed tensors: the bytes of row tile `tile` (schemas/packed_layout.h), digest, size and scales checked.
   virtual std::vector<std::uint8_t> read_tile(const std::string& name, std::uint64_t tile) const = 0;
   // Packed tensors: column k of the codes is column permutation[k] of the source; empty: identity.
@@ -85,7 +86,8 @@ using ChunkReader = std::function<std::vector<std::uint8_t>(const ChunkRef&)>;
 std::unique_ptr<WeightSource> open_artifact(const Manifest& manifest, ChunkReader read_chunk);
 // Some of an artifact's tensors, as a resuming gang finds them: not checked to be complete.
 std::unique_ptr<WeightSource> open_tensor_records(const ModelConfig& config,
-                                                  const std::vector<TensorRecord>& records, ChunkReader read_chunk);
+                                                  const std::vector<TensorRecord>& records,
+                                                  ChunkReader read_chunk);
 // The chunk `ref` names. Throws Error(corrupt) when size or digest differ.
 std::vector<std::uint8_t> read_checked_chunk(const ChunkReader& read_chunk, const ChunkRef& ref);
 

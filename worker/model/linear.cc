@@ -1,0 +1,111 @@
+#include "worker/model/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "schemas/error.h"
+#include "schemas/packed_layout.h"
+
+namespace quench::worker {
+
+Linear Linear::dense(std::span<const std::uint8_t> stored, kernels::ElementType type, std::int64_t outputs,
+                     std::int64_t inputs) {
+  QUENCH_CHECK(stored.size() == static_cast<std::size_t>(outputs * inputs) * kernels::element_bytes(type),
+               stored.size(), outputs, inputs);
+  const auto format = type == kernels::ElementType::f32   ? kernels::WeightFormat::f32
+                      : type == kernels::ElementType::f16 ? kernels::WeightFormat::f16
+                                                          : kernels::WeightFormat::bf16;
+  Linear linear;
+  linear.panels_ = kernels::WeightPanels::allocate(format, outputs, inputs);
+  kernels::pack_dense(stored.data(), type, linear.panels_);
+  return linear;
+}
+
+Linear Linear::dense(std::span<const float> weights, std::int64_t outputs, std::int64_t inputs) {
+  const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(weights.data()),
+                                            weights.size_bytes());
+  return dense(bytes, kernels::ElementType::f32, outputs, inputs);
+}
+
+Linear Linear::packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
+                      std::int64_t rows_per_tile, std::vector<std::int32_t> permutation) {
+  QUENCH_CHECK(rows_per_tile > 0 && rows_per_tile % kernels::kPanelRows == 0, rows_per_tile);
+  QUENCH_CHECK(permutation.empty() || std::cmp_equal(permutation.size(), inputs), permutation.size(), inputs);
+  Linear linear;
+  linear.panels_ = kernels::WeightPanels::allocate(kernels::packed_format(bits), outputs, inputs, group_size);
+  linear.permutation_ = std::move(permutation);
+  linear.rows_per_tile_ = rows_per_tile;
+  linear.tiles_missing_ = (outputs + rows_per_tile - 1) / rows_per_tile;
+  linear.tile_set_.resize(static_cast<std::size_t>(linear.tiles_missing_));
+  return linear;
+}
+
+Linear Linear::load(const WeightSource& source, const std::string& name) {
+  const StoredTensor& stored = source.tensor(name);
+  const auto outputs = static_cast<std::int64_t>(stored.rows());
+  const auto inputs = static_cast<std::int64_t>(stored.columns());
+  if (stored.layout == TensorLayout::raw)
+    return dense(read_stored_rows(source, name, 0, stored.rows()), element_type(stored.dtype), outputs,
+                 inputs);
+  Linear linear = packed(outputs, inputs, static_cast<int>(stored.bits), stored.group_size,
+                         static_cast<std::int64_t>(stored.rows_per_tile), source.read_permutation(name));
+  for (std::uint64_t tile = 0; tile < stored.tiles(); ++tile)
+    linear.set_tile(static_cast<std::int64_t>(tile), source.read_tile(name, tile));
+  return linear;
+}
+
+void Linear::set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk) {
+  QUENCH_CHECK(tile >= 0 && std::cmp_less(tile, tile_set_.size()), tile, tile_set_.size());
+  const std::int64_t first_row = tile * rows_per_tile_;
+  const PackedTileShape shape{
+      .rows = static_cast<std::uint32_t>(std::min(rows_per_tile_, panels_.rows - first_row)),
+      .inputs = static_cast<std::uint32_t>(panels_.cols),
+      .bits = static_cast<std::uint32_t>(kernels::code_bits(panels_.format)),
+      .group_size = static_cast<std::int32_t>(panels_.group_size)};
+  QUENCH_CHECK(chunk.size() == shape.bytes(), chunk.size(), shape.bytes());
+
+  // The chunk has the kernels' own bytes: panels of codes, then of scales, then of zeros.
+  const std::size_t first_panel = static_cast<std::size_t>(first_row / kernels::kPanelRows);
+  const std::size_t panel_code_bytes = kernels::panel_bytes(panels_.format, panels_.cols);
+  QUENCH_CHECK(panel_code_bytes == shape.panel_code_bytes(), panel_code_bytes, shape.panel_code_bytes());
+  const std::size_t panel_values = shape.groups() * kernels::kPanelRows;
+  const std::uint8_t* from = chunk.data();
+  std::memcpy(panels_.panels.data() + first_panel * panel_code_bytes, from, shape.code_bytes());
+  from += shape.code_bytes();
+  std::memcpy(panels_.scales.data() + first_panel * panel_values, from, shape.scale_bytes());
+  from += shape.scale_bytes();
+  std::memcpy(panels_.zeros.data() + first_panel * panel_values, from, shape.zero_bytes());
+
+  const auto index = static_cast<std::size_t>(tile);
+  if (!tile_set_[index]) --tiles_missing_;
+  tile_set_[index] = true;
+}
+
+void Linear::forward(kernels::Backend& backend, kernels::ConstMatrixView x, kernels::MatrixView y,
+                     ActivationBuffer& gathered) const {
+  QUENCH_CHECK(tiles_missing_ == 0, tiles_missing_);
+  if (!permutation_.empty()) {
+    const kernels::MatrixView permuted = gathered.matrix(x.rows, x.cols);
+    backend.gather_columns(x, permutation_, permuted);
+    x = permuted;
+  }
+  backend.gemm(x, panels_.view(), y);
+}
+
+std::vector<float> Linear::dequantized() const {
+  QUENCH_CHECK(tiles_missing_ == 0, tiles_missing_);
+  const auto columns = static_cast<std::size_t>(panels_.cols);
+  std::vector<float> weights(static_cast<std::size_t>(panels_.rows) * columns);
+  kernels::dequantize(panels_.view(), {weights.data(), panels_.rows, panels_.cols});
+  if (permutation_.empty()) return weights;
+  std::vector<float> row(columns);
+  for (std::size_t first = 0; first < weights.size(); first += columns) {
+    for (std::size_t k = 0; k < columns; ++k)
+      row[static_cast<std::size_t>(permutation_[k])] = weights[first + k];
+    std::copy(row.begin(), row.end(), weights.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+  return weights;
+}
+
+}  // namespace quench::worker
