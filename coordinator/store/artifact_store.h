@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "coordinator/store/commit.h"
+#include "coordinator/store/log_sink.h"
 #include "schemas/digest.h"
 
 namespace quench::coordinator {
@@ -40,10 +41,6 @@ enum class OpenMode {
   existing,   // open; Error(bad_input) where there is no store
   read_only,  // as existing, and nothing in the directory is changed; still needs to be the owner
 };
-
-enum class LogLevel { debug, info, warning, error };
-// Receives what RocksDB says, from any thread, possibly in parallel; must not throw.
-using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 struct StoredObject {
   Digest digest;
@@ -88,7 +85,8 @@ class ArtifactStore {
  public:
   // Takes the lock, checks HEAD against both databases without changing them, then opens them.
   // Throws Error(bad_input): not a store, held by another process (named, with its socket), a newer
-  // format; Error(corrupt): the databases are damaged or behind HEAD; Error(failed): the disk.
+  // format; Error(corrupt): the databases are damaged or behind HEAD; Error(failed): the disk. `log`
+  // receives what RocksDB has to say.
   static ArtifactStore open(const std::filesystem::path& directory, OpenMode mode, LogSink log = {});
   ArtifactStore(ArtifactStore&&) noexcept;
   ArtifactStore& operator=(ArtifactStore&&) = delete;

@@ -30,7 +30,8 @@ inline std::span<const std::uint8_t> as_bytes(std::string_view text) {
 class Commit {
  public:
   // A manifest or run record under its SHA-256. Throws Error(corrupt) when `digest` is not that of
-  // `bytes`. An object that is there already stays as it is.
+  // `bytes`. An object that is there already stays as it is; committing it with other `chunks` than
+  // before throws Error(bad_input).
   Commit& put_object(const Digest& digest, std::span<const std::uint8_t> bytes,
                      std::span<const Digest> chunks = {});
   // Points a name at an object of the store or of this commit. `time_ms`: Unix time, from the

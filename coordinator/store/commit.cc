@@ -1,0 +1,51 @@
+#include "coordinator/store/commit.h"
+
+#include "coordinator/store/keys.h"
+#include "schemas/error.h"
+
+namespace quench::coordinator {
+
+Commit& Commit::put_object(const Digest& digest, std::span<const std::uint8_t> bytes,
+                           std::span<const Digest> chunks) {
+  check_size("object " + digest.short_hex(), bytes.size(), kObjectBytesMax);
+  if (const Digest actual = sha256(bytes); actual != digest)
+    throw Error(ErrorCode::corrupt, "object " + digest.hex() + " has the bytes of " + actual.hex());
+  objects_.push_back({digest, {bytes.begin(), bytes.end()}, {chunks.begin(), chunks.end()}});
+  return *this;
+}
+
+Commit& Commit::set_ref(std::string_view name, const Digest& object, std::uint64_t time_ms) {
+  check_name("name", name);
+  if (object.is_none())
+    throw Error(ErrorCode::bad_input, "name \"" + std::string(name) + "\" needs the digest of an object");
+  ref_changes_.push_back({std::string(name), object, time_ms});
+  return *this;
+}
+
+Commit& Commit::delete_ref(std::string_view name, std::uint64_t time_ms) {
+  check_name("name", name);
+  ref_changes_.push_back({std::string(name), Digest{}, time_ms});
+  return *this;
+}
+
+Commit& Commit::append_journal(std::string_view job_id, std::span<const std::uint8_t> event,
+                               std::span<const Digest> chunks) {
+  check_name("job", job_id);
+  check_size("an event of job " + std::string(job_id), event.size(), kEventBytesMax);
+  events_.push_back({std::string(job_id), {event.begin(), event.end()}, {chunks.begin(), chunks.end()}});
+  return *this;
+}
+
+Commit& Commit::put_result(std::string_view key, std::span<const std::uint8_t> bytes) {
+  if (key.empty()) throw Error(ErrorCode::bad_input, "the key of a result is empty");
+  check_size("the key of a result", key.size(), kResultKeyBytesMax);
+  check_size("a result", bytes.size(), kResultBytesMax);
+  results_.push_back({std::string(key), {bytes.begin(), bytes.end()}});
+  return *this;
+}
+
+bool Commit::empty() const {
+  return objects_.empty() && ref_changes_.empty() && events_.empty() && results_.empty();
+}
+
+}  // namespace quench::coordinator
