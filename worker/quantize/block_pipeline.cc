@@ -1,0 +1,264 @@
+#include "worker/quantize/block_pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+
+#include "schemas/error.h"
+#include "worker/quantize/methods.h"
+
+namespace quench::worker {
+namespace {
+
+using kernels::ConstMatrixView;
+using kernels::MatrixView;
+
+std::uint32_t tile_count(const LinearShape& linear) {
+  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
+  return (linear.outputs + rows - 1) / rows;
+}
+
+std::uint32_t rows_of_tile(const LinearShape& linear, std::uint32_t tile) {
+  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
+  return std::min(rows, linear.outputs - tile * rows);
+}
+
+TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe) {
+  TensorRecord record;
+  record.name = linear.tensor;
+  record.layout = TensorLayout::packed;
+  record.shape = {linear.outputs, linear.inputs};
+  const kernels::GridSpec grid = grid_of(recipe);
+  record.bits = static_cast<std::uint32_t>(grid.bits);
+  record.group_size = static_cast<std::int32_t>(grid.group_size);
+  record.rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+  return record;
+}
+
+// Appends the linear's chunks and loss from the gathered pieces.
+void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece>& pieces, std::uint64_t& next,
+                TensorRecord& record, std::vector<LinearLoss>& losses) {
+  double loss = 0, energy = 0;
+  for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
+    const PieceRecords::Piece& piece = pieces.at(next++);
+    record.chunks.push_back(piece.chunk);
+    loss += piece.loss;
+    energy += piece.energy;
+  }
+  losses.push_back({linear.tensor, loss, energy > 0 ? loss / energy : 0});
+}
+
+// The weights of one linear on every rank, as stored: each rank reads its share of the rows from disk
+// and the gang brings them together, so a block crosses the file system once.
+std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
+  const StoredTensor& tensor = context.source.tensor(linear.tensor);
+  const std::uint64_t element = dtype_bytes(tensor.dtype);
+  const std::uint64_t row_bytes = linear.inputs * element;
+  const std::uint32_t world = context.gang.world();
+  std::vector<std::size_t> counts(world);
+  std::uint64_t begin_row = 0;
+  for (std::uint32_t rank = 0; rank < world; ++rank) {
+    const std::uint64_t first = std::uint64_t{linear.outputs} * rank / world;
+    const std::uint64_t last = std::uint64_t{linear.outputs} * (rank + 1) / world;
+    counts[rank] = (last - first) * row_bytes;
+    if (rank == context.gang.rank()) begin_row = first;
+  }
+  std::vector<std::uint8_t> all(linear.outputs * row_bytes);
+  const std::span mine = std::span(all).subspan(begin_row * row_bytes, counts[context.gang.rank()]);
+  if (!mine.empty()) {
+    context.source.read_bytes(linear.tensor, begin_row * row_bytes, mine);
+    check_finite(mine, tensor.dtype, begin_row * linear.inputs, context.source.place(linear.tensor));
+  }
+  if (world > 1) context.gang.all_gather(mine, counts, all, "weights " + linear.short_name);
+  return all;
+}
+
+// One block being quantized by a calibrated method.
+class CalibratedPass {
+ public:
+  CalibratedPass(const GangContext& context, const QuantizeSpec& recipe, std::uint32_t layer)
+      : context_(context),
+        recipe_(recipe),
+        linears_(block_linears(context.source.config(), layer)),
+        norms_(block_norms(layer)),
+        dealer_(context.gang.rank(), context.gang.world()) {
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      stored_[i] = read_shared(context_, linears_[i]);
+      const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
+      block_.linears[i] =
+          Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs);
+    }
+    block_.attention_norm = read_tensor(context_.source, norms_.at(0));
+    block_.mlp_norm = read_tensor(context_.source, norms_.at(1));
+    for (const std::string& norm : norms_)
+      put_raw_pieces(context_.source, norm, dealer_, index_, records_, context_.sink);
+  }
+
+  CalibratedBlock run(const BlockContext& forward_context, std::int64_t length, std::int64_t total_tokens,
+                      MatrixView hidden, const std::function<void(const std::string&)>& on_step) {
+    const std::vector<std::int64_t> lengths(static_cast<std::size_t>(hidden.rows / length), length);
+    BlockForward forward(forward_context, block_, lengths, hidden);
+    for (std::uint32_t stage = 0; stage < kBlockStages; ++stage) {
+      std::string names;
+      for (const LinearShape& linear : linears_)
+        if (linear.stage == stage) names += (names.empty() ? "" : ",") + linear.short_name;
+      on_step("hessian " + names);
+      run_stage(stage, names, forward.stage_input(stage), length, total_tokens, on_step);
+    }
+    on_step("forward");
+    forward.finish();
+    return finish();
+  }
+
+ private:
+  void run_stage(std::uint32_t stage, const std::string& names, ConstMatrixView input, std::int64_t length,
+                 std::int64_t total_tokens, const std::function<void(const std::string&)>& on_step) {
+    std::vector<ConstMatrixView> sequences;
+    for (std::int64_t row = 0; row < input.rows; row += length) sequences.push_back(input.row_range(row, length));
+    const std::int64_t columns = input.cols;
+    const Hessian hessian = sum_hessian(context_.backend, context_.gang, sequences, columns, total_tokens,
+                                        recipe_.act_order, names);
+    on_step("factor " + names);
+    const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, recipe_.damping, names);
+    on_step("solve " + names);
+    for (std::size_t i = 0; i < linears_.size(); ++i)
+      if (linears_[i].stage == stage) solve_linear(i, hessian, factor);
+  }
+
+  void solve_linear(std::size_t which, const Hessian& hessian, const Factor& factor) {
+    const LinearShape& linear = linears_[which];
+    const StoredTensor& tensor = context_.source.tensor(linear.tensor);
+    const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+    const std::uint64_t row_bytes = std::uint64_t{linear.inputs} * dtype_bytes(tensor.dtype);
+    // The chunk of column order, when there is one, is a piece like any other.
+    TensorRecord record = packed_record(linear, recipe_);
+    if (!hessian.processing.empty()) {
+      std::vector<std::uint8_t> bytes(hessian.processing.size() * sizeof(std::int32_t));
+      std::memcpy(bytes.data(), hessian.processing.data(), bytes.size());
+      record.permutation = {sha256(bytes), bytes.size()};
+      if (context_.gang.rank() == 0) context_.sink.put_chunk(record.permutation.digest, std::move(bytes));
+    }
+
+    std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
+    const PieceDealer before = dealer_;
+    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_) {
+      if (!dealer_.deal()) continue;
+      const std::uint32_t rows = rows_of_tile(linear, tile);
+      const std::uint64_t values = std::uint64_t{rows} * linear.inputs;
+      kernels::AlignedBuffer<float> weights(values);
+      kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
+                              element_type(tensor.dtype), values, weights.data());
+      SolvedTile solved = solve_tile(context_.backend, recipe_, ConstMatrixView(weights.data(), rows, linear.inputs),
+                                     &hessian, &factor);
+      mine.insert(mine.end(), solved.chunk.begin(), solved.chunk.end());
+      records_.add(context_.sink, index_, std::move(solved.chunk), solved.loss, solved.energy);
+    }
+    stored_[which] = {};
+
+    // Every rank forwards with the whole quantized linear.
+    const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
+    Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
+                                   rows_per_tile, hessian.processing);
+    for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
+      PieceDealer replay = before;
+      replay.take_part_of(rank);
+      std::size_t offset = 0;
+      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
+        if (!replay.deal()) continue;
+        const PackedTileShape shape{rows_of_tile(linear, tile), linear.inputs, record.bits, record.group_size};
+        QUENCH_CHECK(offset + shape.bytes() <= all[rank].size(), offset, shape.bytes(), all[rank].size());
+        packed.set_tile(tile, std::span(all[rank]).subspan(offset, shape.bytes()));
+        offset += shape.bytes();
+      }
+    }
+    block_.linears[which] = std::move(packed);
+    packed_records_[which] = std::move(record);
+    // The pieces' plan order is the order of solving, by stage; losses are put in linear order at the end.
+    solved_order_.push_back(which);
+  }
+
+  CalibratedBlock finish() {
+    context_.sink.wait_until_stored();
+    const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
+    CalibratedBlock result;
+    std::uint64_t next = 0;
+    for (const std::string& norm : norms_) result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
+    std::map<std::size_t, std::vector<LinearLoss>> losses;
+    for (const std::size_t which : solved_order_)
+      take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      result.tensors.push_back(std::move(packed_records_[i]));
+      result.losses.push_back(losses[i].at(0));
+    }
+    return result;
+  }
+
+  GangContext context_;
+  QuantizeSpec recipe_;
+  std::vector<LinearShape> linears_;
+  std::vector<std::string> norms_;
+  PieceDealer dealer_;
+  PieceRecords records_;
+  std::uint64_t index_ = 0;
+  Block block_;
+  std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  std::array<TensorRecord, kBlockLinears> packed_records_;
+  std::vector<std::size_t> solved_order_;
+};
+
+}  // namespace
+
+CalibratedBlock quantize_calibrated_block(const GangContext& context, const QuantizeSpec& recipe,
+                                          std::uint32_t layer, const kernels::RopeTable& rope,
+                                          std::int64_t length, std::int64_t total_tokens, MatrixView hidden,
+                                          const std::function<void(const std::string&)>& on_step) {
+  return in_context("block " + std::to_string(layer), [&] {
+    CalibratedPass pass(context, recipe, layer);
+    return pass.run({context.backend, context.source.config(), rope}, length, total_tokens, hidden, on_step);
+  });
+}
+
+CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeSpec& recipe, std::uint32_t layer) {
+  return in_context("block " + std::to_string(layer), [&] {
+    const std::vector<LinearShape> linears = block_linears(context.source.config(), layer);
+    const std::vector<std::string> norms = block_norms(layer);
+    PieceDealer dealer(context.gang.rank(), context.gang.world());
+    PieceRecords records;
+    std::uint64_t index = 0;
+    for (const std::string& norm : norms) put_raw_pieces(context.source, norm, dealer, index, records, context.sink);
+    for (const LinearShape& linear : linears) {
+      if (recipe.method == Method::none) {
+        put_raw_pieces(context.source, linear.tensor, dealer, index, records, context.sink);
+        continue;
+      }
+      const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index) {
+        if (!dealer.deal()) continue;
+        const std::uint32_t rows = rows_of_tile(linear, tile);
+        const std::vector<float> weights =
+            read_rows(context.source, linear.tensor, std::uint64_t{tile} * rows_per_tile, rows);
+        SolvedTile solved = solve_tile(context.backend, recipe, ConstMatrixView(weights.data(), rows, linear.inputs),
+                                       nullptr, nullptr);
+        records.add(context.sink, index, std::move(solved.chunk), solved.loss, solved.energy);
+      }
+    }
+    context.sink.wait_until_stored();
+    const std::vector<PieceRecords::Piece> pieces = records.gather(context.gang, index, "block");
+    CalibratedBlock result;
+    std::uint64_t next = 0;
+    for (const std::string& norm : norms) result.tensors.push_back(raw_record(context.source, norm, pieces, next));
+    for (const LinearShape& linear : linears) {
+      if (recipe.method == Method::none) {
+        result.tensors.push_back(raw_record(context.source, linear.tensor, pieces, next));
+        continue;
+      }
+      TensorRecord record = packed_record(linear, recipe);
+      take_tiles(linear, pieces, next, record, result.losses);
+      result.tensors.push_back(std::move(record));
+    }
+    return result;
+  });
+}
+
+}  // namespace quench::worker

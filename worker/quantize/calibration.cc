@@ -1,0 +1,99 @@
+#include "worker/quantize/calibration.h"
+
+#include <cerrno>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "schemas/error.h"
+
+namespace quench::worker {
+namespace {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be opened", errno);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad()) throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be read", errno);
+  return std::move(text).str();
+}
+
+// SplitMix64, and an unbiased draw below a bound by rejection: the standard's distributions differ
+// between libraries, and the windows must not.
+class WindowGenerator {
+ public:
+  explicit WindowGenerator(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t below(std::uint64_t bound) {
+    const std::uint64_t limit = ~std::uint64_t{0} - ~std::uint64_t{0} % bound;
+    std::uint64_t value = next();
+    while (value >= limit) value = next();
+    return value % bound;
+  }
+
+ private:
+  std::uint64_t next() {
+    state_ += 0x9e3779b97f4a7c15ull;
+    std::uint64_t value = state_;
+    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
+    value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
+    return value ^ (value >> 31);
+  }
+  std::uint64_t state_;
+};
+
+}  // namespace
+
+CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  for (const std::string& file : spec.files) {
+    const std::vector<TokenId> ids = tokenizer.encode(read_text(file), AddSpecialTokens::no);
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+  }
+  const std::uint64_t needed = std::uint64_t{spec.length} + spec.sequences - 1;
+  if (tokens.size() < needed) {
+    std::string names;
+    for (const std::string& file : spec.files) names += (names.empty() ? "" : ", ") + file;
+    throw Error(ErrorCode::bad_input,
+                "the calibration text (" + names + ") has " + std::to_string(tokens.size()) +
+                    " tokens; " + std::to_string(spec.sequences) + " different sequences of " +
+                    std::to_string(spec.length) + " need at least " + std::to_string(needed) +
+                    ": give more text, or fewer or shorter sequences");
+  }
+
+  const std::uint64_t places = tokens.size() - spec.length + 1;
+  WindowGenerator generator(spec.seed);
+  std::set<std::uint64_t> starts;
+  // Spread over the text first, so that windows overlap only where there is no other way.
+  const bool apart = places / spec.sequences >= spec.length;
+  while (starts.size() < spec.sequences) {
+    if (apart) {
+      const std::uint64_t stride = places / spec.sequences;
+      starts.insert(stride * starts.size() + generator.below(stride - spec.length + 1));
+    } else {
+      starts.insert(generator.below(places));
+    }
+  }
+
+  CalibrationSet set;
+  set.length = spec.length;
+  Hasher hasher;
+  hasher.update_u64(spec.sequences).update_u64(spec.length);
+  for (const std::uint64_t start : starts) {
+    const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(start);
+    set.sequences.emplace_back(first, first + spec.length);
+    for (const TokenId id : set.sequences.back()) hasher.update_u64(static_cast<std::uint64_t>(id));
+  }
+  set.digest = hasher.finish();
+  return set;
+}
+
+SequenceShare sequence_share(std::uint32_t sequences, std::uint32_t rank, std::uint32_t world) {
+  const auto at = [&](std::uint32_t r) {
+    return static_cast<std::uint32_t>(std::uint64_t{sequences} * r / world);
+  };
+  return {at(rank), at(rank + 1)};
+}
+
+}  // namespace quench::worker

@@ -1,0 +1,115 @@
+#include "worker/quantize/methods.h"
+
+#include <cstring>
+
+#include "schemas/error.h"
+
+namespace quench::worker {
+namespace {
+
+using kernels::AlignedBuffer;
+using kernels::ConstMatrixView;
+using kernels::MatrixView;
+
+std::vector<std::uint8_t> chunk_of(const kernels::WeightPanels& panels) {
+  const std::size_t scale_bytes = panels.scales.size() * sizeof(std::uint16_t);
+  std::vector<std::uint8_t> chunk(panels.panels.size() + scale_bytes + panels.zeros.size());
+  std::uint8_t* next = chunk.data();
+  std::memcpy(next, panels.panels.data(), panels.panels.size());
+  std::memcpy(next + panels.panels.size(), panels.scales.data(), scale_bytes);
+  std::memcpy(next + panels.panels.size() + scale_bytes, panels.zeros.data(), panels.zeros.size());
+  return chunk;
+}
+
+// Σ a² in row order, in double.
+double square_sum(std::span<const float> values) {
+  double sum = 0;
+  for (const float value : values) sum += static_cast<double>(value) * value;
+  return sum;
+}
+
+}  // namespace
+
+bool needs_calibration(Method method) { return method == Method::gptq; }
+
+kernels::GridSpec grid_of(const QuantizeSpec& recipe) {
+  kernels::GridSpec grid;
+  if (recipe.method == Method::int8) {
+    grid.bits = 8;
+    grid.kind = kernels::GridKind::absmax;
+    return grid;
+  }
+  grid.bits = static_cast<int>(recipe.bits);
+  grid.group_size = recipe.group_size;
+  grid.kind = recipe.symmetric ? kernels::GridKind::symmetric : kernels::GridKind::asymmetric;
+  grid.rule = recipe.scale_rule == ScaleRule::search ? kernels::ScaleRule::search : kernels::ScaleRule::range;
+  return grid;
+}
+
+SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, ConstMatrixView weights,
+                      const Hessian* hessian, const Factor* factor, std::span<float> dequantized) {
+  const std::int64_t rows = weights.rows, columns = weights.cols;
+  const kernels::GridSpec grid = grid_of(recipe);
+  const std::int64_t groups = kernels::group_count(columns, grid.group_size);
+  const auto count = static_cast<std::size_t>(rows * columns);
+
+  std::vector<std::uint8_t> codes(count);
+  std::vector<std::uint16_t> scales(static_cast<std::size_t>(rows * groups));
+  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(rows * groups));
+  AlignedBuffer<float> solved(count);
+  const MatrixView solved_view(solved.data(), rows, columns);
+  kernels::SolveOutput out{codes.data(), scales.data(), zeros.data(), solved_view, nullptr};
+
+  SolvedTile tile;
+  std::span<const std::int32_t> processing;
+  if (factor == nullptr) {
+    backend.round_to_nearest(weights, grid, out);
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t k = 0; k < columns; ++k) {
+        const double difference = static_cast<double>(weights.row(row)[k]) - solved_view.row(row)[k];
+        tile.loss += difference * difference;
+      }
+    for (std::int64_t row = 0; row < rows; ++row)
+      tile.energy += square_sum({weights.row(row), static_cast<std::size_t>(columns)});
+  } else {
+    processing = hessian->processing;
+    AlignedBuffer<float> ordered(processing.empty() ? 0 : count);
+    ConstMatrixView in_order = weights;
+    if (!processing.empty()) {
+      const MatrixView into(ordered.data(), rows, columns);
+      backend.gather_columns(weights, processing, into);
+      in_order = into;
+    }
+    backend.solve_gptq(in_order, factor->view(), grid, kernels::GroupRule::updated, out);
+    // The Hessian lies in factor order, the reverse of the processing order.
+    const std::vector<std::int32_t> reverse = kernels::factor_order({}, columns);
+    AlignedBuffer<float> reversed(2 * count);
+    const MatrixView reversed_weights(reversed.data(), rows, columns);
+    const MatrixView reversed_solved(reversed.data() + count, rows, columns);
+    backend.gather_columns(in_order, reverse, reversed_weights);
+    backend.gather_columns(solved_view, reverse, reversed_solved);
+    std::vector<double> losses(static_cast<std::size_t>(rows)), energies(static_cast<std::size_t>(rows));
+    backend.quadratic_losses(reversed_weights, reversed_solved, hessian->layout, hessian->values.panels(), losses,
+                             energies);
+    for (std::size_t row = 0; row < losses.size(); ++row) {
+      tile.loss += losses[row];
+      tile.energy += energies[row];
+    }
+  }
+
+  if (!dequantized.empty()) {
+    QUENCH_CHECK(dequantized.size() == count, dequantized.size(), count);
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t k = 0; k < columns; ++k) {
+        const std::int64_t column = processing.empty() ? k : processing[static_cast<std::size_t>(k)];
+        dequantized[static_cast<std::size_t>(row * columns + column)] = solved_view.row(row)[k];
+      }
+  }
+  kernels::WeightPanels panels =
+      kernels::WeightPanels::allocate(kernels::packed_format(grid.bits), rows, columns, grid.group_size);
+  kernels::pack_codes(codes.data(), scales.data(), zeros.data(), panels);
+  tile.chunk = chunk_of(panels);
+  return tile;
+}
+
+}  // namespace quench::worker

@@ -1,0 +1,202 @@
+#include "worker/quantize/quantizer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "schemas/error.h"
+#include "worker/model/transformer.h"
+#include "worker/quantize/hidden_states.h"
+#include "worker/quantize/methods.h"
+
+namespace quench::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using kernels::ConstMatrixView;
+using kernels::MatrixView;
+
+// What an artifact carries so that it can be used without its source.
+constexpr const char* kCarriedFiles[] = {"config.json",           "generation_config.json",
+                                         "special_tokens_map.json", "tokenizer.json",
+                                         "tokenizer.model",       "tokenizer_config.json"};
+
+std::vector<std::uint8_t> read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<std::uint8_t> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (!in) throw Error(ErrorCode::bad_input, "cannot read " + path.string());
+  if (bytes.empty() || bytes.size() > kChunkBytesMax)
+    throw Error(ErrorCode::bad_input, path.string() + " has " + std::to_string(bytes.size()) +
+                                          " bytes; a file that an artifact carries has 1 to " +
+                                          std::to_string(kChunkBytesMax));
+  return bytes;
+}
+
+OuterDone make_outer(const GangContext& context, const QuantizeOrder& order, const Digest& calibration) {
+  OuterDone done;
+  done.artifact = order.artifact;
+  done.calibration = calibration;
+  for (const char* name : kCarriedFiles) {
+    const fs::path path = fs::path(order.job.model) / name;
+    if (context.gang.rank() != 0 || !fs::is_regular_file(path)) continue;
+    std::vector<std::uint8_t> bytes = read_file(path);
+    const ChunkRef chunk{sha256(bytes), bytes.size()};
+    context.sink.put_chunk(chunk.digest, std::move(bytes));
+    done.files.push_back({name, chunk});
+  }
+  PieceDealer dealer(context.gang.rank(), context.gang.world());
+  PieceRecords records;
+  std::uint64_t index = 0;
+  const std::vector<NamedShape> tensors = outer_tensors(context.source.config());
+  for (const NamedShape& tensor : tensors)
+    put_raw_pieces(context.source, tensor.name, dealer, index, records, context.sink);
+  context.sink.wait_until_stored();
+  const std::vector<PieceRecords::Piece> pieces = records.gather(context.gang, index, "outer tensors");
+  std::uint64_t next = 0;
+  for (const NamedShape& tensor : tensors)
+    done.tensors.push_back(raw_record(context.source, tensor.name, pieces, next));
+  return done;
+}
+
+// This rank's sequences and their hidden states, from one block boundary to the next.
+class Activations {
+ public:
+  Activations(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration)
+      : context_(context),
+        calibration_(calibration),
+        share_(sequence_share(static_cast<std::uint32_t>(calibration.sequences.size()), context.gang.rank(),
+                              context.gang.world())),
+        width_(context.source.config().hidden_size),
+        rope_(kernels::rope_table(context.source.config().head_dim, context.source.config().rope_theta,
+                                  context.source.config().rope_linear_factor, calibration.length)),
+        states_(scratch_of(order), key_of(order, calibration)),
+        memory_(static_cast<std::size_t>(share_.count()) * calibration.length * width_) {}
+
+  std::int64_t length() const { return calibration_.length; }
+  std::int64_t total_tokens() const {
+    return static_cast<std::int64_t>(calibration_.sequences.size()) * calibration_.length;
+  }
+  const kernels::RopeTable& rope() const { return rope_; }
+  MatrixView all() { return {memory_.data(), share_.count() * length(), width_}; }
+
+  // Brings all of this rank's sequences to the input of block `block`. Returns how many blocks had to be
+  // run again because their states were lost; the embedding is no block.
+  std::uint32_t restore(std::uint32_t block, const WeightSource* committed) {
+    std::vector<std::uint32_t> boundaries(share_.count(), 0);
+    std::uint32_t earliest = block;
+    for (std::uint32_t i = 0; i < share_.count(); ++i) {
+      const std::optional<std::uint32_t> found =
+          block == 0 ? std::nullopt : states_.load_latest(block, share_.begin + i, one(i));
+      if (!found) embed_tokens(context_.source, calibration_.sequences[share_.begin + i], one(i));
+      boundaries[i] = found.value_or(0);
+      earliest = std::min(earliest, boundaries[i]);
+    }
+    for (std::uint32_t layer = earliest; layer < block; ++layer) {
+      const Block weights = load_block(*committed, layer);
+      const BlockContext forward_context{context_.backend, context_.source.config(), rope_};
+      for (std::uint32_t i = 0; i < share_.count(); ++i) {
+        if (boundaries[i] > layer) continue;
+        const std::int64_t rows = length();
+        BlockForward(forward_context, weights, std::span(&rows, 1), one(i)).finish();
+      }
+    }
+    return block - earliest;
+  }
+
+  // Keeps the states at the input of block `block`.
+  void save(std::uint32_t block) {
+    for (std::uint32_t i = 0; i < share_.count(); ++i) {
+      states_.save(block, share_.begin + i, one(i));
+      states_.keep_two(block, share_.begin + i);
+    }
+  }
+
+ private:
+  static fs::path scratch_of(const QuantizeOrder& order) {
+    return fs::path(order.scratch_dir) / order.job_id.short_hex() / ("artifact-" + std::to_string(order.artifact));
+  }
+  static Digest key_of(const QuantizeOrder& order, const CalibrationSet& calibration) {
+    return Hasher()
+        .update(order.job_id.span())
+        .update(order.source.span())
+        .update(calibration.digest.span())
+        .update_u64(order.artifact)
+        .finish();
+  }
+  MatrixView one(std::uint32_t i) { return all().row_range(i * length(), length()); }
+
+  GangContext context_;
+  const CalibrationSet& calibration_;
+  SequenceShare share_;
+  std::int64_t width_;
+  kernels::RopeTable rope_;
+  HiddenStates states_;
+  kernels::AlignedBuffer<float> memory_;
+};
+
+// All ranks must have cut the same windows, or the sums would mix two calibration sets.
+void check_calibration(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration) {
+  const std::vector<Bytes> all = context.gang.all_gather_bytes(calibration.digest.span(), "calibration digest");
+  for (std::uint32_t rank = 0; rank < all.size(); ++rank)
+    if (Digest::from_bytes(all[rank]) != calibration.digest)
+      throw Error(ErrorCode::bad_input, "rank " + std::to_string(rank) +
+                                            " cut other calibration windows than this rank: the calibration "
+                                            "files or the tokenizer differ between hosts");
+  if (!order.calibration.is_none() && order.calibration != calibration.digest)
+    throw Error(ErrorCode::bad_input,
+                "the calibration files changed since the job began: restore them, or run the job under another name");
+}
+
+}  // namespace
+
+void quantize_artifact(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration,
+                       const ChunkReader& read_chunk) {
+  const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
+  const bool calibrated = needs_calibration(recipe.method);
+  const bool speaks = context.gang.rank() == 0;
+  const std::uint32_t layers = context.source.config().layers;
+  QUENCH_CHECK(order.first_block <= layers, order.first_block, layers);
+  if (calibrated) check_calibration(context, order, calibration);
+
+  if (!order.outer_committed) {
+    const OuterDone done = make_outer(context, order, calibrated ? calibration.digest : Digest{});
+    if (speaks) context.sink.commit_outer(done);
+  }
+
+  std::optional<Activations> activations;
+  std::uint32_t replayed = 0;
+  if (calibrated && order.first_block < layers) {
+    activations.emplace(context, order, calibration);
+    std::unique_ptr<WeightSource> committed;
+    if (order.first_block > 0)
+      committed = open_tensor_records(context.source.config(), order.committed, read_chunk);
+    std::int32_t ran = static_cast<std::int32_t>(activations->restore(order.first_block, committed.get()));
+    context.gang.all_reduce_max(std::span(&ran, 1), "replayed blocks");
+    replayed = static_cast<std::uint32_t>(ran);
+    if (speaks && replayed > 0)
+      context.sink.log(recipe.name + ": ran " + std::to_string(replayed) +
+                       " committed blocks again for their hidden states");
+  }
+
+  for (std::uint32_t layer = order.first_block; layer < layers; ++layer) {
+    const auto started = std::chrono::steady_clock::now();
+    const auto on_step = [&](const std::string& step) {
+      if (speaks) context.sink.report_step(order.artifact, layer, step);
+    };
+    CalibratedBlock block =
+        calibrated ? quantize_calibrated_block(context, recipe, layer, activations->rope(), activations->length(),
+                                               activations->total_tokens(), activations->all(), on_step)
+                   : quantize_plain_block(context, recipe, layer);
+    if (calibrated && layer + 1 < layers) activations->save(layer + 1);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    if (speaks)
+      context.sink.commit_block({order.artifact, layer, std::move(block.tensors), std::move(block.losses),
+                                 seconds.count(), false});
+  }
+  if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});
+  context.gang.barrier("artifact done");
+}
+
+}  // namespace quench::worker
