@@ -18,21 +18,9 @@
 #include "schemas/artifact.h"
 #include "worker/evaluate/problems.h"
 #include "worker/evaluate/sandbox/limits.h"
+#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
-
-// What became of one answer. compile_error: the answer is not Python; sandbox_violation: it made a
-// system call that no answer has a use for; failed: an assertion, an exception, an exit, a missing
-// function.
-struct Execution {
-  VerdictResult result = VerdictResult::failed;
-  std::uint64_t cpu_ms = 0;   // of the answer and its tests together
-  std::uint64_t wall_ms = 0;
-  std::string detail;         // one line: "AssertionError", "NameError: name 'x' is not defined"
-  std::string stderr_tail;    // at most 2 KiB, valid UTF-8
-  bool isolated = true;       // answer and tests ran in different processes
-  bool passed() const { return result == VerdictResult::passed; }
-};
 
 enum class SubmissionForm { completion, solution, program };
 
@@ -44,6 +32,7 @@ struct Submission {
 };
 
 struct GraderOptions {
+  Benchmark benchmark = Benchmark::humaneval;
   SandboxLimits limits;
   int sandboxes = 0;                          // run at the same time; 0 = one for each core we may use
   std::filesystem::path bwrap;                // empty: looked for on PATH

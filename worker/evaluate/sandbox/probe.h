@@ -1,5 +1,5 @@
-// What of the sandbox works on this host: for `quench doctor` and for the error of a job that cannot
-// evaluate here.
+// What of the sandbox works on this host: for `quench doctor`, and to know before a long job that its
+// evaluation will run here.
 #pragma once
 
 #include <filesystem>
@@ -8,16 +8,15 @@
 namespace quench::worker {
 
 struct SandboxProbe {
-  std::string bwrap;            // "bubblewrap 0.8.0 (/usr/bin/bwrap)"; empty: not found
-  std::string python;           // "Python 3.11.2 (/usr/bin/python3)"; empty: not found
-  bool user_namespaces = false; // an empty namespace could be made
-  bool runs = false;            // a program ran in the whole sandbox, and its verdict was right
-  std::string problem;          // what is missing; empty when it runs
-  std::string remedy;
+  std::string bwrap;           // the program found; empty when there is none
+  std::string python;
+  std::string python_version;  // "3.11.2"; empty when it did not start inside the sandbox
+  bool starts = false;         // namespaces, seccomp and the warm Python work
+  bool runs = false;           // a right and a wrong program got their verdicts
+  std::string problem;         // what is missing and the remedy; empty when all works
 };
 
-// Runs bwrap, python3 and one small program (about 0.2 s). Never throws for what it probes.
-// An empty `bwrap` is looked for on PATH.
+// Takes about 0.3 s. What it finds wanting it reports and does not throw. An empty `bwrap` is looked for on PATH.
 SandboxProbe sandbox_probe(const std::filesystem::path& bwrap = {},
                            const std::filesystem::path& python = "/usr/bin/python3");
 

@@ -1,0 +1,43 @@
+#include "worker/evaluate/completion_cut.h"
+
+#include <algorithm>
+#include <array>
+
+#include "schemas/error.h"
+
+namespace quench::worker {
+namespace {
+
+constexpr std::array<std::string_view, 9> kHumanEvalStops{
+    "\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\nassert", "\nimport", "\nfrom",
+};
+
+}  // namespace
+
+std::span<const std::string_view> stop_strings(Benchmark benchmark) {
+  switch (benchmark) {
+    case Benchmark::humaneval:
+      return kHumanEvalStops;
+  }
+  throw Error(ErrorCode::internal, "a benchmark without stop strings");
+}
+
+std::optional<std::size_t> first_stop(Benchmark benchmark, std::string_view text, std::size_t from) {
+  std::size_t earliest = std::string_view::npos;
+  for (std::string_view stop : stop_strings(benchmark)) earliest = std::min(earliest, text.find(stop, from));
+  if (earliest == std::string_view::npos) return std::nullopt;
+  return earliest;
+}
+
+std::size_t resume_offset(Benchmark benchmark, std::size_t scanned) {
+  std::size_t longest = 0;
+  for (std::string_view stop : stop_strings(benchmark)) longest = std::max(longest, stop.size());
+  // Searching `scanned` bytes found every stop that ends within them; one that does not may begin in the last longest − 1.
+  return scanned - std::min(scanned, longest - 1);
+}
+
+std::string_view cut_completion(Benchmark benchmark, std::string_view text) {
+  return text.substr(0, first_stop(benchmark, text).value_or(text.size()));
+}
+
+}  // namespace quench::worker

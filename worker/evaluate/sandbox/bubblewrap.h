@@ -1,0 +1,50 @@
+// Starts a zygote inside bubblewrap: no network, a read-only system, bounded private /tmp and
+// /dev/shm, namespaces of its own for PIDs, IPC, UTS, users, cgroups, no environment, no capabilities.
+//
+// As root the child becomes an unprivileged user first, because RLIMIT_NPROC does not bind root.
+// The sandbox dies with the *thread* that started it (the kernel's parent-death signal counts threads).
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <sys/types.h>
+
+#include "worker/evaluate/sandbox/limits.h"
+#include "worker/evaluate/sandbox/owned_fd.h"
+
+namespace quench::worker {
+
+struct SandboxPrograms {
+  std::filesystem::path bwrap;
+  std::filesystem::path python;
+};
+
+// Finds bwrap on PATH when `bwrap` is empty and checks that both can be executed. Throws
+// Error(bad_input) naming what is missing and the package that has it.
+SandboxPrograms find_sandbox_programs(const std::filesystem::path& bwrap, const std::filesystem::path& python);
+
+// One running bwrap. Destruction kills it, and with it every process inside.
+class BubblewrapProcess {
+ public:
+  BubblewrapProcess(pid_t pid, OwnedFd control, OwnedFd errors)
+      : pid_(pid), control_(std::move(control)), errors_(std::move(errors)) {}
+  BubblewrapProcess(BubblewrapProcess&& other) noexcept;
+  BubblewrapProcess& operator=(BubblewrapProcess&&) = delete;
+  ~BubblewrapProcess();
+
+  int control() const { return control_.get(); }
+  // What bwrap and the zygote have written to stderr, at most 4 KiB; does not wait for more.
+  std::string errors() const;
+
+ private:
+  pid_t pid_;
+  OwnedFd control_;
+  OwnedFd errors_;
+};
+
+// Throws Error(failed) when the process cannot be started; whether the sandbox works is seen on its
+// control socket (Zygote).
+BubblewrapProcess start_bubblewrap(const SandboxPrograms& programs, const SandboxLimits& limits);
+
+}  // namespace quench::worker

@@ -1,0 +1,31 @@
+#include "worker/evaluate/sandbox/probe.h"
+
+#include <memory>
+
+#include "schemas/error.h"
+#include "worker/evaluate/sandbox/sandbox.h"
+#include "worker/evaluate/sandbox/zygote.h"
+
+namespace quench::worker {
+
+SandboxProbe sandbox_probe(const std::filesystem::path& bwrap, const std::filesystem::path& python) {
+  SandboxProbe probe;
+  try {
+    const SandboxPrograms programs = find_sandbox_programs(bwrap, python);
+    probe.bwrap = programs.bwrap.string();
+    probe.python = programs.python.string();
+    const SandboxLimits limits;
+    probe.python_version = Zygote(programs, limits).python_version();
+    probe.starts = true;
+    Sandbox sandbox(programs, limits);
+    const Attempt good = sandbox.run_program("assert sum([1, 2]) == 3\n", limits.wall_ms);
+    const Attempt bad = sandbox.run_program("assert sum([1, 2]) == 4\n", limits.wall_ms);
+    probe.runs = good.execution.passed() && bad.execution.result == VerdictResult::failed;
+    if (!probe.runs) probe.problem = "a small program got the wrong verdict: " + good.execution.detail;
+  } catch (const Error& error) {
+    probe.problem = error.what();
+  }
+  return probe;
+}
+
+}  // namespace quench::worker

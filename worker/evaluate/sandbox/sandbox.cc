@@ -1,0 +1,294 @@
+#include "worker/evaluate/sandbox/sandbox.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+#include "schemas/error.h"
+#include "worker/evaluate/sandbox/zygote.h"
+
+namespace quench::worker {
+namespace {
+
+using Json = nlohmann::json;
+
+// The tests' process gets this on top of the answer's wall clock, so that the answer's own limit speaks first.
+constexpr std::uint32_t kExaminerExtraMs = 2000;
+// And the host this on top of both: a zygote that is later than that is broken.
+constexpr auto kReplyGrace = std::chrono::seconds(20);
+// Waiting for a core this part of the wall clock makes a time-out inconclusive.
+constexpr std::uint64_t kStarvedPart = 10;
+
+// What one zygote reports of one process.
+struct Report {
+  std::string reason;  // "", timed_out, output_limit, out_of_memory, stopped
+  int exit_code = -1;
+  int signal = 0;
+  bool violation = false;
+  bool dirty = false;
+  std::string status;
+  std::string stderr_tail;
+  std::uint64_t cpu_ms = 0;
+  std::uint64_t wall_ms = 0;
+  std::uint64_t waited_ms = 0;
+};
+
+Report parse_report(const Json& reply, std::uint64_t id) {
+  try {
+    if (reply.at("id").get<std::uint64_t>() != id) throw Error(ErrorCode::failed, "the sandbox answered another request");
+    const auto text_or_empty = [&](const char* field) {
+      return reply.at(field).is_null() ? std::string() : reply.at(field).get<std::string>();
+    };
+    const auto number_or = [&](const char* field, int otherwise) {
+      return reply.at(field).is_null() ? otherwise : reply.at(field).get<int>();
+    };
+    return Report{text_or_empty("reason"),
+                  number_or("exit_code", -1),
+                  number_or("signal", 0),
+                  reply.at("violation").get<bool>(),
+                  reply.at("dirty").get<bool>(),
+                  text_or_empty("status"),
+                  text_or_empty("stderr_tail"),
+                  reply.at("cpu_ms").get<std::uint64_t>(),
+                  reply.at("wall_ms").get<std::uint64_t>(),
+                  reply.at("waited_ms").get<std::uint64_t>()};
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::failed, "the sandbox sent a reply without its fields");
+  }
+}
+
+std::string fresh_nonce() {
+  std::array<std::uint8_t, 16> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    throw errno_error(ErrorCode::failed, "getrandom", errno);
+  }
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (std::uint8_t byte : bytes) {
+    text += kHex[byte >> 4];
+    text += kHex[byte & 15];
+  }
+  return text;
+}
+
+Json request(std::uint64_t id, const char* role, const SandboxLimits& limits, std::uint32_t wall_ms) {
+  // CPU time stays at the limit when an answer is run again with a longer wall clock.
+  return {{"id", id},
+          {"role", role},
+          {"nonce", ""},
+          {"wall_ms", wall_ms},
+          {"cpu_ms", limits.wall_ms},
+          {"memory_bytes", limits.memory_bytes},
+          {"total_memory_bytes", limits.total_memory_bytes},
+          {"output_bytes", limits.output_bytes},
+          {"disk_bytes", limits.disk_bytes},
+          {"processes", limits.processes},
+          {"open_files", limits.open_files}};
+}
+
+bool ran_out_of_cpu(const Report& report, const SandboxLimits& limits) {
+  return report.signal == SIGXCPU || (report.signal == SIGKILL && report.cpu_ms >= limits.wall_ms);
+}
+
+// A limit that the answer broke, whatever its tests say.
+std::optional<VerdictResult> broken_limit(const Report& report) {
+  if (report.violation) return VerdictResult::sandbox_violation;
+  if (report.reason == "output_limit") return VerdictResult::output_limit;
+  if (report.reason == "out_of_memory") return VerdictResult::out_of_memory;
+  return std::nullopt;
+}
+
+std::string ending(const Report& report) {
+  if (report.signal != 0) {
+    const char* name = ::sigabbrev_np(report.signal);
+    return "the process was ended by SIG" + std::string(name != nullptr ? name : std::to_string(report.signal).c_str());
+  }
+  return "the process ended with status " + std::to_string(report.exit_code) + " before its tests did";
+}
+
+VerdictResult failure_of(const std::string& detail) {
+  return detail.starts_with("MemoryError") ? VerdictResult::out_of_memory : VerdictResult::failed;
+}
+
+std::string in_words(VerdictResult result, const SandboxLimits& limits) {
+  switch (result) {
+    case VerdictResult::timed_out:
+      return "ran longer than " + std::to_string(limits.wall_ms) + " ms";
+    case VerdictResult::output_limit:
+      return "wrote more than " + std::to_string(limits.output_bytes) + " bytes";
+    case VerdictResult::out_of_memory:
+      return "its processes together used more than " + std::to_string(limits.total_memory_bytes >> 20) + " MiB";
+    case VerdictResult::sandbox_violation:
+      return "made a system call that the sandbox forbids";
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+Sandbox::Sandbox(SandboxPrograms programs, SandboxLimits limits)
+    : programs_(std::move(programs)),
+      limits_(limits),
+      answers_(std::make_unique<Zygote>(programs_, limits_)),
+      examiner_(std::make_unique<Zygote>(programs_, limits_)) {}
+
+Sandbox::~Sandbox() = default;
+
+void Sandbox::replace(std::unique_ptr<Zygote>& zygote) {
+  zygote.reset();
+  zygote = std::make_unique<Zygote>(programs_, limits_);
+}
+
+Attempt Sandbox::run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms) {
+  return guarded(&Sandbox::try_answer, &problem, source, wall_ms);
+}
+
+Attempt Sandbox::run_program(const std::string& source, std::uint32_t wall_ms) {
+  return guarded(&Sandbox::try_program, nullptr, source, wall_ms);
+}
+
+Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t),
+                         const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
+  try {
+    return (this->*run)(problem, source, wall_ms);
+  } catch (const Error& error) {
+    // A zygote that died or fell silent: nothing it says counts any more.
+    replace(answers_);
+    replace(examiner_);
+    Attempt attempt;
+    attempt.inconclusive = true;
+    attempt.execution.isolated = problem != nullptr;
+    attempt.execution.detail = error.what();
+    return attempt;
+  }
+}
+
+Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
+  const std::uint64_t id = next_id_++;
+  const std::string nonce = fresh_nonce();
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    throw errno_error(ErrorCode::failed, "socketpair for a program", errno);
+  }
+  OwnedFd answer_end(ends[0]), examiner_end(ends[1]);
+  Json answer_request = request(id, "answer", limits_, wall_ms);
+  answer_request["source"] = source;
+  Json tests_request = request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
+  tests_request["nonce"] = nonce;
+  tests_request["prompt"] = problem->prompt;
+  tests_request["entry_point"] = problem->entry_point;
+  tests_request["test"] = problem->test;
+  answers_->send(answer_request, answer_end.get());
+  examiner_->send(tests_request, examiner_end.get());
+  // Each side sees the end of the other only when nobody else holds the channel.
+  answer_end.reset();
+  examiner_end.reset();
+
+  const auto deadline = Zygote::Clock::now() + std::chrono::milliseconds(wall_ms + kExaminerExtraMs) + kReplyGrace;
+  std::optional<Report> answer, tests;
+  while (!answer || !tests) {
+    // poll skips negative descriptors.
+    pollfd entries[2] = {{answer ? -1 : answers_->control(), POLLIN, 0}, {tests ? -1 : examiner_->control(), POLLIN, 0}};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Zygote::Clock::now()).count();
+    if (left <= 0) throw Error(ErrorCode::timed_out, "the sandbox did not answer in time");
+    const int ready = ::poll(entries, 2, static_cast<int>(left));
+    if (ready <= 0) continue;
+    if (entries[0].revents != 0) answer = parse_report(answers_->receive(deadline), id);
+    if (entries[1].revents != 0) {
+      tests = parse_report(examiner_->receive(deadline), id);
+      if (!answer) answers_->send({{"stop", id}});
+    }
+  }
+
+  Attempt attempt;
+  Execution& execution = attempt.execution;
+  execution.cpu_ms = answer->cpu_ms + tests->cpu_ms;
+  execution.wall_ms = std::max(answer->wall_ms, tests->wall_ms);
+  execution.stderr_tail = answer->stderr_tail.empty() ? tests->stderr_tail : answer->stderr_tail;
+
+  // The tests' verdict counts only with the nonce, which is known to nobody but that process.
+  std::string result, detail;
+  const Json verdict = Json::parse(tests->status, nullptr, false);
+  if (verdict.is_object() && verdict.value("nonce", Json()) == Json(nonce)) {
+    result = verdict.value("result", "");
+    detail = verdict.value("detail", "");
+  }
+  const auto conclude = [&](VerdictResult verdict_result, std::string words) {
+    execution.result = verdict_result;
+    execution.detail = std::move(words);
+  };
+  if (const auto broken = broken_limit(*answer)) {
+    conclude(*broken, in_words(*broken, limits_));
+  } else if (result == "passed") {
+    conclude(VerdictResult::passed, "");
+  } else if (answer->reason == "timed_out" || ran_out_of_cpu(*answer, limits_)) {
+    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
+    attempt.inconclusive = answer->reason == "timed_out" && answer->waited_ms * kStarvedPart >= wall_ms;
+  } else if (result == "compile_error") {
+    conclude(VerdictResult::compile_error, detail);
+  } else if (result == "gone") {
+    conclude(VerdictResult::failed, answer->reason == "stopped" ? detail : ending(*answer));
+  } else if (result == "failed") {
+    conclude(failure_of(detail), detail);
+  } else if (const auto tests_broken = broken_limit(*tests)) {
+    conclude(*tests_broken, "the tests: " + in_words(*tests_broken, limits_));
+  } else if (tests->reason == "timed_out" || ran_out_of_cpu(*tests, limits_)) {
+    conclude(VerdictResult::timed_out, "the tests: " + in_words(VerdictResult::timed_out, limits_));
+    attempt.inconclusive = tests->waited_ms * kStarvedPart >= wall_ms;
+  } else {
+    conclude(VerdictResult::failed, "the tests gave no verdict: " + ending(*tests));
+    attempt.inconclusive = true;
+  }
+
+  if (answer->dirty) replace(answers_);
+  if (tests->dirty) replace(examiner_);
+  return attempt;
+}
+
+Attempt Sandbox::try_program(const Problem*, const std::string& source, std::uint32_t wall_ms) {
+  const std::uint64_t id = next_id_++;
+  const std::string nonce = fresh_nonce();
+  Json message = request(id, "program", limits_, wall_ms);
+  message["nonce"] = nonce;
+  message["source"] = source;
+  answers_->send(message);
+  const Report report = parse_report(
+      answers_->receive(Zygote::Clock::now() + std::chrono::milliseconds(wall_ms) + kReplyGrace), id);
+
+  Attempt attempt;
+  Execution& execution = attempt.execution;
+  execution.isolated = false;
+  execution.cpu_ms = report.cpu_ms;
+  execution.wall_ms = report.wall_ms;
+  execution.stderr_tail = report.stderr_tail;
+  static constexpr std::string_view kCompileError = "compile_error ", kError = "error ";
+  if (const auto broken = broken_limit(report)) {
+    execution.result = *broken;
+    execution.detail = in_words(*broken, limits_);
+  } else if (report.status == nonce) {
+    execution.result = VerdictResult::passed;
+  } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {
+    execution.result = VerdictResult::timed_out;
+    execution.detail = in_words(VerdictResult::timed_out, limits_);
+    attempt.inconclusive = report.reason == "timed_out" && report.waited_ms * kStarvedPart >= wall_ms;
+  } else if (report.status.starts_with(kCompileError)) {
+    execution.result = VerdictResult::compile_error;
+    execution.detail = report.status.substr(kCompileError.size());
+  } else if (report.status.starts_with(kError)) {
+    execution.detail = report.status.substr(kError.size());
+    execution.result = failure_of(execution.detail);
+  } else {
+    execution.detail = ending(report);
+  }
+  if (report.dirty) replace(answers_);
+  return attempt;
+}
+
+}  // namespace quench::worker

@@ -1,0 +1,66 @@
+// Runs one program at a time, in a pair of sandboxes: the answer in one, its tests in the other
+// (README.md in this folder). One thread, the one that made it: both end with that thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "schemas/artifact.h"
+#include "worker/evaluate/problems.h"
+#include "worker/evaluate/sandbox/bubblewrap.h"
+#include "worker/evaluate/sandbox/limits.h"
+
+namespace quench::worker {
+
+class Zygote;
+
+// What became of one answer. compile_error: the answer is not Python; sandbox_violation: it made a
+// system call that no answer has a use for; failed: an assertion, an exception, an exit, a missing
+// function.
+struct Execution {
+  VerdictResult result = VerdictResult::failed;
+  std::uint64_t cpu_ms = 0;   // of the answer and its tests together
+  std::uint64_t wall_ms = 0;
+  std::string detail;         // one line: "AssertionError", "NameError: name 'x' is not defined"
+  std::string stderr_tail;    // at most 2 KiB, valid UTF-8
+  bool isolated = true;       // answer and tests ran in different processes
+  bool passed() const { return result == VerdictResult::passed; }
+};
+
+// An execution, and whether it says something about the host rather than about the answer: it ran out of
+// wall clock while it waited for a core, or a sandbox broke. Such an answer is run once more, alone.
+struct Attempt {
+  Execution execution;
+  bool inconclusive = false;
+};
+
+class Sandbox {
+ public:
+  // Starts both sandboxes. Throws Error(bad_input) when this host cannot run them.
+  Sandbox(SandboxPrograms programs, SandboxLimits limits);
+  ~Sandbox();
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
+
+  // The whole answer (prompt and completion, or a solution) against the problem's tests.
+  Attempt run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms);
+  // A program with its own tests; passed when it reaches its end.
+  Attempt run_program(const std::string& source, std::uint32_t wall_ms);
+
+ private:
+  Attempt guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t), const Problem* problem,
+                  const std::string& source, std::uint32_t wall_ms);
+  Attempt try_answer(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
+  Attempt try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
+  void replace(std::unique_ptr<Zygote>& zygote);
+
+  SandboxPrograms programs_;
+  SandboxLimits limits_;
+  std::unique_ptr<Zygote> answers_;
+  std::unique_ptr<Zygote> examiner_;
+  std::uint64_t next_id_ = 1;
+};
+
+}  // namespace quench::worker

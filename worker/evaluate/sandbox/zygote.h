@@ -1,0 +1,38 @@
+// The host's end of one zygote (zygote.py): frames of JSON over its control socket. What a zygote says is
+// checked like any other input, for programs run beside it. One thread, the one that made it.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "worker/evaluate/sandbox/bubblewrap.h"
+
+namespace quench::worker {
+
+class Zygote {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Starts bwrap and waits until the warm Python is ready. Throws Error(bad_input) with bwrap's own words
+  // and the remedy when the sandbox cannot be made on this host.
+  Zygote(const SandboxPrograms& programs, const SandboxLimits& limits);
+
+  // A request, with one descriptor when `fd` is not negative. Throws Error(failed) when the zygote is gone.
+  void send(const nlohmann::json& message, int fd = -1);
+  // To be polled for reading.
+  int control() const { return process_.control(); }
+  // The next message. Throws Error(failed) when the zygote is gone or has sent something else, and
+  // Error(timed_out) past the deadline.
+  nlohmann::json receive(Clock::time_point deadline);
+  const std::string& python_version() const { return python_version_; }
+
+ private:
+  void read_exactly(char* to, std::size_t count, Clock::time_point deadline);
+
+  BubblewrapProcess process_;
+  std::string python_version_;
+};
+
+}  // namespace quench::worker

@@ -1,0 +1,369 @@
+"""PID 1 of one sandbox: a warm Python that forks a process for each program.
+
+The host sends requests over the control socket (descriptor 3), one at a time, and gets one reply to each. While a program
+runs, the host may send {"stop": id}. When the program's main process has ended, or broke a limit, everything else in the PID namespace is
+killed and reaped, and /tmp and /dev/shm are emptied; where that is not simple the reply says "dirty" and the host replaces the sandbox.
+
+PID 1 cannot be killed from inside its namespace, and it is not dumpable, so its memory and descriptors cannot be opened
+through /proc; the seccomp filter refuses what could change it otherwise (ptrace, prlimit and scheduling of another process).
+"""
+
+import array
+import ctypes
+import gc
+import json
+import os
+import random
+import resource
+import select
+import shutil
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+
+# Modules that answers import: warm, so that a fork finds them in memory.
+import bisect  # noqa: F401
+import collections  # noqa: F401
+import copy  # noqa: F401
+import dataclasses  # noqa: F401
+import datetime  # noqa: F401
+import decimal  # noqa: F401
+import enum  # noqa: F401
+import fractions  # noqa: F401
+import functools  # noqa: F401
+import hashlib  # noqa: F401
+import heapq  # noqa: F401
+import itertools  # noqa: F401
+import math  # noqa: F401
+import operator  # noqa: F401
+import re  # noqa: F401
+import statistics  # noqa: F401
+import string  # noqa: F401
+import typing  # noqa: F401
+
+import answer
+import examiner
+import values  # noqa: F401
+
+CONTROL = 3
+CHANNEL = 3  # in a program's process, where the control socket is closed
+STATUS = 4
+REQUEST_BYTES_MAX = 256 << 20
+STATUS_BYTES_MAX = 16 << 10
+TAIL_BYTES = 2048
+WATCH_S = 0.025
+PR_SET_DUMPABLE = 4
+SCRATCH = ("/tmp", "/dev/shm")
+SCRATCH_MODE = 0o700
+ENTRIES_TO_CLEAN_MAX = 256
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Control:
+    """The host's socket. Requests may carry one descriptor: a program's channel to the other sandbox."""
+
+    def __init__(self, descriptor):
+        self.socket = socket.socket(fileno=descriptor)
+
+    def _exactly(self, count):
+        parts = []
+        while count:
+            part = self.socket.recv(min(count, 1 << 20))
+            if not part:
+                os._exit(0)  # the host is gone; the whole namespace ends with PID 1
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def receive(self):
+        descriptors = array.array("i")
+        head, ancillary, _, _ = self.socket.recvmsg(4, socket.CMSG_SPACE(descriptors.itemsize), socket.MSG_CMSG_CLOEXEC)
+        if not head:
+            os._exit(0)
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        (length,) = struct.unpack("<I", head + self._exactly(4 - len(head)))
+        if length > REQUEST_BYTES_MAX:
+            os._exit(1)
+        return json.loads(self._exactly(length)), (descriptors[0] if descriptors else -1)
+
+    def send(self, message):
+        text = json.dumps(message).encode("ascii")
+        self.socket.sendall(struct.pack("<I", len(text)) + text)
+
+
+def limit(what, soft, hard=None):
+    resource.setrlimit(what, (soft, soft if hard is None else hard))
+
+
+def set_limits(request):
+    cpu_s = (request["cpu_ms"] + 999) // 1000
+    limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, then SIGKILL for those who ignore it
+    limit(resource.RLIMIT_AS, request["memory_bytes"])
+    limit(resource.RLIMIT_FSIZE, request["disk_bytes"])
+    limit(resource.RLIMIT_NOFILE, request["open_files"])
+    limit(resource.RLIMIT_NPROC, request["processes"])
+    limit(resource.RLIMIT_STACK, 64 << 20)
+    for none in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_RTPRIO):
+        limit(none, 0)
+
+
+def place_descriptors(wanted):
+    """Exactly these descriptors, at these numbers; everything else is closed. -1 leaves a number closed."""
+    high = {number: os.dup(fd) if fd >= 0 else -1 for number, fd in wanted.items()}
+    lifted = {}
+    for number, fd in high.items():
+        while 0 <= fd <= max(wanted):
+            fd = os.dup(fd)
+        lifted[number] = fd
+    for number, fd in lifted.items():
+        if fd >= 0:
+            os.dup2(fd, number, inheritable=True)
+    keep = {number for number, fd in lifted.items() if fd >= 0}
+    for number in range(max(wanted) + 1):
+        if number not in keep:
+            try:
+                os.close(number)
+            except OSError:
+                pass
+    os.closerange(max(wanted) + 1, 1024)
+
+
+def run_child(request, secret, descriptors):
+    """In the forked process; never returns."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setsid()
+        place_descriptors(descriptors)
+        os.chdir("/tmp")
+        set_limits(request)
+        random.seed(0)  # the same verdict twice in a row, also for tests and answers that draw numbers
+        gc.enable()
+        role = request["role"]
+        if role == "answer":
+            source = request.pop("source")
+            answer.serve(CHANNEL, source)
+        elif role == "program":
+            source = request.pop("source")
+            answer.run_program(STATUS, source, secret)
+        else:
+            report = examiner.examine(CHANNEL, request["prompt"], request["entry_point"], request["test"])
+            report["nonce"] = secret.pop()
+            os.write(STATUS, json.dumps(report).encode("ascii"))
+        code = 0
+    finally:
+        try:
+            sys.stdout.flush()
+        except BaseException:
+            pass
+        os._exit(code)
+
+
+def resident_bytes():
+    """Memory of all processes but this one; shared files are not counted."""
+    total = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/statm", "rb") as file:
+                    fields = file.read().split()
+            except OSError:
+                continue
+            total += (int(fields[1]) - int(fields[2])) * PAGE
+    return total
+
+
+def waited_ms(pid):
+    """Time that a runnable process spent without a core: what a busy host took from it."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) // 1_000_000
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+class Run:
+    """One program, from fork to an empty namespace."""
+
+    def __init__(self, request, channel, control, wakeup):
+        self.request = request
+        self.control = control
+        self.wakeup = wakeup
+        self.cpu_s = 0.0
+        self.reason = None
+        self.violation = False
+        self.wait_status = None
+        self.output_bytes = 0
+        self.waited_ms = 0
+        self.tail = b""
+        self.status = b""
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        status_read, status_write = os.pipe()
+        null = os.open("/dev/null", os.O_RDONLY)
+        secret = [request.pop("nonce")]
+        self.started = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            del self.request
+            run_child(request, secret, {0: null, 1: out_write, 2: error_write, 3: channel, 4: status_write})
+        for fd in (out_write, error_write, status_write, null, channel):
+            if fd >= 0:
+                os.close(fd)
+        self.pipes = {out_read: "out", error_read: "error", status_read: "status"}
+        for fd in self.pipes:
+            os.set_blocking(fd, False)
+
+    def read(self, fd):
+        """False at the end of the pipe or when it has nothing more now."""
+        try:
+            data = os.read(fd, 1 << 16)
+        except BlockingIOError:
+            return False
+        kind = self.pipes[fd]
+        if not data:
+            del self.pipes[fd]
+            os.close(fd)
+            return False
+        if kind == "status":
+            self.status = (self.status + data)[:STATUS_BYTES_MAX]
+        else:
+            self.output_bytes += len(data)
+            if kind == "error":
+                self.tail = (self.tail + data)[-TAIL_BYTES:]
+        return True
+
+    def reap(self, options):
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, options)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.cpu_s += usage.ru_utime + usage.ru_stime
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSYS:
+                self.violation = True
+            if pid == self.pid:
+                self.wait_status = status
+
+    def watch(self):
+        deadline = self.started + self.request["wall_ms"] / 1000
+        poll = select.poll()
+        for fd in (*self.pipes, self.wakeup, CONTROL):
+            poll.register(fd, select.POLLIN)
+        next_look = self.started + WATCH_S
+        while self.wait_status is None and self.reason is None:
+            now = time.monotonic()
+            if now >= deadline:
+                self.reason = "timed_out"
+                return
+            if now >= next_look:
+                next_look = now + WATCH_S
+                if resident_bytes() > self.request["total_memory_bytes"]:
+                    self.reason = "out_of_memory"
+                    return
+            for fd, _ in poll.poll(max(1, 1000 * (min(deadline, next_look) - now))):
+                if fd == self.wakeup:
+                    os.read(fd, 512)
+                    self.reap(os.WNOHANG)
+                elif fd == CONTROL:
+                    message, _ = self.control.receive()
+                    if message.get("stop") == self.request["id"]:
+                        self.reason = "stopped"
+                else:
+                    self.read(fd)
+                    if fd not in self.pipes:
+                        poll.unregister(fd)
+                    if self.output_bytes > self.request["output_bytes"]:
+                        self.reason = "output_limit"
+
+    def finish(self):
+        wall_ms = int(1000 * (time.monotonic() - self.started))
+        self.waited_ms = waited_ms(self.pid)
+        # One call reaches every process of the namespace but PID 1, and a fork in progress cannot slip past it.
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.reap(0)
+        for fd in list(self.pipes):
+            while self.output_bytes <= self.request["output_bytes"] and self.read(fd):
+                pass
+            if fd in self.pipes:
+                os.close(fd)
+        if self.output_bytes > self.request["output_bytes"]:
+            self.reason = "output_limit"
+        return {
+            "id": self.request["id"],
+            "reason": self.reason,
+            "exit_code": os.WEXITSTATUS(self.wait_status) if os.WIFEXITED(self.wait_status) else None,
+            "signal": os.WTERMSIG(self.wait_status) if os.WIFSIGNALED(self.wait_status) else None,
+            "violation": self.violation,
+            "status": self.status.decode("latin-1"),
+            "stderr_tail": self.tail.decode("utf-8", "replace"),
+            "cpu_ms": int(1000 * self.cpu_s),
+            "wall_ms": wall_ms,
+            "waited_ms": self.waited_ms,
+        }
+
+
+def clean(path):
+    """Whether `path` is an empty directory of the right mode again."""
+    try:
+        if stat.S_IMODE(os.stat(path).st_mode) != SCRATCH_MODE:
+            os.chmod(path, SCRATCH_MODE)
+        names = os.listdir(path)
+        if len(names) > ENTRIES_TO_CLEAN_MAX:
+            return False
+        for name in names:
+            entry = os.path.join(path, name)
+            if stat.S_ISDIR(os.lstat(entry).st_mode):
+                shutil.rmtree(entry)
+            else:
+                os.unlink(entry)
+        return not os.listdir(path)
+    except (OSError, RecursionError):
+        return False
+
+
+def main():
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    for path in SCRATCH:
+        os.chmod(path, SCRATCH_MODE)
+    sys.path[:] = [entry for entry in sys.path if entry.startswith("/usr") or entry.startswith(sys.prefix)]
+    # An answer that says `import values` means a module of its own.
+    for module in ("answer", "examiner", "values"):
+        del sys.modules[module]
+    # A handler for SIGINT would let a program interrupt PID 1, which ignores what it does not handle.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    wakeup, wakeup_write = os.pipe()
+    os.set_blocking(wakeup_write, False)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    control = Control(CONTROL)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    control.send({"ready": sys.version.split()[0]})
+    while True:
+        request, channel = control.receive()
+        if "stop" in request:
+            continue  # for a program that has ended by itself
+        run = Run(request, channel, control, wakeup)
+        run.watch()
+        reply = run.finish()
+        reply["dirty"] = not all([clean(path) for path in SCRATCH])
+        control.send(reply)
+
+
+if __name__ == "__main__":
+    main()
