@@ -1,0 +1,52 @@
+#include "worker/task_runner.h"
+
+#include "schemas/error.h"
+#include "worker/artifact_loader.h"
+#include "worker/quantize/methods.h"
+#include "worker/quantize/quantizer.h"
+
+namespace quench::worker {
+
+TaskRunner::TaskRunner(kernels::Backend& backend, cluster::Collective& gang, Service& service)
+    : backend_(backend), gang_(gang), service_(service) {}
+
+void TaskRunner::run() {
+  for (;;) {
+    const Message order = service_.next_order();
+    if (std::holds_alternative<ExitOrder>(order)) return;
+    if (const auto* quantize_order = std::get_if<QuantizeOrder>(&order)) quantize(*quantize_order);
+    if (const auto* evaluate_order = std::get_if<EvaluateOrder>(&order)) evaluate(*evaluate_order);
+  }
+}
+
+void TaskRunner::quantize(const QuantizeOrder& order) {
+  const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
+  in_context(recipe.name, [&] {
+    const std::unique_ptr<WeightSource> source = open_model_directory(order.job.model);
+    if (needs_calibration(recipe.method) && !calibration_) {
+      const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(order.job.model);
+      tokenizer->check_fits(source->config().vocab_size);
+      if (order.job.calibration.length > source->config().max_positions)
+        throw Error(ErrorCode::bad_input,
+                    "calibration sequences of " + std::to_string(order.job.calibration.length) +
+                        " tokens do not fit the model's " + std::to_string(source->config().max_positions) +
+                        " positions (max_position_embeddings): make calibration.length smaller");
+      calibration_ = build_calibration(order.job.calibration, *tokenizer);
+    }
+    const ChunkReader read_chunk = [this](const ChunkRef& chunk) { return service_.fetch_chunk(chunk.digest); };
+    quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}), read_chunk);
+  });
+}
+
+void TaskRunner::evaluate(const EvaluateOrder& order) {
+  if (!grader_) {
+    GraderOptions options;
+    options.sandboxes = backend_.thread_count();
+    grader_ = std::make_unique<Grader>(options);
+  }
+  run_evaluation(
+      order.job.evaluate.at(order.evaluation),
+      [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); }, *grader_, service_);
+}
+
+}  // namespace quench::worker

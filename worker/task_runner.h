@@ -1,0 +1,34 @@
+// Carries out the coordinator's orders on the compute thread, which is also the one that talks MPI.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cluster/collective/collective.h"
+#include "kernels/backend.h"
+#include "schemas/messages.h"
+#include "worker/evaluate/grader.h"
+#include "worker/quantize/calibration.h"
+#include "worker/service.h"
+
+namespace quench::worker {
+
+class TaskRunner {
+ public:
+  TaskRunner(kernels::Backend& backend, cluster::Collective& gang, Service& service);
+  // Until the ExitOrder. Throws the Error that ends this rank, with the order it was carrying out.
+  void run();
+
+ private:
+  void quantize(const QuantizeOrder& order);
+  void evaluate(const EvaluateOrder& order);
+
+  kernels::Backend& backend_;
+  cluster::Collective& gang_;
+  Service& service_;
+  std::unique_ptr<Grader> grader_;  // its sandboxes stay warm between evaluations
+  std::optional<CalibrationSet> calibration_;  // of this gang's one job
+};
+
+}  // namespace quench::worker
