@@ -13,8 +13,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -42,9 +42,12 @@ class AbortFlag {
   std::optional<Error> reason_;
 };
 
+inline constexpr std::size_t kSegmentBytes = 8 << 20;
+
 struct CollectiveOptions {
   std::uint32_t progress_ms_max = 30'000;
-  const AbortFlag* abort = nullptr;  // must outlive the collective
+  std::size_t segment_bytes = kSegmentBytes;  // a multiple of 8; the same on every rank
+  const AbortFlag* abort = nullptr;           // must outlive the collective
 };
 
 class Collective {

@@ -28,7 +28,8 @@ class MpiSession {
   // Over all ranks, on a communicator of its own; the session outlives it. Collective over the gang.
   std::unique_ptr<Collective> make_collective(const CollectiveOptions& options);
 
-  // Ends every rank of the gang; mpirun then exits with `code`. Does not wait more than 5 s for MPI.
+  // Ends this process at once without finalising MPI, on which mpirun ends the other ranks and exits
+  // with `code` (not 0). Any thread may do the same by std::_Exit.
   [[noreturn]] void abort(int code);
 
  private:
