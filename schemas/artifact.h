@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "schemas/digest.h"
@@ -60,8 +61,8 @@ struct LinearLoss {
 
 struct Manifest {
   std::uint32_t format_version = 1;
-  Digest source;       // of the model directory: model_source_digest()
-  Digest calibration;  // of the token windows; none when the method needs none
+  Digest source;        // of the model directory: model_source_digest()
+  Digest calibration;   // of the token windows; none when the method needs none
   QuantizeSpec recipe;  // its name is left empty: a name is a ref, not content
   std::vector<FileRecord> files;
   std::vector<TensorRecord> tensors;  // outer tensors, then block by block
@@ -73,6 +74,11 @@ struct Manifest {
 std::uint64_t artifact_bytes(const Manifest& manifest);
 // Bits per weight of the linears of the blocks: codes, scales, zeros and permutations counted.
 double bits_per_weight(const Manifest& manifest);
+// The bits that a table calls it by: the recipe's, or for the baseline those of the linears' own type.
+std::uint32_t nominal_bits(const Manifest& manifest);
+// Throws Error(corrupt) unless the record is consistent: a sane shape, known bits and group size, as many
+// chunks of the sizes that the shape takes. Call it before trusting sizes of a record from outside.
+void check_tensor_record(const TensorRecord& tensor);
 
 // How an artifact was made; never part of its digest.
 struct RunRecord {
@@ -82,27 +88,35 @@ struct RunRecord {
   std::uint32_t ranks = 0;
   std::uint32_t threads = 0;
   std::string build;
-  std::string isa;                 // "avx512"
+  std::string isa;  // "avx512"
   std::vector<std::string> hosts;
   std::int64_t finished_unix_ms = 0;
   std::uint32_t attempts = 0;
   std::uint32_t replayed_blocks = 0;  // recomputed on resuming, not lost work
+  bool operator==(const RunRecord&) const = default;
 };
 
 enum class VerdictResult : std::uint16_t {
-  passed, failed, timed_out, out_of_memory, output_limit, sandbox_violation, compile_error,
+  passed,
+  failed,
+  timed_out,
+  out_of_memory,
+  output_limit,
+  sandbox_violation,
+  compile_error,
 };
 std::string_view to_string(VerdictResult result);
 
 // One executed completion.
 struct Verdict {
-  std::uint32_t task = 0;    // index in the benchmark's order
+  std::uint32_t task = 0;  // index in the benchmark's order
   std::uint32_t sample = 0;
   VerdictResult result = VerdictResult::failed;
   std::string completion;    // as executed, after the cut
   std::uint32_t tokens = 0;  // generated
   double cpu_seconds = 0;
-  std::string detail;        // the end of stderr
+  std::string detail;  // the end of stderr
+  bool operator==(const Verdict&) const = default;
 };
 
 // What a verdict is kept under: the same key is never generated twice.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quench {
@@ -24,12 +25,12 @@ enum class ScaleRule : std::uint16_t {
 struct QuantizeSpec {
   std::string name;  // of the artifact; empty: derived, "gptq-4bit-g128"
   Method method = Method::gptq;
-  std::uint32_t bits = 4;        // 8, 4, 3 or 2
+  std::uint32_t bits = 4;         // 8, 4, 3 or 2
   std::int32_t group_size = 128;  // inputs that share a scale; -1: a whole row
   bool symmetric = true;
-  bool act_order = false;        // gptq: columns by falling diagonal of the Hessian
+  bool act_order = false;  // gptq: columns by falling diagonal of the Hessian
   ScaleRule scale_rule = ScaleRule::range;
-  double damping = 0.01;         // gptq: share of the mean diagonal added to the diagonal
+  double damping = 0.01;  // gptq: share of the mean diagonal added to the diagonal
   bool operator==(const QuantizeSpec&) const = default;
 };
 
@@ -37,28 +38,28 @@ struct QuantizeSpec {
 struct CalibrationSpec {
   std::vector<std::string> files;  // UTF-8 text; at least one when a method needs calibration
   std::uint32_t sequences = 128;
-  std::uint32_t length = 512;      // tokens per sequence
-  std::uint64_t seed = 0;          // chooses the windows
+  std::uint32_t length = 512;  // tokens per sequence
+  std::uint64_t seed = 0;      // chooses the windows
   bool operator==(const CalibrationSpec&) const = default;
 };
 
 struct EvaluateSpec {
   std::string benchmark = "humaneval";
   std::string language = "python";
-  std::uint32_t samples = 1;      // completions per task
-  double temperature = 0.0;       // 0: greedy
+  std::uint32_t samples = 1;  // completions per task
+  double temperature = 0.0;   // 0: greedy
   double top_p = 1.0;
-  std::uint32_t top_k = 0;        // 0: off
+  std::uint32_t top_k = 0;         // 0: off
   std::uint32_t max_tokens = 512;  // new tokens per completion
   std::uint64_t seed = 0;
-  std::uint32_t tasks = 0;        // only the first so many tasks; 0: all
+  std::uint32_t tasks = 0;  // only the first so many tasks; 0: all
   bool operator==(const EvaluateSpec&) const = default;
 };
 
 struct JobSpec {
   std::string name;
-  std::string model;      // a Hugging Face directory; absolute after parsing
-  bool baseline = true;   // also keep and evaluate the unquantized weights
+  std::string model;     // a Hugging Face directory; absolute after parsing
+  bool baseline = true;  // also keep and evaluate the unquantized weights
   std::vector<QuantizeSpec> quantize;
   CalibrationSpec calibration;
   std::vector<EvaluateSpec> evaluate;
@@ -67,11 +68,19 @@ struct JobSpec {
   bool operator==(const JobSpec&) const = default;
 };
 
+std::string_view to_string(Method method);
+std::string_view to_string(ScaleRule rule);
+
+// `spec` with the settings its method leaves no choice in: int8 has 8 bits, whole rows and symmetric
+// grids, only gptq has an order and a damping, and `none` has bits 0. Equal work, equal recipe, equal digest.
+QuantizeSpec with_fixed_settings(QuantizeSpec spec);
+
 // "gptq-4bit-g128-sym", "int8", "none": the name used when the job gives none.
 std::string derived_name(const QuantizeSpec& spec);
 
 // The artifacts of a job, in order: the baseline (method none) first when asked for, then each
-// entry of `quantize`, every one with its name filled in. Throws Error(bad_input) on equal names.
+// entry of `quantize`, every one with its name filled in and its fixed settings set. Throws Error(bad_input)
+// on equal names.
 std::vector<QuantizeSpec> artifact_recipes(const JobSpec& job);
 
 }  // namespace quench

@@ -21,9 +21,10 @@ namespace quench {
 struct Challenge {  // C first: proves nothing, asks for proof
   std::string nonce;
   std::string build;
+  bool operator==(const Challenge&) const = default;
 };
 enum class PeerRole : std::uint16_t { rank, reader };
-struct Hello {  // W, R
+struct Hello {        // W, R
   std::string build;  // ranks of another build are refused
   PeerRole role = PeerRole::rank;
   RankId rank;
@@ -31,50 +32,62 @@ struct Hello {  // W, R
   std::int64_t pid = 0;
   std::string isa;
   Digest proof;  // hmac_sha256(secret, nonce); none on a Unix socket, whose peer is known
+  bool operator==(const Hello&) const = default;
 };
 struct Welcome {  // C
   std::uint32_t heartbeat_ms = 1000;
   std::uint32_t silence_ms_max = 5000;  // without a frame for so long the other side is lost
+  bool operator==(const Welcome&) const = default;
 };
 struct Refused {  // C, then closes
   ErrorCode code = ErrorCode::refused;
   std::string message;
+  bool operator==(const Refused&) const = default;
 };
-struct Heartbeat {};  // both ways
+struct Heartbeat {  // both ways
+  bool operator==(const Heartbeat&) const = default;
+};
 
 // --- Orders: C → every rank of the gang, in the same order ------------------------------------
 struct QuantizeOrder {
-  JobSpec job;             // paths absolute
+  JobSpec job;  // paths absolute
   Digest job_id;
   Digest source;
-  Digest calibration;      // what the ranks' own windows must hash to; none: not known yet
+  Digest calibration;          // what the ranks' own windows must hash to; none: not known yet
   std::uint32_t artifact = 0;  // index in artifact_recipes(job)
   std::uint32_t first_block = 0;
   bool outer_committed = false;  // OuterDone is not expected again
   std::string scratch_dir;
   // Committed blocks' records, so that a resuming gang can rebuild hidden states it has lost.
   std::vector<TensorRecord> committed;
+  bool operator==(const QuantizeOrder&) const = default;
 };
 struct EvaluateOrder {
   JobSpec job;
   Digest artifact;
   std::uint32_t evaluation = 0;  // index in job.evaluate
   std::string cache_dir;         // chunks fetched once per node
+  bool operator==(const EvaluateOrder&) const = default;
 };
-struct ExitOrder {};  // finish MPI and end with 0
+struct ExitOrder {  // finish MPI and end with 0
+  bool operator==(const ExitOrder&) const = default;
+};
 
 // --- Quantizing: W → C ----------------------------------------------------------------------
 struct ChunkPut {  // payload: the chunk
   Digest digest;
+  bool operator==(const ChunkPut&) const = default;
 };
 struct ChunkStored {  // C: everything this connection put so far, counted from 1
   std::uint64_t count = 0;
+  bool operator==(const ChunkStored&) const = default;
 };
 struct OuterDone {  // rank 0: tensors outside the blocks and the carried files are uploaded
   std::uint32_t artifact = 0;
   Digest calibration;
   std::vector<FileRecord> files;
   std::vector<TensorRecord> tensors;
+  bool operator==(const OuterDone&) const = default;
 };
 struct BlockDone {  // rank 0, after every rank's chunks of the block were stored
   std::uint32_t artifact = 0;
@@ -83,78 +96,96 @@ struct BlockDone {  // rank 0, after every rank's chunks of the block were store
   std::vector<LinearLoss> losses;
   double seconds = 0;
   bool replayed = false;
+  bool operator==(const BlockDone&) const = default;
 };
 struct BlockCommitted {  // C → rank 0: durable; kOuterBlock answers OuterDone
   std::uint32_t artifact = 0;
   std::uint32_t block = 0;
+  bool operator==(const BlockCommitted&) const = default;
 };
 inline constexpr std::uint32_t kOuterBlock = 0xffffffff;
 struct ArtifactDone {  // rank 0: all blocks committed; C publishes
   std::uint32_t artifact = 0;
   double seconds = 0;
   std::uint32_t replayed_blocks = 0;
+  bool operator==(const ArtifactDone&) const = default;
 };
 struct Progress {  // rank 0
   std::uint32_t artifact = 0;
   std::uint32_t block = 0;
   std::string step;  // "hessian", "factor", "solve", "forward"
+  bool operator==(const Progress&) const = default;
 };
 struct Failure {  // W: why this rank is about to abort the gang
   ErrorCode code = ErrorCode::failed;
   std::string message;
+  bool operator==(const Failure&) const = default;
 };
-struct LogLine {  // W
+struct LogLine {            // W
   std::uint16_t level = 0;  // spdlog's numbers
   std::string text;
+  bool operator==(const LogLine&) const = default;
 };
 
 // --- Evaluating -----------------------------------------------------------------------------
 struct BenchmarkInfo {  // W, once per EvaluateOrder, before asking for leases
   Digest digest;
   std::vector<std::string> task_ids;
+  bool operator==(const BenchmarkInfo&) const = default;
 };
 struct LeaseRequest {  // W
   std::uint32_t items_max = 0;
+  bool operator==(const LeaseRequest&) const = default;
 };
 struct LeaseItem {
   std::uint32_t task = 0;
   std::uint32_t sample = 0;
+  bool operator==(const LeaseItem&) const = default;
 };
 struct LeaseGrant {  // C; empty items: nothing is left, the order is done
   LeaseId lease;
   std::uint32_t deadline_ms = 0;
   std::vector<LeaseItem> items;
+  bool operator==(const LeaseGrant&) const = default;
 };
 struct VerdictsDone {  // W
   LeaseId lease;
   std::vector<Verdict> verdicts;
+  bool operator==(const VerdictsDone&) const = default;
 };
 
 // --- Reading the store: W, R → C; refs and digests are checked by C -----------------------------
 struct ManifestRequest {
   std::string ref;  // name, digest, or unique digest prefix
+  bool operator==(const ManifestRequest&) const = default;
 };
 struct ManifestReply {
   Digest digest;
   Manifest manifest;
+  bool operator==(const ManifestReply&) const = default;
 };
 struct ChunkRequest {
   Digest digest;
+  bool operator==(const ChunkRequest&) const = default;
 };
 struct ChunkReply {  // payload: the chunk
   Digest digest;
+  bool operator==(const ChunkReply&) const = default;
 };
 struct StoreCommand {  // R: an `artifacts` command's arguments, run by the store's owner
   std::vector<std::string> arguments;
+  bool operator==(const StoreCommand&) const = default;
 };
 struct StoreReply {  // C: what the command printed, and its exit code
   std::int32_t exit_code = 0;
   std::string out;
   std::string err;
+  bool operator==(const StoreReply&) const = default;
 };
 struct RequestFailed {  // C: the answer to a request that cannot be met
   ErrorCode code = ErrorCode::bad_input;
   std::string message;
+  bool operator==(const RequestFailed&) const = default;
 };
 
 using Message =

@@ -16,6 +16,7 @@ std::uint32_t word_at(const std::uint8_t* panel_codes, std::uint64_t line, std::
 }  // namespace
 
 std::uint32_t PackedTileShape::groups() const {
+  QUENCH_CHECK(group_size != 0, group_size);
   if (group_size < 0 || static_cast<std::uint32_t>(group_size) >= inputs) return 1;
   const auto size = static_cast<std::uint32_t>(group_size);
   return (inputs + size - 1) / size;

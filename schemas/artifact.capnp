@@ -1,0 +1,109 @@
+@0x92f07eee643dd64b;
+# What the store keeps. A manifest is stored in canonical form and the SHA-256 of those bytes is the
+# artifact's name, so two runs that computed the same thing have the same bytes here. Whatever may differ
+# between such runs (time, ranks, hosts, build) belongs in a RunRecord. A field added to Manifest must
+# have a default that stands for what older manifests meant: canonical form leaves trailing defaults out,
+# so their digests stay.
+#
+# A digest is 32 bytes of Data, or no bytes at all for "none".
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("quench::schema");
+
+using Job = import "job.capnp";
+
+struct ChunkRef {
+  digest @0 :Data;
+  bytes @1 :UInt64;
+}
+
+enum TensorLayout {
+  raw @0;
+  packed @1;
+}
+
+enum DType {
+  f32 @0;
+  f16 @1;
+  bf16 @2;
+  f64 @3;
+  i8 @4;
+  u8 @5;
+  i16 @6;
+  i32 @7;
+  i64 @8;
+  boolean @9;
+}
+
+struct TensorRecord {
+  name @0 :Text;
+  layout @1 :TensorLayout;
+  dtype @2 :DType;
+  shape @3 :List(UInt64);
+  bits @4 :UInt32;
+  groupSize @5 :Int32 = -1;
+  rowsPerTile @6 :UInt32;
+  chunks @7 :List(ChunkRef);
+  permutation @8 :ChunkRef;
+}
+
+struct FileRecord {
+  name @0 :Text;
+  chunk @1 :ChunkRef;
+}
+
+struct LinearLoss {
+  tensor @0 :Text;
+  loss @1 :Float64;
+  relativeLoss @2 :Float64;
+}
+
+struct Manifest {
+  formatVersion @0 :UInt32;
+  source @1 :Data;
+  calibration @2 :Data;
+  recipe @3 :Job.QuantizeSpec;
+  files @4 :List(FileRecord);
+  tensors @5 :List(TensorRecord);
+  losses @6 :List(LinearLoss);
+}
+
+struct RunRecord {
+  artifact @0 :Data;
+  jobName @1 :Text;
+  quantizeSeconds @2 :Float64;
+  ranks @3 :UInt32;
+  threads @4 :UInt32;
+  build @5 :Text;
+  isa @6 :Text;
+  hosts @7 :List(Text);
+  finishedUnixMs @8 :Int64;
+  attempts @9 :UInt32;
+  replayedBlocks @10 :UInt32;
+}
+
+enum VerdictResult {
+  passed @0;
+  failed @1;
+  timedOut @2;
+  outOfMemory @3;
+  outputLimit @4;
+  sandboxViolation @5;
+  compileError @6;
+}
+
+struct Verdict {
+  task @0 :UInt32;
+  sample @1 :UInt32;
+  result @2 :VerdictResult;
+  completion @3 :Text;  # bytes of a model's output; not always UTF-8
+  tokens @4 :UInt32;
+  cpuSeconds @5 :Float64;
+  detail @6 :Text;
+}
+
+struct EvaluationKey {
+  artifact @0 :Data;
+  benchmark @1 :Data;
+  spec @2 :Job.EvaluateSpec;
+}

@@ -1,0 +1,17 @@
+// Between the files of the codec; not for other rooms. Free of Cap'n Proto, so that its headers stay in
+// two source files.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "schemas/job_spec.h"
+
+namespace quench::detail {
+
+// A job as one canonical message: the bridge between the value type and the JSON walker.
+std::vector<std::uint8_t> encode_job(const JobSpec& job);
+JobSpec decode_job(std::span<const std::uint8_t> bytes);
+
+}  // namespace quench::detail

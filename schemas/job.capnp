@@ -1,0 +1,63 @@
+@0xeaf90e39b53bf8c0;
+# What a user asks for. One schema serves the job file (its keys are the field names of this file), the
+# orders to ranks, the journal and the recipe inside an artifact's manifest.
+#
+# The defaults here are the documented defaults of the job file; job_spec.h repeats them for values made
+# in the program, and a test holds the two equal. Field numbers are stored for ever: new fields get the
+# next number, fields no longer used keep theirs. Enumerants are stored by number and never reordered.
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("quench::schema");
+
+enum Method {
+  none @0;  # the baseline: the model's own weights
+  int8 @1;
+  rtn @2;
+  gptq @3;
+}
+
+enum ScaleRule {
+  range @0;
+  search @1;
+}
+
+struct QuantizeSpec {
+  name @0 :Text;
+  method @1 :Method = gptq;
+  bits @2 :UInt32 = 4;
+  groupSize @3 :Int32 = 128;  # -1: a whole row
+  symmetric @4 :Bool = true;
+  actOrder @5 :Bool = false;
+  scaleRule @6 :ScaleRule = range;
+  damping @7 :Float64 = 0.01;
+}
+
+struct CalibrationSpec {
+  files @0 :List(Text);
+  sequences @1 :UInt32 = 128;
+  length @2 :UInt32 = 512;
+  seed @3 :UInt64 = 0;
+}
+
+struct EvaluateSpec {
+  benchmark @0 :Text = "humaneval";
+  language @1 :Text = "python";
+  samples @2 :UInt32 = 1;
+  temperature @3 :Float64 = 0;  # 0: greedy
+  topP @4 :Float64 = 1;
+  topK @5 :UInt32 = 0;  # 0: off
+  maxTokens @6 :UInt32 = 512;
+  seed @7 :UInt64 = 0;
+  tasks @8 :UInt32 = 0;  # 0: all
+}
+
+struct JobSpec {
+  name @0 :Text;
+  model @1 :Text;
+  baseline @2 :Bool = true;
+  quantize @3 :List(QuantizeSpec);
+  calibration @4 :CalibrationSpec;
+  evaluate @5 :List(EvaluateSpec);
+  ranks @6 :UInt32 = 1;
+  threads @7 :UInt32 = 0;  # per rank; 0: the machine's cores divided by its ranks
+}

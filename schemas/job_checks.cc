@@ -1,0 +1,222 @@
+#include "schemas/job_checks.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <utility>
+
+#include "schemas/nearest_name.h"
+
+namespace quench {
+namespace {
+
+constexpr std::size_t kNameBytesMax = 128;
+constexpr std::size_t kPathBytesMax = 4096;
+constexpr std::size_t kArtifactsMax = 256;
+constexpr std::size_t kEvaluationsMax = 64;
+constexpr std::uint32_t kRanksMax = 4096;
+constexpr std::uint32_t kThreadsMax = 4096;
+constexpr std::int32_t kGroupSizeMax = 65536;
+// 65,536 sequences of 131,072 tokens are 2^33; exact sums keep 62 bits for tokens × squares (DESIGN.md 3).
+constexpr std::uint32_t kSequencesMax = 65536;
+constexpr std::uint32_t kLengthMax = 131072;
+constexpr std::uint32_t kSamplesMax = 10000;
+constexpr std::uint32_t kMaxTokensMax = 131072;
+constexpr double kTemperatureMax = 10;
+
+const std::vector<std::string> kBenchmarks = {"humaneval"};
+const std::vector<std::string> kLanguages = {"python"};
+
+bool is_ref_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '/' || c == '-';
+}
+
+// Why `name` cannot be a ref; empty when it can. Refs become directory names on export.
+std::string name_fault(const std::string& name) {
+  if (name.empty()) return "a name may not be empty; leave the key out for a derived name";
+  if (name.size() > kNameBytesMax) return "longer than " + std::to_string(kNameBytesMax) + " characters";
+  if (!std::all_of(name.begin(), name.end(), is_ref_character))
+    return "a name may hold letters A-Z and a-z, digits, and . _ / - only";
+  for (const std::filesystem::path& part : std::filesystem::path(name + "/."))
+    if (part == ".." || part == "/") return "a name may not begin with / or hold the part ..";
+  if (name.find("//") != std::string::npos || name.back() == '/' || name.starts_with("./") || name == "." ||
+      name.find("/./") != std::string::npos)
+    return "a name may not hold empty parts or the part .";
+  return {};
+}
+
+class JobCheck {
+ public:
+  JobCheck(const JobSpec& job, const JsonPlaces& places, std::vector<JsonMistake>& mistakes)
+      : job_(job), places_(places), mistakes_(mistakes) {}
+
+  void run() {
+    if (given("/name")) check_name("/name", job_.name);
+    check_path("/model", job_.model, "the path of a Hugging Face model directory");
+    check_range("/ranks", job_.ranks, 1u, kRanksMax);
+    check_range("/threads", job_.threads, 0u, kThreadsMax);
+    if (job_.quantize.size() > kArtifactsMax)
+      add("/quantize", "more than " + std::to_string(kArtifactsMax) + " artifacts");
+    if (!job_.baseline && job_.quantize.empty())
+      add("/quantize", "the job makes no artifact: name a method, or set \"baseline\" to true");
+    for (std::size_t i = 0; i < job_.quantize.size(); ++i)
+      check_recipe(pointer_to("/quantize", i), job_.quantize[i]);
+    check_equal_names();
+    check_calibration();
+    if (job_.evaluate.size() > kEvaluationsMax)
+      add("/evaluate", "more than " + std::to_string(kEvaluationsMax) + " evaluations");
+    for (std::size_t i = 0; i < job_.evaluate.size(); ++i)
+      check_evaluation(pointer_to("/evaluate", i), job_.evaluate[i]);
+  }
+
+ private:
+  bool given(const std::string& pointer) const { return places_.contains(pointer); }
+
+  // True when the key, or something it lies in, was found wrong before.
+  bool is_mistaken(const std::string& pointer) const {
+    return std::any_of(mistakes_.begin(), mistakes_.end(), [&](const JsonMistake& mistake) {
+      return pointer == mistake.pointer || pointer.starts_with(mistake.pointer + "/");
+    });
+  }
+
+  // The place of the key, or of the nearest thing around it that the file holds.
+  JsonPlace place_of(std::string pointer) const {
+    while (true) {
+      if (const auto found = places_.find(pointer); found != places_.end()) return found->second;
+      if (pointer.empty()) return {};
+      pointer.erase(pointer.rfind('/'));
+    }
+  }
+
+  void add(const std::string& pointer, const std::string& text) {
+    if (!is_mistaken(pointer)) mistakes_.push_back({pointer, place_of(pointer), text});
+  }
+
+  void check_name(const std::string& pointer, const std::string& name) {
+    if (const std::string fault = name_fault(name); !fault.empty()) add(pointer, fault);
+  }
+
+  void check_path(const std::string& pointer, const std::string& path, const std::string& what) {
+    if (path.empty()) add(pointer, (given(pointer) ? "empty; expected " : "missing; expected ") + what);
+    if (path.size() > kPathBytesMax) add(pointer, "longer than " + std::to_string(kPathBytesMax) + " bytes");
+  }
+
+  template <typename T>
+  void check_range(const std::string& pointer, T value, T low, T high) {
+    if (value < low || value > high)
+      add(pointer, "found " + std::to_string(value) + "; expected " + std::to_string(low) + " to " +
+                       std::to_string(high));
+  }
+
+  void check_recipe(const std::string& pointer, const QuantizeSpec& spec) {
+    if (given(pointer + "/name")) check_name(pointer + "/name", spec.name);
+    if (is_mistaken(pointer + "/method")) return;  // what the other keys should be is not known
+    check_fixed_settings(pointer, spec);
+    if (spec.method == Method::none || spec.method == Method::int8) return;
+    if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
+      add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4, 3 or 2");
+    if (spec.group_size != -1 && (spec.group_size < 1 || spec.group_size > kGroupSizeMax))
+      add(pointer + "/groupSize", "found " + std::to_string(spec.group_size) +
+                                      "; expected -1 (a whole row) or 1 to " + std::to_string(kGroupSizeMax));
+    if (!(spec.damping > 0 && spec.damping <= 1))
+      add(pointer + "/damping", "expected a number above 0 and up to 1");
+  }
+
+  // A key that the method does not have may only say what is so anyway.
+  void check_fixed_settings(const std::string& pointer, const QuantizeSpec& spec) {
+    const QuantizeSpec fixed = with_fixed_settings(spec);
+    const std::string method(to_string(spec.method));
+    const auto check = [&](const char* key, bool is_free, const std::string& remedy) {
+      if (!is_free && given(pointer + key)) add(pointer + key, "the method " + method + " " + remedy);
+    };
+    check("/bits", fixed.bits == spec.bits,
+          spec.method == Method::int8 ? "has 8 bits: leave the key out" : "has no bits: leave the key out");
+    check("/groupSize", fixed.group_size == spec.group_size,
+          "has no groups: leave the key out, or say -1 (a whole row)");
+    check("/symmetric", fixed.symmetric == spec.symmetric, "has no asymmetric grid: leave the key out");
+    check("/scaleRule", fixed.scale_rule == spec.scale_rule, "has no search for scales: leave the key out");
+    check("/actOrder", fixed.act_order == spec.act_order,
+          "has no order of columns: only gptq has; leave it out");
+    check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
+  }
+
+  void check_equal_names() {
+    if (std::any_of(mistakes_.begin(), mistakes_.end(),
+                    [](const JsonMistake& mistake) { return mistake.pointer.starts_with("/quantize"); }))
+      return;  // a name may follow from a key that is wrong
+    std::set<std::string> names;
+    if (job_.baseline) names.insert("none");
+    for (std::size_t i = 0; i < job_.quantize.size(); ++i) {
+      const QuantizeSpec spec = with_fixed_settings(job_.quantize[i]);
+      const std::string name = spec.name.empty() ? derived_name(spec) : spec.name;
+      const std::string pointer = pointer_to("/quantize", i);
+      if (!names.insert(name).second)
+        add(spec.name.empty() ? pointer : pointer + "/name",
+            "another artifact of this job is named \"" + name + "\"" +
+                (name == "none" && job_.baseline ? " (the baseline)" : "") +
+                "; give this one another \"name\"");
+    }
+  }
+
+  void check_calibration() {
+    const CalibrationSpec& calibration = job_.calibration;
+    bool needed = false;
+    for (std::size_t i = 0; i < job_.quantize.size(); ++i)
+      needed |=
+          job_.quantize[i].method == Method::gptq && !is_mistaken(pointer_to("/quantize", i) + "/method");
+    if (needed && calibration.files.empty())
+      add("/calibration/files", "missing; gptq needs text files to calibrate on");
+    for (std::size_t i = 0; i < calibration.files.size(); ++i)
+      check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");
+    check_range("/calibration/sequences", calibration.sequences, 1u, kSequencesMax);
+    check_range("/calibration/length", calibration.length, 1u, kLengthMax);
+  }
+
+  void check_evaluation(const std::string& pointer, const EvaluateSpec& spec) {
+    const auto check_known = [&](const char* key, const std::string& value,
+                                 const std::vector<std::string>& known) {
+      if (std::find(known.begin(), known.end(), value) == known.end())
+        add(pointer + key, "unknown name \"" + value.substr(0, 60) + "\"" + known_names(value, known));
+    };
+    check_known("/benchmark", spec.benchmark, kBenchmarks);
+    check_known("/language", spec.language, kLanguages);
+    check_range("/samples", spec.samples, 1u, kSamplesMax);
+    check_range("/maxTokens", spec.max_tokens, 1u, kMaxTokensMax);
+    if (!(spec.temperature >= 0 && spec.temperature <= kTemperatureMax))
+      add(pointer + "/temperature", "expected a number from 0 (greedy) to 10");
+    if (!(spec.top_p > 0 && spec.top_p <= 1)) add(pointer + "/topP", "expected a number above 0 and up to 1");
+  }
+
+  const JobSpec& job_;
+  const JsonPlaces& places_;
+  std::vector<JsonMistake>& mistakes_;
+};
+
+std::string absolute_in(const std::filesystem::path& base_dir, const std::string& path) {
+  std::filesystem::path full = std::filesystem::absolute(base_dir / path).lexically_normal();
+  if (!full.has_filename() && full.has_relative_path()) full = full.parent_path();
+  return full.string();
+}
+
+std::string name_from(const std::string& model) {
+  std::string name = std::filesystem::path(model).filename().string().substr(0, kNameBytesMax);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !is_ref_character(c); }, '-');
+  return name_fault(name).empty() ? name : "job";
+}
+
+}  // namespace
+
+void check_job(const JobSpec& job, const JsonPlaces& places, std::vector<JsonMistake>& mistakes) {
+  JobCheck(job, places, mistakes).run();
+}
+
+JobSpec completed_job(JobSpec job, const std::filesystem::path& base_dir) {
+  job.model = absolute_in(base_dir, job.model);
+  for (std::string& file : job.calibration.files) file = absolute_in(base_dir, file);
+  if (job.name.empty()) job.name = name_from(job.model);
+  for (QuantizeSpec& spec : job.quantize) spec = with_fixed_settings(spec);
+  return job;
+}
+
+}  // namespace quench
