@@ -1,0 +1,222 @@
+#include "coordinator/service.h"
+
+#include <openssl/rand.h>
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <csignal>
+#include <utility>
+
+#include "cluster/launch/local.h"
+#include "coordinator/reactor.h"
+#include "coordinator/verdicts.h"
+#include "schemas/codec.h"
+
+namespace quench::coordinator {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{250};
+// Ranks end at once on SIGTERM; what is still there after this is killed.
+constexpr std::chrono::milliseconds kStopGrace{3'000};
+constexpr std::size_t kSecretBytes = 32;
+
+TimeMs steady_now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::int64_t unix_now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string make_secret() {
+  Digest random;
+  QUENCH_CHECK(RAND_bytes(random.bytes.data(), kSecretBytes) == 1);
+  return random.hex();
+}
+
+}  // namespace
+
+Service::Service(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& sink,
+                 StoreCommandRunner run_command)
+    : options_(std::move(options)),
+      store_(store),
+      state_(state),
+      sink_(sink),
+      hash_pool_(2),
+      store_server_(loop_, store, options_.build, std::move(run_command)),
+      reception_(
+          loop_, roster_,
+          [this] {
+            cluster::ReceptionOptions reception;
+            reception.build = options_.build;
+            reception.connection.hash_pool = &hash_pool_;
+            return reception;
+          }(),
+          [this](std::unique_ptr<cluster::Connection> connection, Hello hello, cluster::Transport) {
+            admit(std::move(connection), hello);
+          },
+          [this](const Error& reason) { tell(std::string("turned a peer away: ") + reason.what()); }),
+      listener_(cluster::Listener::tcp(loop_, "127.0.0.1", 0,
+                                       [this](cluster::Socket socket, cluster::Transport transport) {
+                                         reception_.greet(std::move(socket), transport);
+                                       })),
+      launcher_(cluster::make_local_launcher(loop_)),
+      signals_(loop_, SIGINT, SIGTERM),
+      tick_(loop_) {}
+
+Service::~Service() { hash_pool_.join(); }
+
+void Service::run() {
+  signals_.async_wait([this](const boost::system::error_code& cancelled, int) {
+    if (!cancelled) decide([this] { on_stop_requested(state_, *this); });
+  });
+  state_.now = steady_now_ms();
+  on_start(state_, *this);
+  schedule_tick();
+  loop_.run();
+}
+
+void Service::decide(const std::function<void()>& decision) {
+  try {
+    decision();
+  } catch (const Error& error) {
+    if (!state_.failure) state_.failure = JobFailure{error.code(), error.what()};
+    state_.phase = Phase::failed;
+    stop_gang(error.what());
+  }
+  end_if_over();
+}
+
+void Service::end_if_over() {
+  if (gang_ != nullptr) return;
+  if (state_.phase != Phase::finished && state_.phase != Phase::failed) return;
+  loop_.stop();
+}
+
+void Service::schedule_tick() {
+  tick_.expires_after(kTick);
+  tick_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (cancelled) return;
+    ended_gang_.reset();
+    decide([this] { on_tick(state_, *this, steady_now_ms()); });
+    schedule_tick();
+  });
+}
+
+void Service::admit(std::unique_ptr<cluster::Connection> connection, const Hello& hello) {
+  const ConnectionId id = next_connection_++;
+  cluster::ConnectionHandlers handlers;
+  handlers.on_message = [this, id](Message message, Bytes payload) { on_message(id, message, payload); };
+  handlers.on_closed = [this, id](const Error& reason) {
+    const std::string text = reason.what();
+    decide([&] { on_rank_lost(state_, *this, id, text); });
+    peers_.erase(id);
+  };
+  connection->set_handlers(std::move(handlers));
+  peers_[id].connection = std::move(connection);
+  decide([&] { on_rank_joined(state_, *this, id, hello); });
+}
+
+void Service::on_message(ConnectionId id, const Message& message, const Bytes& payload) {
+  Peer& peer = peers_.at(id);
+  if (const auto* chunk = std::get_if<ChunkPut>(&message)) {
+    decide([&] {
+      store_.put_chunk(chunk->digest, payload);
+      peer.connection->send(ChunkStored{++peer.chunks_stored});
+    });
+    return;
+  }
+  if (store_server_.answer(*peer.connection, message)) return;
+  if (const auto* progress = std::get_if<Progress>(&message)) {
+    sink_.step("block " + std::to_string(progress->block) + " " + progress->step);
+    return;
+  }
+  if (const auto* block = std::get_if<BlockDone>(&message))
+    for (const LinearLoss& loss : block->losses)
+      sink_.detail(loss.tensor + "  loss " + std::to_string(loss.loss) + "  relative " +
+                   std::to_string(loss.relative_loss));
+  decide([&] { on_rank_message(state_, *this, id, message); });
+}
+
+void Service::on_gang_ended(const cluster::GangExit& exit) {
+  ended_gang_ = std::move(gang_);
+  roster_.dismiss();
+  peers_.clear();
+  const std::string reason = exit.ok() ? std::string() : exit.describe();
+  if (!exit.ok())
+    for (const std::string& line : exit.last_lines) sink_.detail(line);
+  decide([&] { on_gang_exited(state_, *this, reason); });
+}
+
+void Service::send(ConnectionId to, const Message& message) {
+  if (const auto peer = peers_.find(to); peer != peers_.end()) peer->second.connection->send(message);
+}
+
+void Service::start_gang(AttemptNumber attempt) {
+  cluster::GangCommand command;
+  command.program = options_.worker;
+  command.arguments = {"--threads",       std::to_string(options_.threads), "gang", "--coordinator",
+                       listener_.endpoint().to_string(), "--attempt", std::to_string(attempt.value)};
+  command.secret = make_secret();
+  command.ranks = state_.job.ranks;
+  command.threads = options_.threads;
+  roster_.expect(attempt, state_.job.ranks, command.secret);
+  cluster::GangHandlers handlers;
+  handlers.on_line = [this](std::optional<std::uint32_t> rank, const std::string& line) {
+    sink_.detail(rank ? "rank " + std::to_string(*rank) + ": " + line : line);
+  };
+  handlers.on_exit = [this](const cluster::GangExit& exit) { on_gang_ended(exit); };
+  gang_ = launcher_->start(command, std::move(handlers));
+}
+
+void Service::stop_gang(const std::string& reason) {
+  sink_.detail("stopping the gang: " + reason);
+  if (gang_ != nullptr) gang_->stop(kStopGrace);
+}
+
+void Service::record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) {
+  Commit commit;
+  commit.append_journal(state_.job_id.hex(), encode(event), chunks);
+  store_.commit(commit);
+}
+
+Digest Service::publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
+                        std::uint32_t artifact) {
+  const Bytes bytes = encode(manifest);
+  const Digest digest = sha256(bytes);
+  std::vector<Digest> chunks;
+  for (const FileRecord& file : manifest.files) chunks.push_back(file.chunk.digest);
+  for (const TensorRecord& tensor : manifest.tensors) {
+    for (const ChunkRef& chunk : tensor.chunks) chunks.push_back(chunk.digest);
+    if (!tensor.permutation.digest.is_none()) chunks.push_back(tensor.permutation.digest);
+  }
+  RunRecord record = run;
+  record.artifact = digest;
+  record.finished_unix_ms = unix_now_ms();
+  Commit commit;
+  commit.put_object(digest, bytes, chunks);
+  commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
+  commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
+  commit.append_journal(state_.job_id.hex(),
+                        encode(quench::JournalEvent(ArtifactPublished{artifact, digest, run.quantize_seconds})));
+  store_.commit(commit);
+  return digest;
+}
+
+void Service::keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) {
+  Commit commit;
+  for (const Verdict& verdict : verdicts) put_verdict(commit, evaluation, verdict);
+  store_.commit(commit);
+}
+
+std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) { return kept_items(store_, evaluation); }
+
+void Service::tell(const std::string& line) { sink_.line(line); }
+
+void Service::show_progress(const std::string& what, std::uint32_t done, std::uint32_t total) {
+  sink_.progress(what, done, total);
+}
+
+}  // namespace quench::coordinator

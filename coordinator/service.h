@@ -1,0 +1,96 @@
+// The rim of an embedded coordinator: sockets, clock, launcher and store around the reactor. One job,
+// one event loop on the calling thread.
+#pragma once
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "cluster/launch/launcher.h"
+#include "cluster/net/handshake.h"
+#include "cluster/net/listener.h"
+#include "coordinator/outbox.h"
+#include "coordinator/state.h"
+#include "coordinator/store_server.h"
+
+namespace quench::coordinator {
+
+// What people see while a job runs.
+class ProgressSink {
+ public:
+  virtual ~ProgressSink() = default;
+  virtual void line(const std::string& text) = 0;
+  virtual void progress(const std::string& what, std::uint32_t done, std::uint32_t total) = 0;
+  // The step within the current block.
+  virtual void step(const std::string& text) = 0;
+  // For the job's log only.
+  virtual void detail(const std::string& text) = 0;
+};
+
+struct ServiceOptions {
+  std::filesystem::path worker;  // the quench-worker program
+  std::uint32_t threads = 1;     // per rank
+  std::string build;
+};
+
+class Service final : public Outbox {
+ public:
+  Service(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& sink,
+          StoreCommandRunner run_command);
+  ~Service() override;
+
+  // Runs the job until it is finished or failed; the outcome is in the state. Throws only what keeps
+  // it from beginning (no mpirun, no socket).
+  void run();
+
+  void send(ConnectionId to, const Message& message) override;
+  void start_gang(AttemptNumber attempt) override;
+  void stop_gang(const std::string& reason) override;
+  void record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) override;
+  Digest publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
+                 std::uint32_t artifact) override;
+  void keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) override;
+  std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) override;
+  void tell(const std::string& line) override;
+  void show_progress(const std::string& what, std::uint32_t done, std::uint32_t total) override;
+
+ private:
+  struct Peer {
+    std::unique_ptr<cluster::Connection> connection;
+    std::uint64_t chunks_stored = 0;
+  };
+
+  // Runs a decision; an Error of the disk or a broken rule fails the job, not the process.
+  void decide(const std::function<void()>& decision);
+  void admit(std::unique_ptr<cluster::Connection> connection, const Hello& hello);
+  void on_message(ConnectionId id, const Message& message, const Bytes& payload);
+  void on_gang_ended(const cluster::GangExit& exit);
+  void schedule_tick();
+  void end_if_over();
+
+  ServiceOptions options_;
+  ArtifactStore& store_;
+  State& state_;
+  ProgressSink& sink_;
+  cluster::Loop loop_;
+  boost::asio::thread_pool hash_pool_;
+  StoreServer store_server_;
+  cluster::Roster roster_;
+  cluster::Reception reception_;
+  cluster::Listener listener_;
+  std::unique_ptr<cluster::Launcher> launcher_;
+  std::unique_ptr<cluster::Gang> gang_;
+  std::unique_ptr<cluster::Gang> ended_gang_;  // destroyed outside its own callback
+  boost::asio::signal_set signals_;
+  boost::asio::steady_timer tick_;
+  std::map<ConnectionId, Peer> peers_;
+  ConnectionId next_connection_ = 1;
+};
+
+}  // namespace quench::coordinator
