@@ -1,6 +1,9 @@
 #include "coordinator/store/artifact_store.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <mutex>
 #include <shared_mutex>
 #include <utility>
@@ -28,7 +31,7 @@ bool is_store(const fs::path& directory) { return fs::exists(directory / "HEAD")
 // Throws unless `directory` may become a store: missing, empty, or left by an interrupted create.
 void check_creatable(const fs::path& directory) {
   if (!fs::exists(directory)) return;
-  if (fs::exists(directory / "CREATING")) return;
+  if (fs::exists(directory / Databases::kCreatingName)) return;
   if (fs::exists(directory / "catalog") || fs::exists(directory / "chunks"))
     throw Error(ErrorCode::corrupt, "the store " + directory.string() +
                                         " has lost its HEAD file: restore the store from a copy");
@@ -43,6 +46,9 @@ void check_creatable(const fs::path& directory) {
 void check_directory(const fs::path& directory, OpenMode mode) {
   if (fs::exists(directory) && !fs::is_directory(directory))
     throw Error(ErrorCode::bad_input, directory.string() + " is a file; expected the directory of a store");
+  const int needed = mode == OpenMode::read_only ? R_OK | X_OK : R_OK | W_OK | X_OK;
+  if (fs::exists(directory) && ::access(directory.c_str(), needed) != 0)
+    throw errno_error(ErrorCode::bad_input, "the store " + directory.string() + " may not be opened", errno);
   if (is_store(directory)) return;
   check_creatable(directory);
   if (mode != OpenMode::create)
@@ -50,13 +56,17 @@ void check_directory(const fs::path& directory, OpenMode mode) {
                 "there is no store in " + directory.string() + ": `quench run --store` makes one");
 }
 
-// std::filesystem's own exceptions (permissions, mostly) become ours here.
+// std::filesystem's own exceptions (permissions, a file where a directory should be) become ours here.
 template <typename Body>
-auto translating(Body&& body) -> decltype(body()) {
+auto translating(const fs::path& directory, Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (const fs::filesystem_error& error) {
-    throw Error(ErrorCode::failed, error.what());
+    if (error.code() == std::errc::no_space_on_device)
+      throw Error(ErrorCode::failed, disk_full_text(directory));
+    throw Error(ErrorCode::bad_input, "cannot use " + directory.string() + " as a store: " +
+                                          error.code().message() + " (" + error.path1().string() +
+                                          "); name a directory that you may write");
   }
 }
 
@@ -121,7 +131,7 @@ struct ArtifactStore::State {
 };
 
 ArtifactStore ArtifactStore::open(const fs::path& directory, OpenMode mode, LogSink log) {
-  return translating([&] {
+  return translating(directory, [&] {
     check_directory(directory, mode);
     if (mode == OpenMode::create) fs::create_directories(directory);
     auto state = std::make_unique<State>(directory, mode, std::move(log));

@@ -11,9 +11,6 @@
 namespace quench::coordinator {
 namespace {
 
-// There while a store is being made: the databases beside it hold nothing yet and may be removed.
-constexpr std::string_view kCreatingName = "CREATING";
-
 HeadRecord record_of(const CommitState& state, ManifestMark chunks, ManifestMark catalog) {
   return {0, state.number, state.chain, chunks, catalog};
 }
@@ -39,6 +36,12 @@ void check_format(std::uint32_t format, const std::filesystem::path& directory) 
                                         ": use the newer quench that made the store");
 }
 
+// Once there is a HEAD, a marker left by a crash must go: beside a HEAD lost later it would let create()
+// remove a full store.
+void end_creation(const std::filesystem::path& directory) {
+  if (std::filesystem::remove(directory / Databases::kCreatingName)) sync_directory(directory);
+}
+
 }  // namespace
 
 void Databases::create(const std::filesystem::path& directory, const LogSink& log) {
@@ -54,7 +57,7 @@ void Databases::create(const std::filesystem::path& directory, const LogSink& lo
   }
   HeadFile::create(directory / "HEAD", record_of(state, ManifestWatch(directory / "chunks").mark(),
                                                  ManifestWatch(directory / "catalog").mark()));
-  std::filesystem::remove(marker);
+  end_creation(directory);
 }
 
 Databases::Databases(const std::filesystem::path& directory, Access access, const LogSink& log)
@@ -73,6 +76,7 @@ Databases::Databases(const std::filesystem::path& directory, Access access, cons
     chunks_ = std::make_unique<Chunks>(directory / "chunks", DatabaseAccess::read_only, log);
     return;
   }
+  end_creation(directory);
   catalog_.reset();
   catalog_ = std::make_unique<Catalog>(directory / "catalog", DatabaseAccess::read_write, log);
   chunks_ = std::make_unique<Chunks>(directory / "chunks", DatabaseAccess::read_write, log);

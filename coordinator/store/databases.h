@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "coordinator/store/catalog.h"
 #include "coordinator/store/chunks.h"
@@ -14,6 +15,10 @@ namespace quench::coordinator {
 
 class Databases {
  public:
+  // A file that is there while a store is being made: the databases beside it hold nothing yet and may
+  // be removed.
+  static constexpr std::string_view kCreatingName = "CREATING";
+
   // Makes empty databases and HEAD in `directory`, which holds nothing of a store but perhaps the
   // remains of an interrupted create(). Throws Error(failed).
   static void create(const std::filesystem::path& directory, const LogSink& log);

@@ -83,7 +83,8 @@ std::string_view unseal(std::string_view family, std::string_view key, std::stri
   std::string_view payload = value;
   const Digest stored = take_digest(payload);
   if (stored != seal_digest(family, key, payload))
-    throw Error(ErrorCode::corrupt, "a record in \"" + std::string(family) + "\" does not have its digest");
+    throw Error(ErrorCode::corrupt, "the record \"" + printable(key) + "\" of " + std::string(family) +
+                                        " does not have its digest; restore the store from a copy");
   return payload;
 }
 

@@ -316,6 +316,7 @@ TEST_F(ArtifactStoreTest, SaysWhatIsNotAStore) {
   EXPECT_THAT(message("other", OpenMode::create), HasSubstr("holds notes.txt"));
   EXPECT_THAT(message("other", OpenMode::existing), HasSubstr("is not a store"));
   EXPECT_THAT(message("missing", OpenMode::existing), HasSubstr("there is no store"));
+  EXPECT_THAT(message("file/below", OpenMode::create), HasSubstr("cannot use"));
   EXPECT_FALSE(std::filesystem::exists(directory_.path() / "other" / "LOCK"));
   EXPECT_FALSE(std::filesystem::exists(directory_.path() / "missing"));
 }
@@ -328,6 +329,11 @@ TEST_F(ArtifactStoreTest, MakesAStoreInAnEmptyDirectoryAndAfterAnInterruptedTry)
   std::ofstream(path() / "CREATING") << "";
   EXPECT_EQ(open().commit_number(), 1u);
   EXPECT_FALSE(std::filesystem::exists(path() / "CREATING"));
+  // A marker that outlived the making of the store must not make a store that lost its HEAD look new.
+  std::ofstream(path() / "CREATING") << "";
+  { open().commit(Commit().put_result("k", text_bytes("v"))); }
+  std::filesystem::remove(path() / "HEAD");
+  EXPECT_EQ(error_of([&] { open(); }).code(), ErrorCode::corrupt);
 }
 
 }  // namespace
