@@ -78,10 +78,11 @@ class Backend {
   // diagonal not stored), pivots[first_column + i] = D. Returns -1, or the first column whose pivot is not > 0.
   virtual std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data,
                                     float* pivots) noexcept = 0;
-  // target -= L_source D_source L_sourceᵀ for `target_panel` > `source_panel`, each element one FMA chain in
-  // column order. Apply sources in rising order.
-  virtual void update_panel(const TrianglePanels& layout, std::int64_t target_panel, float* target,
-                            std::int64_t source_panel, const float* source, const float* pivots) noexcept = 0;
+  // target -= L D Lᵀ of the factored source panel, for every target > source_panel whose pointer in `targets`
+  // (one per panel) is not null; each element is one FMA chain in column order. Apply sources in rising
+  // order; a caller may hand out the next panel first and the others later.
+  virtual void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
+                             const float* pivots, float* const* targets) noexcept = 0;
 
   // ---- solvers (gptq.h) -----------------------------------------------------------------------
   // w [rows, C] in processing order.

@@ -8,33 +8,11 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/formats.h"
 #include "kernels/hessian.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels {
-
-enum class GridKind : std::uint8_t {
-  symmetric,   // scale = (max - min) / (2^b - 1) with min = -max; zero = 2^(b-1)   (GPTQModel's)
-  asymmetric,  // scale = (max - min) / (2^b - 1), the range includes 0; zero = round(-min / scale)
-  absmax,      // scale = max|w| / (2^(b-1) - 1); zero = 2^(b-1)                     (int8 per channel)
-};
-enum class ScaleRule : std::uint8_t {
-  range,   // the range of the group as above
-  search,  // the range shrunk by 1.00, 0.99, ... 0.20: the least squared error, the widest of equals
-};
-enum class GroupRule : std::uint8_t {
-  updated,   // a group's grid comes from its weights as updated when its first column is reached
-  original,  // "static groups": from the original weights
-};
-
-// Scales are rounded to fp16 before use and are always finite and > 0: 2^-24 <= scale <= 65504; a
-// group of zeros has scale 1.
-struct GridSpec {
-  int bits = 4;                  // 2..8
-  std::int64_t group_size = -1;  // columns in processing order; -1: the whole row
-  GridKind kind = GridKind::symmetric;
-  ScaleRule rule = ScaleRule::range;
-};
 
 // The factor of one Hessian, in reversed order (hessian.h); every panel is present.
 struct FactorView {

@@ -5,6 +5,8 @@
 // also in a narrower last panel (whose missing columns are unused). Panels are handed around as an array of
 // pointers, one per panel; a panel a rank does not hold is a null pointer.
 //
+// The width decides how the factor's roundings fall: a job uses one width (64) everywhere.
+//
 // Fixed point: with e_i the smallest integer >= -126 such that |x_i| < 2^e_i over all T tokens
 // (column_exponents), a sum is an int64 in units of 2^-(62 - ceil(log2 T) - e_i - e_j). Each leaf adds one
 // fp32 FMA chain over its tokens (each factor scaled exactly by 2^-e before) rounded once, so
@@ -41,15 +43,11 @@ struct TrianglePanels {
   std::int64_t offset(std::int64_t panel) const {
     return width * (panel * columns - width * panel * (panel - 1) / 2);
   }
-  std::int64_t total_elements() const { return offset(count()) - tail_excess(); }
+  std::int64_t total_elements() const { return offset(count()); }
   // Element (row, col) with col in `panel` and row >= panel * width, within that panel.
   std::int64_t index(std::int64_t panel, std::int64_t row, std::int64_t col) const {
     return (row - panel * width) * width + (col - panel * width);
   }
-
- private:
-  // offset(count()) extrapolates past the end: the formula minus what the last panel lacks.
-  std::int64_t tail_excess() const { return offset(count()) - offset(count() - 1) - elements(count() - 1); }
 };
 
 // All panels in one allocation, for a caller that holds the whole triangle. Zeroed when asked.

@@ -15,8 +15,9 @@ struct RopeTable {
   AlignedBuffer<float> sines;
 };
 
-// Angle of position p and pair i: (p / linear_factor) * theta^(-2i / head_dim), computed in double with
-// our own sin, cos, exp and log and rounded once to fp32, so that every machine has the same bits.
+// Frequency i is 1 / theta^(2i / head_dim) / linear_factor and the angle position * frequency, each
+// rounded to fp32 where PyTorch rounds it (models are trained with those angles); powers, sines and
+// cosines are ours, in double, rounded once to fp32, so that every machine has the same bits.
 // head_dim is even, theta > 0, linear_factor > 0 (1: no scaling). Throws std::bad_alloc.
 RopeTable rope_table(std::int64_t head_dim, double theta, double linear_factor, std::int64_t positions);
 

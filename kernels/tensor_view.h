@@ -9,6 +9,8 @@
 #include <memory>
 #include <new>
 
+#include "kernels/formats.h"
+
 namespace quench::kernels {
 
 template <typename T>
@@ -38,9 +40,6 @@ struct MatrixViewOf {
 
 using MatrixView = MatrixViewOf<float>;
 using ConstMatrixView = MatrixViewOf<const float>;
-
-// How a number is stored in a file or in an embedding table.
-enum class ElementType : std::uint8_t { f32, f16, bf16 };
 
 inline std::size_t element_bytes(ElementType type) { return type == ElementType::f32 ? 4 : 2; }
 

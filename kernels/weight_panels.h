@@ -26,13 +26,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/formats.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels {
 
 inline constexpr std::int64_t kPanelRows = 16;
-
-enum class WeightFormat : std::uint8_t { f32, f16, bf16, q8, q4, q3, q2 };
 
 // 8, 4, 3, 2 -> q8, q4, q3, q2; aborts on anything else (the caller has checked the job).
 WeightFormat packed_format(int bits) noexcept;
@@ -43,18 +42,6 @@ inline std::int64_t panel_count(std::int64_t rows) { return (rows + kPanelRows -
 std::size_t panel_bytes(WeightFormat format, std::int64_t cols) noexcept;
 // Groups of a row: ceil(K / group_size); a group_size of -1 means one group.
 std::int64_t group_count(std::int64_t cols, std::int64_t group_size) noexcept;
-
-// One weight matrix; owns nothing. For packed formats with act-order the columns are in permuted
-// order: the caller passes x gathered by the permutation (Backend::gather_columns).
-struct WeightView {
-  WeightFormat format = WeightFormat::f32;
-  std::int64_t rows = 0;                  // N
-  std::int64_t cols = 0;                  // K
-  std::int64_t group_size = -1;           // packed formats; -1: one group of all K
-  const void* panels = nullptr;           // panel_count(N) * panel_bytes(format, K) bytes
-  const std::uint16_t* scales = nullptr;  // packed formats: fp16 [panels][groups][16]
-  const std::uint8_t* zeros = nullptr;    // packed formats: [panels][groups][16]
-};
 
 // The owner of a WeightView's memory. Throws std::bad_alloc.
 struct WeightPanels {

@@ -1,0 +1,5 @@
+// The kernels of cpu/lanes/elementwise.inl on avx2 lanes.
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/avx2/lanes.h"
+
+#include "kernels/cpu/lanes/elementwise.inl"

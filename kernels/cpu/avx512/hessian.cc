@@ -1,0 +1,5 @@
+// The kernels of cpu/lanes/hessian.inl on avx512 lanes.
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/avx512/lanes.h"
+
+#include "kernels/cpu/lanes/hessian.inl"

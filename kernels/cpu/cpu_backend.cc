@@ -1,0 +1,56 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <array>
+#include <stdexcept>
+
+#include "kernels/cpu/cpu_features.h"
+
+namespace quench::kernels {
+
+CpuBackend::CpuBackend(const KernelTable& table, int threads)
+    : table_(table), pool_(threads), own_(static_cast<std::size_t>(pool_.size())) {}
+
+std::span<const std::string_view> runnable_isas() {
+  struct Names {
+    std::array<std::string_view, 8> all;
+    std::size_t count = 0;
+  };
+  static const Names names = [] {
+    Names found;
+    for (const IsaEntry& entry : isa_priority_list()) {
+      if (entry.runs_here()) found.all[found.count++] = entry.name;
+    }
+    return found;
+  }();
+  return {names.all.data(), names.count};
+}
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
+  if (options.threads < 1) {
+    throw std::runtime_error("threads is " + std::to_string(options.threads) + ", expected 1 or more");
+  }
+  std::string known;
+  for (const IsaEntry& entry : isa_priority_list()) {
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    if (options.isa.empty() ? !entry.runs_here() : entry.name != options.isa) continue;
+    if (!entry.runs_here()) {
+      throw std::runtime_error("instruction set '" + options.isa +
+                               "' was asked for but this CPU or its operating system cannot run it; the best that "
+                               "runs here is '" + std::string(runnable_isas().front()) + "'");
+    }
+    return std::make_unique<CpuBackend>(make_kernel_table(entry.name), options.threads);
+  }
+  throw std::runtime_error("unknown instruction set '" + options.isa + "', expected one of: " + known);
+}
+
+std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,
+                             float* pivots) noexcept {
+  for (std::int64_t p = 0; p < layout.count(); ++p) {
+    const std::int64_t failed = backend.factor_panel(layout, p, panels[p], pivots);
+    if (failed >= 0) return failed;
+    backend.update_panels(layout, p, panels[p], pivots, panels);
+  }
+  return -1;
+}
+
+}  // namespace quench::kernels

@@ -1,0 +1,74 @@
+// Backend on the CPU: a kernel table, a thread pool and scratch memory. Every method cuts its output into
+// tiles; cpu_forward.cc has the model, cpu_hessian.cc sums and factors, cpu_solver.cc the solvers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace quench::kernels {
+
+// Memory that is kept between calls and only grows.
+class Scratch {
+ public:
+  float* floats(std::int64_t count) {
+    if (static_cast<std::size_t>(count) > memory_.size()) memory_ = AlignedBuffer<float>(static_cast<std::size_t>(count));
+    return memory_.data();
+  }
+
+ private:
+  AlignedBuffer<float> memory_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const KernelTable& table, int threads);
+
+  std::string_view name() const noexcept override { return table_.name; }
+  int thread_count() const noexcept override { return pool_.size(); }
+
+  void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept override;
+  void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation, MatrixView y) noexcept override;
+  void embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept override;
+  void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept override;
+  void rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept override;
+  void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) noexcept override;
+  void add(ConstMatrixView x, MatrixView y) noexcept override;
+  void append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const KvSegment> segments) noexcept override;
+  void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
+                 MatrixView out) noexcept override;
+  void log_softmax(ConstMatrixView logits, MatrixView out) noexcept override;
+  void argmax(ConstMatrixView logits, std::span<std::int32_t> out) noexcept override;
+
+  void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) noexcept override;
+  void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
+                        std::int64_t* const* sums) noexcept override;
+  void build_factor_panel(const TrianglePanels& layout, std::int64_t panel, const std::int64_t* const* sums,
+                          const SumScale& scale, std::span<const std::int32_t> order, double diagonal_add,
+                          float* out) noexcept override;
+  std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data,
+                            float* pivots) noexcept override;
+  void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
+                     const float* pivots, float* const* targets) noexcept override;
+
+  void solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule groups,
+                  const SolveOutput& out) noexcept override;
+  void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) noexcept override;
+  void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
+                        const float* const* hessian, std::span<double> numerators,
+                        std::span<double> denominators) noexcept override;
+
+ private:
+  void multiply_rows(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;
+
+  const KernelTable table_;
+  ThreadPool pool_;
+  Scratch shared_;
+  Scratch shared_second_;
+  std::vector<Scratch> own_;  // one per thread
+};
+
+}  // namespace quench::kernels

@@ -1,0 +1,299 @@
+// GPTQ, rounding to nearest and quadratic losses on threads. Threads share out panels of sixteen rows.
+//
+// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace quench::kernels {
+namespace {
+
+// Columns solved between two matrix products, and columns whose feedback one product brings up to date.
+constexpr std::int64_t kSolveColumns = 64;
+constexpr std::int64_t kUpdateColumns = 128;
+constexpr std::int64_t kBlockColumns = 256;
+
+// S[j][k] of the header, j < k, straight from the factor's panels.
+class Feedback {
+ public:
+  explicit Feedback(const FactorView& factor) : factor_(factor), last_(factor.layout.columns - 1) {}
+  // Column k as a pointer p such that S[j][k] = p[(C-1-j) * width].
+  const float* column(std::int64_t k) const {
+    const std::int64_t b = last_ - k;
+    const std::int64_t panel = b / factor_.layout.width;
+    return factor_.panels[panel] + factor_.layout.index(panel, 0, b);
+  }
+  // Columns [begin, end) as rows of a matrix product over j in [first, first + count): micro-panels of
+  // `group` columns, each [j][group].
+  void pack(std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t count, std::int64_t group,
+            float* out) const {
+    const float* from[16];
+    for (std::int64_t k = begin; k < end; k += group) {
+      const std::int64_t used = std::min(group, end - k);
+      for (std::int64_t i = 0; i < used; ++i) from[i] = column(k + i);
+      for (std::int64_t j = 0; j < count; ++j) {
+        const std::int64_t at = (last_ - first - j) * factor_.layout.width;
+        for (std::int64_t i = 0; i < used; ++i) out[j * used + i] = from[i][at];
+      }
+      out += count * used;
+    }
+  }
+  float pivot(std::int64_t k) const { return factor_.pivots[last_ - k]; }
+  std::int64_t width() const { return factor_.layout.width; }
+
+ private:
+  const FactorView& factor_;
+  std::int64_t last_;
+};
+
+void check_output(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) {
+  QUENCH_KERNEL_CHECK_LE(2, grid.bits);
+  QUENCH_KERNEL_CHECK_LE(grid.bits, 8);
+  if (out.dequantized.data != nullptr) {
+    QUENCH_KERNEL_CHECK_EQ(out.dequantized.rows, w.rows);
+    QUENCH_KERNEL_CHECK_EQ(out.dequantized.cols, w.cols);
+  }
+}
+
+// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero.
+void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int64_t stride) {
+  for (std::int64_t lane = 0; lane < 16; ++lane) {
+    const std::int64_t row = panel * 16 + lane;
+    for (std::int64_t k = 0; k < w.cols; ++k) to[k * stride + lane] = row < w.rows ? w.row(row)[k] : 0.0f;
+  }
+}
+
+// The results of one panel, from lanes to rows.
+void write_panel(ConstMatrixView w, std::int64_t panel, std::int64_t group_size, const std::uint8_t* codes,
+                 std::int64_t code_stride, const std::uint16_t* scale_bits, const float* scales, const float* zeros,
+                 const SolveOutput& out) {
+  const std::int64_t groups = group_count(w.cols, group_size);
+  for (std::int64_t lane = 0; lane < 16; ++lane) {
+    const std::int64_t row = panel * 16 + lane;
+    if (row >= w.rows) break;
+    for (std::int64_t g = 0; g < groups; ++g) {
+      out.scales[row * groups + g] = scale_bits[g * 16 + lane];
+      out.zeros[row * groups + g] = static_cast<std::uint8_t>(zeros[g * 16 + lane]);
+      const std::int64_t end = std::min((g + 1) * group_size, w.cols);
+      for (std::int64_t k = g * group_size; k < end; ++k) {
+        const std::uint8_t code = codes[k * code_stride + lane];
+        out.codes[row * w.cols + k] = code;
+        if (out.dequantized.data != nullptr) {
+          out.dequantized.row(row)[k] = (static_cast<float>(code) - zeros[g * 16 + lane]) * scales[g * 16 + lane];
+        }
+      }
+    }
+  }
+}
+
+// The grids of one panel of sixteen rows, group after group.
+struct PanelGrids {
+  std::vector<std::uint16_t> bits;
+  std::vector<float> scales;
+  std::vector<float> zeros;
+  explicit PanelGrids(std::int64_t groups)
+      : bits(static_cast<std::size_t>(groups * 16)), scales(bits.size()), zeros(bits.size()) {}
+};
+
+GridColumns grid_columns(const float* current, std::int64_t stride, std::int64_t begin, std::int64_t end,
+                         const GridSpec& grid, PanelGrids& grids, std::int64_t group) {
+  const std::size_t at = static_cast<std::size_t>(group * 16);
+  return {current, stride, begin, end, grid, &grids.bits[at], &grids.scales[at], &grids.zeros[at]};
+}
+
+}  // namespace
+
+void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule rule,
+                            const SolveOutput& out) noexcept {
+  QUENCH_KERNEL_CHECK_EQ(w.cols, factor.layout.columns);
+  check_output(w, grid, out);
+  const std::int64_t columns = w.cols, panels = panel_count(w.rows), lanes = panels * 16;
+  const std::int64_t group_size = grid.group_size < 0 ? columns : grid.group_size;
+  const std::int64_t groups = group_count(columns, group_size);
+  const Feedback feedback(factor);
+  AlignedBuffer<float> current(static_cast<std::size_t>(columns * lanes));  // [C][lanes]
+  AlignedBuffer<float> errors(static_cast<std::size_t>(columns * lanes));   // [panel][C][16]
+  AlignedBuffer<std::uint8_t> codes(static_cast<std::size_t>(columns * lanes));
+  std::vector<double> losses(static_cast<std::size_t>(lanes), 0.0);
+  std::vector<PanelGrids> grids(static_cast<std::size_t>(panels), PanelGrids(groups));
+
+  const auto fit = [&](std::int64_t panel, std::int64_t group) {
+    const std::int64_t begin = group * group_size, end = std::min(begin + group_size, columns);
+    table_.fit_grid(grid_columns(current.data() + panel * 16, lanes, begin, end, grid,
+                                 grids[static_cast<std::size_t>(panel)], group));
+  };
+  pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      transpose_panel(w, p, current.data() + p * 16, lanes);
+      transpose_panel(w, p, errors.data() + p * 16 * columns, 16);
+      if (rule == GroupRule::original) {
+        for (std::int64_t g = 0; g < groups; ++g) fit(p, g);
+      }
+    }
+  });
+
+  // current[k] += sum over j in [first, last) of E_j S_jk for k in [begin, end): the chain goes on where it was.
+  const auto bring_up = [&](std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
+    if (first >= last) return;
+    const std::int64_t rows = end - begin, count = last - first;
+    float* packed = shared_.floats(rows * count);
+    const std::int64_t blocks = (count + kBlockColumns - 1) / kBlockColumns;
+    pool_.for_range(blocks, 1, [&](int, std::int64_t from, std::int64_t to) {
+      for (std::int64_t b = from; b < to; ++b) {
+        const std::int64_t j = b * kBlockColumns;
+        feedback.pack(begin, end, first + j, std::min(kBlockColumns, count - j), table_.gemm_rows, packed + rows * j);
+      }
+    });
+    pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
+      GemmBlock block;
+      block.rows = rows;
+      block.weight.format = WeightFormat::f32;
+      block.weight.rows = lanes;
+      block.weight.cols = columns;
+      block.weight.panels = errors.data();
+      block.panel_begin = from;
+      block.panel_end = to;
+      block.y = current.data() + begin * lanes;
+      block.y_stride = lanes;
+      block.carry = true;
+      for (std::int64_t j = 0; j < count; j += kBlockColumns) {
+        block.k_begin = first + j;
+        block.k_count = std::min(kBlockColumns, count - j);
+        block.packed = packed + rows * j;
+        table_.gemm_block(block);
+      }
+    });
+  };
+
+  float within[kSolveColumns * kSolveColumns];
+  float pivots[kSolveColumns];
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const std::int64_t group_begin = g * group_size, group_end = std::min(group_begin + group_size, columns);
+    std::int64_t up_to_date = 0;  // feedback of columns below this is in the group's `current`
+    if (rule == GroupRule::updated) {
+      for (std::int64_t k = group_begin; k < group_end; k += kUpdateColumns) {
+        bring_up(k, std::min(k + kUpdateColumns, group_end), 0, group_begin);
+      }
+      up_to_date = group_begin;
+      pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t p = begin; p < end; ++p) fit(p, g);
+      });
+    }
+    for (std::int64_t begin = group_begin; begin < group_end; begin += kSolveColumns) {
+      const std::int64_t end = std::min(begin + kSolveColumns, group_end), width = end - begin;
+      bring_up(begin, end, up_to_date, begin);
+      for (std::int64_t k = begin; k < end; ++k) {
+        const float* column = feedback.column(k);
+        pivots[k - begin] = feedback.pivot(k);
+        for (std::int64_t j = begin; j < k; ++j) {
+          within[(j - begin) * width + (k - begin)] = column[(columns - 1 - j) * feedback.width()];
+        }
+      }
+      pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
+        for (std::int64_t p = from; p < to; ++p) {
+          const PanelGrids& panel_grids = grids[static_cast<std::size_t>(p)];
+          SolveColumns solve;
+          solve.current = current.data() + p * 16;
+          solve.stride = lanes;
+          solve.errors = errors.data() + p * 16 * columns;
+          solve.begin = begin;
+          solve.end = end;
+          solve.feedback = within;
+          solve.pivots = pivots;
+          solve.scale = &panel_grids.scales[static_cast<std::size_t>(g * 16)];
+          solve.zero = &panel_grids.zeros[static_cast<std::size_t>(g * 16)];
+          solve.code_max = static_cast<float>((1 << grid.bits) - 1);
+          solve.codes = codes.data() + p * 16;
+          solve.code_stride = lanes;
+          solve.losses = &losses[static_cast<std::size_t>(p * 16)];
+          table_.solve_columns(solve);
+        }
+      });
+    }
+  }
+
+  pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      const PanelGrids& g = grids[static_cast<std::size_t>(p)];
+      write_panel(w, p, group_size, codes.data() + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(), out);
+    }
+  });
+  if (out.losses != nullptr) std::copy_n(losses.begin(), w.rows, out.losses);
+}
+
+void CpuBackend::round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) noexcept {
+  check_output(w, grid, out);
+  QUENCH_KERNEL_CHECK_EQ(out.losses == nullptr, true);
+  const std::int64_t columns = w.cols;
+  const std::int64_t group_size = grid.group_size < 0 ? columns : grid.group_size;
+  const std::int64_t groups = group_count(columns, group_size);
+  pool_.for_range(panel_count(w.rows), 1, [&](int thread, std::int64_t begin, std::int64_t end) {
+    float* current = own_[static_cast<std::size_t>(thread)].floats(2 * columns * 16);
+    float* errors = current + columns * 16;
+    AlignedBuffer<std::uint8_t> codes(static_cast<std::size_t>(columns * 16));
+    PanelGrids grids(groups);
+    for (std::int64_t p = begin; p < end; ++p) {
+      transpose_panel(w, p, current, 16);
+      std::memcpy(errors, current, static_cast<std::size_t>(columns) * 16 * sizeof(float));
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const std::int64_t first = g * group_size, last = std::min(first + group_size, columns);
+        table_.fit_grid(grid_columns(current, 16, first, last, grid, grids, g));
+        SolveColumns solve;
+        solve.current = current;
+        solve.stride = 16;
+        solve.errors = errors;
+        solve.begin = first;
+        solve.end = last;
+        solve.scale = &grids.scales[static_cast<std::size_t>(g * 16)];
+        solve.zero = &grids.zeros[static_cast<std::size_t>(g * 16)];
+        solve.code_max = static_cast<float>((1 << grid.bits) - 1);
+        solve.codes = codes.data();
+        solve.code_stride = 16;
+        table_.solve_columns(solve);
+      }
+      write_panel(w, p, group_size, codes.data(), 16, grids.bits.data(), grids.scales.data(), grids.zeros.data(), out);
+    }
+  });
+}
+
+void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
+                                  const float* const* hessian, std::span<double> numerators,
+                                  std::span<double> denominators) noexcept {
+  QUENCH_KERNEL_CHECK_EQ(w.cols, layout.columns);
+  QUENCH_KERNEL_CHECK_EQ(w.rows, dequantized.rows);
+  QUENCH_KERNEL_CHECK_EQ(w.cols, dequantized.cols);
+  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(numerators.size()), w.rows);
+  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(denominators.size()), w.rows);
+  // Two jobs a panel of rows: Δ and w.
+  pool_.for_range(2 * panel_count(w.rows), 1, [&](int thread, std::int64_t begin, std::int64_t end) {
+    float* vectors = own_[static_cast<std::size_t>(thread)].floats(w.cols * 16);
+    for (std::int64_t job = begin; job < end; ++job) {
+      const std::int64_t panel = job / 2;
+      const std::span<double> result = job % 2 == 0 ? numerators : denominators;
+      transpose_panel(w, panel, vectors, 16);
+      const std::int64_t rows = std::min<std::int64_t>(16, w.rows - panel * 16);
+      if (job % 2 == 0) {
+        for (std::int64_t lane = 0; lane < rows; ++lane) {
+          const float* other = dequantized.row(panel * 16 + lane);
+          for (std::int64_t k = 0; k < w.cols; ++k) vectors[k * 16 + lane] -= other[k];
+        }
+      }
+      double sums[16] = {};
+      for (std::int64_t p = 0; p < layout.count(); ++p) {
+        QuadraticPanel quadratic;
+        quadratic.hessian = hessian[p];
+        quadratic.rows = layout.row_count(p);
+        quadratic.stride = layout.width;
+        quadratic.columns = layout.column_count(p);
+        quadratic.vectors = vectors + layout.first_column(p) * 16;
+        quadratic.sums = sums;
+        table_.quadratic_panel(quadratic);
+      }
+      for (std::int64_t lane = 0; lane < rows; ++lane) result[static_cast<std::size_t>(panel * 16 + lane)] = sums[lane];
+    }
+  });
+}
+
+}  // namespace quench::kernels

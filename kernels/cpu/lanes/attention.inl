@@ -1,0 +1,132 @@
+// Causal attention of up to four query rows of one key-value head, 4 * length * head_dim flops a row:
+//   s_j = scale * sum_d q_d k_jd      one FMA chain over d, lanes are 16 keys
+//   p_j = exp(s_j - max s)            the maximum is exact; lane j mod 16 of the sum, then a fixed tree
+//   out_d = (sum_j p_j v_jd) / sum p  one FMA chain over j, lanes are 16 dimensions
+// A row's bits do not depend on which rows share its tile.
+#include "kernels/cpu/lanes/exp.inl"
+
+namespace quench::kernels::QUENCH_ISA {
+namespace {
+
+template <int Rows, int Blocks>
+QUENCH_INLINE void score_blocks(const AttentionTile& t, std::int64_t block) {
+  F sum[Rows][Blocks];
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int b = 0; b < Blocks; ++b) sum[i][b] = zero();
+  }
+  const float* keys = t.keys + block * t.head_dim * 16;
+  for (std::int64_t d = 0; d < t.head_dim; ++d) {
+    F key[Blocks];
+#pragma GCC unroll 4
+    for (int b = 0; b < Blocks; ++b) key[b] = load(keys + (b * t.head_dim + d) * 16);
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i) {
+      const F q = set1(t.q[i][d]);
+#pragma GCC unroll 4
+      for (int b = 0; b < Blocks; ++b) sum[i][b] = fma(q, key[b], sum[i][b]);
+    }
+  }
+  const F scale = set1(t.scale);
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int b = 0; b < Blocks; ++b) store(t.scores + i * t.score_stride + (block + b) * 16, mul(sum[i][b], scale));
+  }
+}
+
+// Scores of a row to probabilities (not yet divided); gives their sum.
+float exponentiate(float* scores, std::int64_t length) {
+  const F least = set1(-__builtin_inff());
+  F most = least;
+  std::int64_t j = 0;
+  for (; j + 16 <= length; j += 16) most = maximum(load(scores + j), most);
+  float m = max_lanes(most);
+  for (; j < length; ++j) m = scores[j] > m ? scores[j] : m;
+  const F shift = set1(m);
+  F total = zero();
+  for (j = 0; j + 16 <= length; j += 16) {
+    const F p = exp_lanes(sub(load(scores + j), shift));
+    store(scores + j, p);
+    total = add(total, p);
+  }
+  if (j < length) {
+    const F p = keep_n(exp_lanes(sub(load(scores + j), shift)), length - j);
+    store(scores + j, p);
+    total = add(total, p);
+  }
+  return sum_lanes(total);
+}
+
+template <int Rows, int Chunks>
+QUENCH_INLINE void weigh_values(const AttentionTile& t, std::int64_t d, std::int64_t padded, const float* sums) {
+  F out[Rows][Chunks];
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) out[i][c] = zero();
+  }
+  // Lengths rise from row to row; all rows see the first row's keys.
+  const std::int64_t common = t.lengths[0];
+  const float* values = t.values + d;
+  for (std::int64_t j = 0; j < common; ++j) {
+    F v[Chunks];
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) v[c] = load(values + j * padded + 16 * c);
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i) {
+      const F p = set1(t.scores[i * t.score_stride + j]);
+#pragma GCC unroll 8
+      for (int c = 0; c < Chunks; ++c) out[i][c] = fma(p, v[c], out[i][c]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) {
+    for (std::int64_t j = common; j < t.lengths[i]; ++j) {
+      const F p = set1(t.scores[i * t.score_stride + j]);
+#pragma GCC unroll 8
+      for (int c = 0; c < Chunks; ++c) out[i][c] = fma(p, load(values + j * padded + 16 * c), out[i][c]);
+    }
+    const F sum = set1(sums[i]);
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) {
+      const std::int64_t left = t.head_dim - d - 16 * c;
+      store_n(t.out[i] + d + 16 * c, div(out[i][c], sum), left < 16 ? left : 16);
+    }
+  }
+}
+
+template <int Rows>
+void attend(const AttentionTile& t) {
+  constexpr int blocks_at_once = Rows == 1 ? 4 : kTilePanels;
+  constexpr int chunks_at_once = Rows == 1 ? 4 : 2 * kTilePanels - 1;
+  const std::int64_t blocks = (t.lengths[Rows - 1] + 15) / 16;
+  std::int64_t block = 0;
+  for (; block + blocks_at_once <= blocks; block += blocks_at_once) score_blocks<Rows, blocks_at_once>(t, block);
+  for (; block < blocks; ++block) score_blocks<Rows, 1>(t, block);
+  float sums[Rows];
+  for (int i = 0; i < Rows; ++i) sums[i] = exponentiate(t.scores + i * t.score_stride, t.lengths[i]);
+  const std::int64_t padded = (t.head_dim + 15) / 16 * 16;
+  std::int64_t d = 0;
+  for (; d + 16 * chunks_at_once <= padded; d += 16 * chunks_at_once) {
+    weigh_values<Rows, chunks_at_once>(t, d, padded, sums);
+  }
+  for (; d < padded; d += 16) weigh_values<Rows, 1>(t, d, padded, sums);
+}
+
+void attention(const AttentionTile& t) {
+  switch (t.rows) {
+    case 1: return attend<1>(t);
+    case 2: return attend<2>(t);
+    case 3: return attend<3>(t);
+    case 4: return attend<4>(t);
+    default: return;
+  }
+}
+
+}  // namespace
+
+void fill_attention(KernelTable& table) { table.attention = attention; }
+
+}  // namespace quench::kernels::QUENCH_ISA

@@ -1,0 +1,142 @@
+// The solver's inner parts: LDLᵀ of a panel, grids of sixteen rows, and the columns of sixteen rows solved
+// one after the other. Lanes are rows, so rows never meet.
+#include "kernels/cpu/lanes/grid.inl"
+
+namespace quench::kernels::QUENCH_ISA {
+namespace {
+
+// Unblocked LDLᵀ of a diagonal tile, left-looking: U_ij = A_ij - sum_{k<j} U_ik L_jk (one FMA chain in k),
+// D_j = U_jj, L_ij = U_ij / D_j. Only the lower triangle is read and written.
+std::int64_t factor_diagonal(float* tile, std::int64_t stride, std::int64_t columns, float* pivots) {
+  // U of row i, needed while row i's L is formed: U_ik = what was divided by D_k.
+  float u[kPanelWidthMax];
+  for (std::int64_t i = 0; i < columns; ++i) {
+    float* row = tile + i * stride;
+    for (std::int64_t j = 0; j <= i; ++j) {
+      const float* other = tile + j * stride;
+      float value = row[j];
+      const std::int64_t end = j;
+      for (std::int64_t k = 0; k < end; ++k) {
+        const float factor = j == i ? row[k] : other[k];
+        value = __builtin_fmaf(-u[k], factor, value);
+      }
+      if (j < i) {
+        u[j] = value;
+        row[j] = value / pivots[j];
+      } else {
+        if (!(value > 0.0f) || value > kLargestFloat) return i;
+        pivots[i] = value;
+      }
+    }
+  }
+  return -1;
+}
+
+template <int Groups>
+QUENCH_INLINE void factor_row_groups(const FactorRows& f, std::int64_t row) {
+  // scratch: U as [column][Groups][16], lanes are rows.
+  for (std::int64_t g = 0; g < Groups; ++g) {
+    for (std::int64_t lane = 0; lane < 16; ++lane) {
+      const std::int64_t r = row + g * 16 + lane;
+      for (std::int64_t j = 0; j < f.columns; ++j) {
+        f.scratch[(j * Groups + g) * 16 + lane] = r < f.rows ? f.data[r * f.stride + j] : 0.0f;
+      }
+    }
+  }
+  for (std::int64_t j = 0; j < f.columns; ++j) {
+    F value[Groups];
+    for (int g = 0; g < Groups; ++g) value[g] = load(f.scratch + (j * Groups + g) * 16);
+    const float* other = f.diagonal + j * f.stride;
+    for (std::int64_t k = 0; k < j; ++k) {
+      const F factor = set1(other[k]);
+#pragma GCC unroll 4
+      for (int g = 0; g < Groups; ++g) value[g] = fnma(load(f.scratch + (k * Groups + g) * 16), factor, value[g]);
+    }
+    for (int g = 0; g < Groups; ++g) store(f.scratch + (j * Groups + g) * 16, value[g]);
+  }
+  for (std::int64_t g = 0; g < Groups; ++g) {
+    for (std::int64_t lane = 0; lane < 16; ++lane) {
+      const std::int64_t r = row + g * 16 + lane;
+      if (r >= f.rows) break;
+      for (std::int64_t j = 0; j < f.columns; ++j) {
+        f.data[r * f.stride + j] = f.scratch[(j * Groups + g) * 16 + lane] / f.pivots[j];
+      }
+    }
+  }
+}
+
+void factor_rows(const FactorRows& f) {
+  std::int64_t row = 0;
+  for (; row + 64 <= f.rows; row += 64) factor_row_groups<4>(f, row);
+  for (; row < f.rows; row += 16) factor_row_groups<1>(f, row);
+}
+
+void solve_columns(const SolveColumns& s) {
+  const std::int64_t width = s.end - s.begin;
+  D loss = s.losses != nullptr ? double_load(s.losses) : double_zero();
+  for (std::int64_t k = s.begin; k < s.end; ++k) {
+    const F scale = load(s.scale), grid_zero = load(s.zero);
+    const F value = load(s.current + k * s.stride);
+    const F level = nearest_level(div(value, scale), grid_zero, set1(s.code_max));
+    const F rounded = mul(level, scale);
+    store_u8(s.codes + k * s.code_stride, add(level, grid_zero));
+    if (s.pivots != nullptr && s.losses != nullptr) {
+      const D miss = widen(sub(value, rounded));
+      loss = double_fma(double_mul(miss, miss), double_set1(s.pivots[k - s.begin]), loss);
+    }
+    const F error = sub(load(s.errors + k * 16), rounded);
+    store(s.errors + k * 16, error);
+    if (s.feedback != nullptr) {
+      const float* row = s.feedback + (k - s.begin) * width;
+      for (std::int64_t next = k + 1; next < s.end; ++next) {
+        float* at = s.current + next * s.stride;
+        store(at, fma(error, set1(row[next - s.begin]), load(at)));
+      }
+    }
+  }
+  if (s.losses != nullptr) double_store(s.losses, loss);
+}
+
+// sum over columns j of Δ_j (H_jj Δ_j + 2 sum_{i>j} H_ij Δ_i), all in double, i and j rising.
+void quadratic_panel(const QuadraticPanel& q) {
+  D total = double_load(q.sums);
+  std::int64_t j = 0;
+  for (; j + 2 <= q.columns; j += 2) {
+    D first = double_zero(), second = double_zero();
+    const float* column = q.hessian + j;
+    const D v0 = widen(load(q.vectors + j * 16)), v1 = widen(load(q.vectors + (j + 1) * 16));
+    first = double_fma(double_set1(2.0 * static_cast<double>(column[(j + 1) * q.stride])), v1, first);
+    for (std::int64_t i = j + 2; i < q.rows; ++i) {
+      const D v = widen(load(q.vectors + i * 16));
+      first = double_fma(double_set1(2.0 * static_cast<double>(column[i * q.stride])), v, first);
+      second = double_fma(double_set1(2.0 * static_cast<double>(column[i * q.stride + 1])), v, second);
+    }
+    first = double_fma(double_set1(column[j * q.stride]), v0, first);
+    second = double_fma(double_set1(column[(j + 1) * q.stride + 1]), v1, second);
+    total = double_fma(first, v0, total);
+    total = double_fma(second, v1, total);
+  }
+  for (; j < q.columns; ++j) {
+    D sum = double_zero();
+    const float* column = q.hessian + j;
+    const D v0 = widen(load(q.vectors + j * 16));
+    for (std::int64_t i = j + 1; i < q.rows; ++i) {
+      sum = double_fma(double_set1(2.0 * static_cast<double>(column[i * q.stride])), widen(load(q.vectors + i * 16)), sum);
+    }
+    sum = double_fma(double_set1(column[j * q.stride]), v0, sum);
+    total = double_fma(sum, v0, total);
+  }
+  double_store(q.sums, total);
+}
+
+}  // namespace
+
+void fill_gptq(KernelTable& table) {
+  table.factor_diagonal = factor_diagonal;
+  table.factor_rows = factor_rows;
+  table.fit_grid = fit_grid;
+  table.solve_columns = solve_columns;
+  table.quadratic_panel = quadratic_panel;
+}
+
+}  // namespace quench::kernels::QUENCH_ISA

@@ -1,0 +1,5 @@
+// The kernels of cpu/lanes/gemm.inl on scalar lanes.
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/scalar/lanes.h"
+
+#include "kernels/cpu/lanes/gemm.inl"

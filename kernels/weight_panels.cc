@@ -1,0 +1,270 @@
+#include "kernels/weight_panels.h"
+
+#include <cstring>
+
+namespace quench::kernels {
+namespace {
+
+// Columns and bytes of one line of a packed panel.
+struct Line {
+  std::int64_t columns;
+  std::int64_t bytes;
+};
+Line line_of(int bits) {
+  switch (bits) {
+    case 8: return {4, 64};
+    case 4: return {8, 64};
+    case 3: return {32, 192};
+    case 2: return {16, 64};
+    default: kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
+  }
+}
+
+// Words are little-endian in memory on every machine.
+void or_into_word(std::uint8_t* word, std::uint32_t value) {
+  for (int b = 0; b < 4; ++b) word[b] = static_cast<std::uint8_t>(word[b] | (value >> (8 * b)));
+}
+std::uint32_t read_word(const std::uint8_t* word) {
+  return static_cast<std::uint32_t>(word[0]) | static_cast<std::uint32_t>(word[1]) << 8 |
+         static_cast<std::uint32_t>(word[2]) << 16 | static_cast<std::uint32_t>(word[3]) << 24;
+}
+
+void put_code(int bits, std::uint8_t* line, std::int64_t j, std::int64_t row, std::uint32_t code) {
+  if (bits == 3) {
+    or_into_word(line + (j / 16) * 64 + row * 4, (code & 3u) << (2 * (j % 16)));
+    or_into_word(line + 128 + row * 4, (code >> 2) << j);
+  } else {
+    or_into_word(line + row * 4, code << (bits * j));
+  }
+}
+std::uint8_t get_code(int bits, const std::uint8_t* line, std::int64_t j, std::int64_t row) {
+  if (bits == 3) {
+    const std::uint32_t low = read_word(line + (j / 16) * 64 + row * 4) >> (2 * (j % 16)) & 3u;
+    const std::uint32_t high = read_word(line + 128 + row * 4) >> j & 1u;
+    return static_cast<std::uint8_t>(low | high << 2);
+  }
+  return static_cast<std::uint8_t>(read_word(line + row * 4) >> (bits * j) & ((1u << bits) - 1u));
+}
+
+std::size_t dense_bytes(WeightFormat format) { return format == WeightFormat::f32 ? 4 : 2; }
+
+}  // namespace
+
+WeightFormat packed_format(int bits) noexcept {
+  switch (bits) {
+    case 8: return WeightFormat::q8;
+    case 4: return WeightFormat::q4;
+    case 3: return WeightFormat::q3;
+    case 2: return WeightFormat::q2;
+    default: kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
+  }
+}
+
+int code_bits(WeightFormat format) noexcept {
+  switch (format) {
+    case WeightFormat::q8: return 8;
+    case WeightFormat::q4: return 4;
+    case WeightFormat::q3: return 3;
+    case WeightFormat::q2: return 2;
+    default: return 0;
+  }
+}
+
+std::size_t panel_bytes(WeightFormat format, std::int64_t cols) noexcept {
+  if (code_bits(format) == 0) return static_cast<std::size_t>(cols * kPanelRows) * dense_bytes(format);
+  const Line line = line_of(code_bits(format));
+  return static_cast<std::size_t>((cols + line.columns - 1) / line.columns * line.bytes);
+}
+
+std::int64_t group_count(std::int64_t cols, std::int64_t group_size) noexcept {
+  return group_size < 0 ? 1 : (cols + group_size - 1) / group_size;
+}
+
+WeightPanels WeightPanels::allocate(WeightFormat format, std::int64_t rows, std::int64_t cols,
+                                    std::int64_t group_size) {
+  WeightPanels w;
+  w.format = format;
+  w.rows = rows;
+  w.cols = cols;
+  w.group_size = group_size;
+  w.panels = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols));
+  if (code_bits(format) != 0) {
+    const std::size_t count = static_cast<std::size_t>(panel_count(rows) * group_count(cols, group_size) * kPanelRows);
+    w.scales = AlignedBuffer<std::uint16_t>(count);
+    w.zeros = AlignedBuffer<std::uint8_t>(count);
+  }
+  return w;
+}
+
+std::size_t WeightPanels::bytes() const { return panels.size() + scales.size() * 2 + zeros.size(); }
+
+WeightView WeightPanels::view() const {
+  return {format, rows, cols, group_size, panels.data(), scales.data(), zeros.data()};
+}
+
+void pack_dense(const void* source, ElementType source_type, WeightPanels& to) noexcept {
+  const std::uint8_t* bytes = static_cast<const std::uint8_t*>(source);
+  const std::size_t size = element_bytes(source_type);
+  const bool same = (to.format == WeightFormat::f32 && source_type == ElementType::f32) ||
+                    (to.format == WeightFormat::f16 && source_type == ElementType::f16) ||
+                    (to.format == WeightFormat::bf16 && source_type == ElementType::bf16);
+  if (!same) QUENCH_KERNEL_CHECK_EQ(static_cast<int>(to.format), static_cast<int>(WeightFormat::f32));
+  const std::size_t out_size = dense_bytes(to.format);
+  for (std::int64_t panel = 0; panel < panel_count(to.rows); ++panel) {
+    std::uint8_t* out = to.panels.data() + static_cast<std::size_t>(panel) * panel_bytes(to.format, to.cols);
+    for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+      const std::int64_t row = panel * kPanelRows + lane;
+      const std::uint8_t* from = bytes + static_cast<std::size_t>(row * to.cols) * size;
+      for (std::int64_t k = 0; k < to.cols; ++k) {
+        std::uint8_t* at = out + static_cast<std::size_t>(k * kPanelRows + lane) * out_size;
+        if (row >= to.rows) {
+          std::memset(at, 0, out_size);
+        } else if (same) {
+          std::memcpy(at, from + static_cast<std::size_t>(k) * size, size);
+        } else {
+          float value;
+          convert_to_f32(from + static_cast<std::size_t>(k) * size, source_type, 1, &value);
+          std::memcpy(at, &value, 4);
+        }
+      }
+    }
+  }
+}
+
+void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                std::uint8_t* panel) noexcept {
+  const Line line = line_of(bits);
+  std::memset(panel, 0, panel_bytes(packed_format(bits), cols));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t k = 0; k < cols; ++k) {
+      put_code(bits, panel + k / line.columns * line.bytes, k % line.columns, row, codes[row * stride + k]);
+    }
+  }
+}
+
+void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                  std::uint8_t* codes) noexcept {
+  const Line line = line_of(bits);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t k = 0; k < cols; ++k) {
+      codes[row * stride + k] = get_code(bits, panel + k / line.columns * line.bytes, k % line.columns, row);
+    }
+  }
+}
+
+void pack_codes(const std::uint8_t* codes, const std::uint16_t* scales, const std::uint8_t* zeros,
+                WeightPanels& to) noexcept {
+  const int bits = code_bits(to.format);
+  const std::int64_t groups = group_count(to.cols, to.group_size);
+  for (std::int64_t panel = 0; panel < panel_count(to.rows); ++panel) {
+    const std::int64_t first = panel * kPanelRows;
+    const std::int64_t rows = to.rows - first < kPanelRows ? to.rows - first : kPanelRows;
+    pack_panel(bits, codes + first * to.cols, rows, to.cols, to.cols,
+               to.panels.data() + static_cast<std::size_t>(panel) * panel_bytes(to.format, to.cols));
+    for (std::int64_t group = 0; group < groups; ++group) {
+      for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+        const std::size_t at = static_cast<std::size_t>((panel * groups + group) * kPanelRows + lane);
+        const std::int64_t from = (first + lane) * groups + group;
+        to.scales[at] = lane < rows ? scales[from] : std::uint16_t{0};
+        to.zeros[at] = lane < rows ? zeros[from] : std::uint8_t{0};
+      }
+    }
+  }
+}
+
+void unpack_codes(const WeightView& from, std::uint8_t* codes) noexcept {
+  const int bits = code_bits(from.format);
+  const std::size_t size = panel_bytes(from.format, from.cols);
+  for (std::int64_t panel = 0; panel < panel_count(from.rows); ++panel) {
+    const std::int64_t first = panel * kPanelRows;
+    const std::int64_t rows = from.rows - first < kPanelRows ? from.rows - first : kPanelRows;
+    unpack_panel(bits, static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size, rows,
+                 from.cols, from.cols, codes + first * from.cols);
+  }
+}
+
+void dequantize(const WeightView& from, MatrixView out) noexcept {
+  QUENCH_KERNEL_CHECK_EQ(out.rows, from.rows);
+  QUENCH_KERNEL_CHECK_EQ(out.cols, from.cols);
+  const int bits = code_bits(from.format);
+  const std::size_t size = panel_bytes(from.format, from.cols);
+  const std::int64_t group_size = from.group_size < 0 ? from.cols : from.group_size;
+  const std::int64_t groups = group_count(from.cols, from.group_size);
+  for (std::int64_t row = 0; row < from.rows; ++row) {
+    const std::int64_t panel = row / kPanelRows, lane = row % kPanelRows;
+    const std::uint8_t* base = static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size;
+    float* to = out.row(row);
+    for (std::int64_t k = 0; k < from.cols; ++k) {
+      if (bits == 0) {
+        const ElementType type = from.format == WeightFormat::f32   ? ElementType::f32
+                                 : from.format == WeightFormat::f16 ? ElementType::f16
+                                                                    : ElementType::bf16;
+        convert_to_f32(base + static_cast<std::size_t>(k * kPanelRows + lane) * element_bytes(type), type, 1, to + k);
+        continue;
+      }
+      const Line line = line_of(bits);
+      const float code = get_code(bits, base + k / line.columns * line.bytes, k % line.columns, lane);
+      const std::int64_t at = (panel * groups + k / group_size) * kPanelRows + lane;
+      to[k] = (code - static_cast<float>(from.zeros[at])) * f16_to_f32(from.scales[at]);
+    }
+  }
+}
+
+float f16_to_f32(std::uint16_t bits) noexcept {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
+  const std::uint32_t magnitude = bits & 0x7fffu;
+  if (magnitude < 0x400u) {
+    const float value = static_cast<float>(magnitude) * 0x1p-24f;
+    return sign != 0 ? -value : value;
+  }
+  const std::uint32_t word = sign | ((magnitude << 13) + (magnitude >= 0x7c00u ? 0x70000000u : 0x38000000u));
+  float value;
+  std::memcpy(&value, &word, 4);
+  return value;
+}
+
+std::uint16_t f32_to_f16(float value) noexcept {
+  std::uint32_t word;
+  std::memcpy(&word, &value, 4);
+  const std::uint32_t sign = word >> 16 & 0x8000u;
+  const std::uint32_t magnitude = word & 0x7fffffffu;
+  std::uint32_t half;
+  if (magnitude > 0x7f800000u) {
+    half = 0x7e00u | (magnitude >> 13 & 0x3ffu);
+  } else if (magnitude >= 0x477ff000u) {
+    half = 0x7c00u;
+  } else if (magnitude < 0x38800000u) {
+    // Below 2^-14: adding 1/2, whose last place is 2^-24, rounds to a subnormal.
+    float absolute;
+    std::memcpy(&absolute, &magnitude, 4);
+    absolute += 0.5f;
+    std::uint32_t shifted;
+    std::memcpy(&shifted, &absolute, 4);
+    half = shifted - 0x3f000000u;
+  } else {
+    half = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+  }
+  return static_cast<std::uint16_t>(sign | half);
+}
+
+float bf16_to_f32(std::uint16_t bits) noexcept {
+  const std::uint32_t word = static_cast<std::uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &word, 4);
+  return value;
+}
+
+void convert_to_f32(const void* source, ElementType type, std::size_t count, float* out) noexcept {
+  const std::uint8_t* bytes = static_cast<const std::uint8_t*>(source);
+  if (type == ElementType::f32) {
+    std::memcpy(out, bytes, count * 4);
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint16_t half;
+    std::memcpy(&half, bytes + 2 * i, 2);
+    out[i] = type == ElementType::f16 ? f16_to_f32(half) : bf16_to_f32(half);
+  }
+}
+
+}  // namespace quench::kernels
