@@ -9,6 +9,7 @@ import builtins
 import collections
 import functools
 import gc
+import linecache
 import operator
 import os
 import sys
@@ -28,10 +29,14 @@ def describe(error):
     return [base, type(error).__name__[:80], message]
 
 
-def show(error):
-    """The end of the traceback on stderr, for the person who reads the verdict."""
+def show(error, name, source):
+    """The end of the traceback on stderr, from the answer's first line on, for the person who reads the verdict."""
     try:
-        traceback.print_exception(type(error), error, error.__traceback__, limit=-4, file=sys.stderr)
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        traceback.print_exception(type(error), error, trace, limit=-4, file=sys.stderr)
         sys.stderr.flush()
     except BaseException:
         pass
@@ -42,7 +47,7 @@ def compiled(source, name):
     try:
         return compile(source, name, "exec", dont_inherit=True), None
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        show(error)
+        show(error, name, source)
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         return None, f"{type(error).__name__}: {text}{line}"[:400]
@@ -75,7 +80,7 @@ def serve(channel, source):
     try:
         exec(code, names)
     except BaseException as error:
-        show(error)
+        show(error, "<answer>", source)
         values.send(channel, {"e": describe(error)})
         return
     values.send(channel, {"ready": [name for name in list(names) if callable(names[name])][:4096]})
@@ -89,7 +94,7 @@ def serve(channel, source):
             kwargs = {name: values.decode(form) for name, form in request["k"].items()}
             reply = _call(names[request["f"]], args, kwargs)
         except BaseException as error:
-            show(error)
+            show(error, "<answer>", source)
             reply = {"e": describe(error)}
         try:
             values.send(channel, reply)
@@ -115,5 +120,5 @@ def run_program(status, source, secret):
     try:
         collections.deque(_steps(code, names, status, secret.pop()), 0)
     except BaseException as error:
-        show(error)
+        show(error, "<program>", source)
         os.write(status, ("error " + ": ".join(filter(None, describe(error)[1:]))).encode("utf-8", "replace"))

@@ -1,0 +1,164 @@
+// `quench grade` end to end, in the real sandbox.
+#include "worker/evaluate/grade_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <map>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "schemas/error.h"
+#include "tests/worker/evaluate/grading.h"
+
+namespace quench::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+class GradeFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("quench-grade-" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+    out_ = folder_ / "out.jsonl";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& text) {
+    std::ofstream(folder_ / "in.jsonl", std::ios::binary) << text;
+    return folder_ / "in.jsonl";
+  }
+  std::vector<Json> grade(const fs::path& in, const GraderOptions& options = {}) {
+    report_ = grade_file(Benchmark::humaneval, {}, in, out_, options);
+    std::vector<Json> lines;
+    std::istringstream text(read_whole(out_));
+    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
+    return lines;
+  }
+  std::string error_of(const std::string& text) {
+    try {
+      grade(write(text));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::bad_input);
+      EXPECT_FALSE(fs::exists(out_)) << "nothing may be published";
+      return error.what();
+    }
+    return "no error";
+  }
+  std::string of_every_problem(const std::function<Json(const Problem&)>& line) {
+    std::string text;
+    const ProblemSet problems = shipped_problems(Benchmark::humaneval);
+    for (const Problem& problem : problems.problems()) text += line(problem).dump() + "\n";
+    return text;
+  }
+
+  fs::path folder_, out_;
+  GradeFileReport report_;
+};
+
+TEST_F(GradeFile, All164CanonicalSolutionsPass) {
+  const auto lines = grade(write(of_every_problem([](const Problem& problem) {
+    return Json{{"task_id", problem.task_id}, {"completion", problem.canonical_solution}};
+  })));
+  ASSERT_EQ(lines.size(), 164u);
+  for (const Json& line : lines) EXPECT_EQ(line["result"], "passed") << line.dump(1);
+  EXPECT_EQ(report_.lines, 164u);
+  EXPECT_EQ(report_.passed, 164u);
+  RecordProperty("programs_per_second", static_cast<int>(164 / report_.seconds));
+}
+
+TEST_F(GradeFile, All164EmptyBodiesFail) {
+  const auto lines = grade(write(of_every_problem([](const Problem& problem) {
+    return Json{{"task_id", problem.task_id}, {"completion", "    pass\n"}};
+  })));
+  ASSERT_EQ(lines.size(), 164u);
+  for (const Json& line : lines) {
+    EXPECT_EQ(line["result"], "failed") << line.dump(1);
+    EXPECT_EQ(line["passed"], false);
+  }
+}
+
+// The whole program with its tests, in one process: the same verdicts.
+TEST_F(GradeFile, All164CanonicalProgramsPass) {
+  const auto lines = grade(write(of_every_problem([](const Problem& problem) {
+    return Json{{"task_id", problem.task_id},
+                {"program", problem.prompt + problem.canonical_solution + "\n" + problem.test + "\ncheck(" +
+                                problem.entry_point + ")\n"}};
+  })));
+  ASSERT_EQ(lines.size(), 164u);
+  for (const Json& line : lines) {
+    EXPECT_EQ(line["result"], "passed") << line.dump(1);
+    EXPECT_EQ(line["isolated"], false);
+  }
+}
+
+TEST_F(GradeFile, RealAnswersGetTheirPublishedVerdict) {
+  const auto lines = grade(QUENCH_SOURCE_DIR "/tests/fixtures/grading/humaneval-labelled.jsonl");
+  ASSERT_EQ(lines.size(), 209u);
+  std::map<std::string, int> results;
+  for (const Json& line : lines) {
+    EXPECT_EQ(line["passed"], line["label"]) << line.dump(1);
+    ++results[line["result"].get<std::string>()];
+  }
+  EXPECT_EQ(results["timed_out"], 2);
+  EXPECT_EQ(results["compile_error"], 5);
+}
+
+TEST_F(GradeFile, KeepsEveryLineInOrderWithItsOwnFields) {
+  const auto lines = grade(write(
+      "{\"task_id\": \"HumanEval/2\", \"completion\": \"    return number % 1.0\\n\", \"sample\": 7, \"passed\": \"mine\"}\n"
+      "\n"
+      "{\"solution\": \"def truncate_number(n):\\n    return n % 1\\n\", \"task_id\": \"HumanEval/2\"}\n"
+      "{\"task_id\": \"HumanEval/2\", \"program\": \"assert False\"}\n"
+      "{\"task_id\": \"HumanEval/2\", \"completion\": \"    return '\\u0000'\\n\"}\n"));
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["sample"], 7);
+  EXPECT_EQ(lines[0]["passed"], true);
+  EXPECT_EQ(lines[1].begin().key(), "solution");
+  EXPECT_EQ(lines[1]["result"], "passed");
+  EXPECT_EQ(lines[2]["result"], "failed");
+  EXPECT_EQ(lines[2]["detail"], "AssertionError");
+  EXPECT_EQ(lines[3]["result"], "compile_error");
+  EXPECT_EQ(fs::exists(out_), true);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2) << "no pending file stays";
+}
+
+TEST_F(GradeFile, ErrorsNameTheLineBeforeAnythingRuns) {
+  const std::string good = "{\"task_id\": \"HumanEval/0\", \"completion\": \"    pass\"}\n";
+  EXPECT_THAT(error_of(good + "{\"task_id\": \"HumanEval/164\", \"completion\": \"\"}"),
+              HasSubstr("in.jsonl: line 2: unknown task_id \"HumanEval/164\"; humaneval has HumanEval/0 to HumanEval/163"));
+  EXPECT_THAT(error_of(good + good + "{\"task_id\": \"HumanEval/0\"}"), HasSubstr("line 3: expected one of the fields"));
+  EXPECT_THAT(error_of("{\"completion\": \"\"}"), HasSubstr("line 1: the field \"task_id\" is missing"));
+  EXPECT_THAT(error_of("{\"task_id\": \"HumanEval/0\", \"completion\": 3}"), HasSubstr("is a number; expected a string"));
+  EXPECT_THAT(error_of("{\"task_id\": \"HumanEval/0\", \"completion\": \"\", \"solution\": \"\"}"), HasSubstr("both"));
+  EXPECT_THAT(error_of("{\"task_id\": \"HumanEval/0\", \"task_id\": \"HumanEval/1\", \"completion\": \"\"}"), HasSubstr("stands twice"));
+  EXPECT_THAT(error_of(good + "{\"task_id\": \"HumanEval/0\", \"completion\": \"\xc3\x28\"}"), HasSubstr("line 2: not JSON"));
+  EXPECT_THAT(error_of(good + std::string("{\"task_id\": \"\0\"}", 16)), HasSubstr("line 2: byte 14 is NUL"));
+  EXPECT_THAT(error_of(""), HasSubstr("no lines in it"));
+  EXPECT_THROW(grade("/nowhere/in.jsonl"), Error);
+}
+
+TEST_F(GradeFile, RefusesAnOutputItCannotWrite) {
+  const fs::path in = write("{\"task_id\": \"HumanEval/0\", \"completion\": \"    pass\"}\n");
+  EXPECT_THROW(grade_file(Benchmark::humaneval, {}, in, folder_, {}), Error);
+  EXPECT_THROW(grade_file(Benchmark::humaneval, {}, in, folder_ / "no" / "out", {}), Error);
+}
+
+TEST_F(GradeFile, TakesAProblemFileOfTheUsers) {
+  const Problem problem = double_problem();
+  const fs::path problems = folder_ / "problems.jsonl";
+  std::ofstream(problems) << Json{{"task_id", "mine/1"}, {"prompt", problem.prompt}, {"entry_point", "double"},
+                                  {"canonical_solution", ""}, {"test", problem.test}}.dump() << "\n";
+  const fs::path in = write("{\"task_id\": \"mine/1\", \"completion\": \"    return x * 2\"}\n");
+  const GradeFileReport report = grade_file(Benchmark::humaneval, problems, in, out_, {});
+  EXPECT_EQ(report.passed, 1u);
+  EXPECT_EQ(report.problems, sha256_file(problems));
+}
+
+}  // namespace
+}  // namespace quench::worker

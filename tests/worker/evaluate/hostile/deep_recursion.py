@@ -1,0 +1,3 @@
+# expect: failed
+def double(x):
+    return double(x)

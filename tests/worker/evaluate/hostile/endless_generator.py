@@ -1,0 +1,5 @@
+# expect: failed
+import itertools
+
+def double(x):
+    return itertools.count()

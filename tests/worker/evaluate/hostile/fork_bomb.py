@@ -1,0 +1,7 @@
+# expect: timed_out
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass

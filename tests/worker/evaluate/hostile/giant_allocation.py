@@ -1,0 +1,2 @@
+# expect: out_of_memory
+block = bytearray(10 ** 13)

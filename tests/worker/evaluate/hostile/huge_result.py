@@ -1,0 +1,3 @@
+# expect: failed
+def double(x):
+    return "x" * (100 << 20)

@@ -1,0 +1,5 @@
+# expect: failed
+def double(x):
+    loop = []
+    loop.append(loop)
+    return loop

@@ -1,0 +1,2 @@
+# expect: timed_out
+sum(range(10 ** 13))

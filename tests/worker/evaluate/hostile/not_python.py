@@ -1,0 +1,3 @@
+# expect: compile_error
+def double(x)
+    return x + x

@@ -1,0 +1,4 @@
+# expect: failed
+# form: program
+import os
+os._exit(0)

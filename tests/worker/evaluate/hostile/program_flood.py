@@ -1,0 +1,4 @@
+# expect: output_limit
+# form: program
+while True:
+    print("x" * 65536)

@@ -1,0 +1,4 @@
+# expect: timed_out
+# form: program
+while True:
+    pass

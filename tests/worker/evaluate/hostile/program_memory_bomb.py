@@ -1,0 +1,5 @@
+# expect: out_of_memory
+# form: program
+x = []
+while True:
+    x.append(bytearray(10 ** 7))

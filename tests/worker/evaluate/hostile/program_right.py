@@ -1,0 +1,3 @@
+# expect: passed
+# form: program
+assert 1 + 1 == 2

@@ -1,0 +1,4 @@
+# expect: failed
+# form: program
+import sys
+sys.exit(0)

@@ -1,0 +1,3 @@
+# expect: failed
+# form: program
+assert 1 + 1 == 3

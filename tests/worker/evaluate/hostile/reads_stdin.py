@@ -1,0 +1,5 @@
+# expect: failed
+line = input()
+
+def double(x):
+    return x + x

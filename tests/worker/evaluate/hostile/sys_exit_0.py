@@ -1,0 +1,6 @@
+# expect: failed
+import sys
+sys.exit(0)
+
+def double(x):
+    return x + x

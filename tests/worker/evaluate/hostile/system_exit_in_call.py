@@ -1,0 +1,3 @@
+# expect: failed
+def double(x):
+    raise SystemExit(0)

@@ -1,0 +1,8 @@
+# expect: passed
+import os
+for _ in range(20):
+    if os.fork() == 0:
+        os._exit(0)
+
+def double(x):
+    return x + x

@@ -1,0 +1,222 @@
+// The sandbox as its users meet it: several at once, replaced when broken, and clear words where it cannot run.
+#include "worker/evaluate/sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "schemas/error.h"
+#include "tests/worker/evaluate/grading.h"
+#include "worker/evaluate/sandbox/probe.h"
+
+namespace quench::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+Submission solution(const Problem& problem, std::string text) {
+  return {&problem, SubmissionForm::solution, std::move(text)};
+}
+
+TEST(Grader, KeepsTheOrderAndTheVerdictsForAnyNumberOfSandboxes) {
+  const Problem problem = double_problem();
+  std::vector<Submission> submissions;
+  for (int i = 0; i < 30; ++i) {
+    submissions.push_back(solution(problem, i % 3 == 0 ? "def double(x):\n    return x + x\n" : "def double(x):\n    return 4\n"));
+  }
+  for (int sandboxes : {1, 3}) {
+    Grader grader(short_options(sandboxes));
+    std::vector<int> calls(30);
+    const std::vector<Execution> executions =
+        grader.grade(submissions, [&](std::size_t index, const Execution&) { ++calls[index]; });
+    for (std::size_t i = 0; i < 30; ++i) {
+      EXPECT_EQ(executions[i].passed(), i % 3 == 0);
+      EXPECT_EQ(calls[i], 1);
+      EXPECT_TRUE(executions[i].isolated);
+    }
+    EXPECT_THAT(executions[1].detail, HasSubstr("AssertionError at: assert candidate('ab') == 'abab'"));
+  }
+}
+
+TEST(Grader, SaysWhatWentWrong) {
+  const Problem problem = double_problem();
+  Grader grader(short_options(2));
+  const std::vector<Submission> submissions{
+      solution(problem, "def double(x):\n    return y\n"),
+      solution(problem, "def twice(x):\n    return x\n"),
+      solution(problem, "import sys\nprint('here', file=sys.stderr)\nraise ValueError('no')\n"),
+      solution(problem, "class Mine(Exception):\n    pass\ndef double(x):\n    raise Mine('gone')\n"),
+      solution(problem, "def double(x)\n"),
+      solution(problem, "def double(x):\n    return object()\n"),
+      solution(problem, "x = '\0'\n"),
+  };
+  const std::vector<Execution> executions = grader.grade(submissions);
+  EXPECT_THAT(executions[0].detail, HasSubstr("NameError: name 'y' is not defined at: assert candidate(2) == 4"));
+  EXPECT_THAT(executions[0].stderr_tail, HasSubstr("return y"));
+  EXPECT_EQ(executions[1].detail, "NameError: name 'double' is not defined");
+  EXPECT_EQ(executions[2].detail, "ValueError: no");
+  EXPECT_THAT(executions[2].stderr_tail, testing::StartsWith("here\n"));
+  EXPECT_THAT(executions[3].detail, HasSubstr("Mine: gone"));
+  EXPECT_EQ(executions[4].detail, "SyntaxError: expected ':' (line 1)");
+  EXPECT_EQ(executions[5].result, VerdictResult::failed);
+  EXPECT_EQ(executions[6].result, VerdictResult::compile_error);
+}
+
+TEST(Grader, TestsSeeWhatAnAnswerDoesToItsArguments) {
+  Problem problem = double_problem();
+  problem.test =
+      "def check(candidate):\n"
+      "    values = [1, 2]\n"
+      "    seen = {1: 2}\n"
+      "    assert candidate(values) is None and values == [1, 2, 1, 2]\n"
+      "    try:\n"
+      "        candidate(seen)\n"
+      "        assert False\n"
+      "    except ZeroDivisionError:\n"
+      "        pass\n";
+  Grader grader(short_options(1));
+  const std::vector<Submission> submissions{
+      solution(problem, "def double(x):\n    if isinstance(x, dict):\n        return 1 // 0\n    x.extend(list(x))\n"),
+      solution(problem, "def double(x):\n    if isinstance(x, dict):\n        return 1 // 0\n    x = x + x\n")};
+  const std::vector<Execution> executions = grader.grade(submissions);
+  EXPECT_TRUE(executions[0].passed()) << executions[0].detail;
+  EXPECT_FALSE(executions[1].passed());
+}
+
+// The prompt's helper is the one the tests use; an answer that bends it gains nothing, one that drops it fails.
+TEST(Grader, HelpersOfTheTestsAreThePromptsOwn) {
+  Problem problem{"test/helper", "def size(x):\n    return len(x)\n\ndef grow(x):\n    \"\"\"Longer.\"\"\"\n", "grow", "",
+                  "def check(candidate):\n    assert size(candidate([1])) == 2\n"};
+  Grader grader(short_options(1));
+  const std::vector<Submission> submissions{
+      {&problem, SubmissionForm::completion, "    return x + x\n"},
+      solution(problem, "def size(x):\n    return 2\ndef grow(x):\n    return x\n"),
+      solution(problem, "def grow(x):\n    return x + x\n")};
+  const std::vector<Execution> executions = grader.grade(submissions);
+  EXPECT_TRUE(executions[0].passed()) << executions[0].detail;
+  EXPECT_FALSE(executions[1].passed());
+  EXPECT_THAT(executions[2].detail, HasSubstr("name 'size' is not defined"));
+}
+
+TEST(Grader, DrawsTheSameNumbersEveryTime) {
+  Problem problem = double_problem();
+  problem.test =
+      "def check(candidate):\n"
+      "    import random\n"
+      "    assert candidate([]) == random.random(), (candidate([]), list({'a', 'b', 'c', 'd'}))\n";
+  Grader grader(short_options(2));
+  const std::vector<Submission> submissions(6, solution(problem, "import random\ndef double(x):\n    return random.random() + 1\n"));
+  const std::vector<Execution> executions = grader.grade(submissions);
+  for (const Execution& execution : executions) EXPECT_EQ(execution.detail, executions[0].detail);
+  EXPECT_THAT(executions[0].detail, HasSubstr("1."));
+}
+
+// While the sandbox is alive: the program's processes are gone from the host when its verdict is there.
+TEST(Grader, NothingOfAProgramOutlivesIt) {
+  const std::string mark = "outlives-" + std::to_string(::getpid());
+  const Problem problem = double_problem();
+  Grader grader(short_options(1));
+  const std::vector<Submission> submissions{solution(
+      problem, "import os\nimport subprocess\nsubprocess.Popen(['/usr/bin/python3', '-c', 'import time; time.sleep(60)', '" + mark +
+                   "'], start_new_session=True)\ndef double(x):\n    return x + x\n")};
+  EXPECT_TRUE(grader.grade(submissions)[0].passed());
+  int processes = 0;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    ++processes;
+    EXPECT_EQ(read_whole(entry.path() / "cmdline").find(mark), std::string::npos) << entry.path();
+  }
+  EXPECT_GT(processes, 0);
+}
+
+TEST(Grader, HoldsNoDescriptorOfTheHost) {
+  // As MPI and databases leave them: inheritable, with a high number.
+  const int secret = ::open("/proc/self/status", O_RDONLY);
+  ASSERT_GE(secret, 0);
+  ASSERT_EQ(::dup2(secret, 40), 40);
+  const Problem problem = double_problem();
+  Grader grader(short_options(1));
+  const std::vector<Submission> submissions{solution(
+      problem, "import os\nopen_ones = []\n"
+               "for fd in range(5, 1024):\n    try:\n        os.fstat(fd)\n    except OSError:\n        continue\n"
+               "    open_ones.append(fd)\ndef double(x):\n    assert not open_ones, open_ones\n    return x + x\n")};
+  const Execution execution = grader.grade(submissions)[0];
+  EXPECT_TRUE(execution.passed()) << execution.detail;
+  ::close(40);
+  ::close(secret);
+}
+
+std::string error_of(const GraderOptions& options) {
+  try {
+    Grader grader(options);
+  } catch (const Error& error) {
+    return std::string(to_string(error.code())) + ": " + error.what();
+  }
+  return "no error";
+}
+
+TEST(Grader, NamesWhatIsMissing) {
+  GraderOptions options = short_options(2);
+  options.bwrap = "/nowhere/bwrap";
+  EXPECT_THAT(error_of(options), HasSubstr("bad_input: bubblewrap is missing (/nowhere/bwrap)"));
+  EXPECT_THAT(error_of(options), HasSubstr("install the package bubblewrap"));
+  options = short_options(2);
+  options.python = "/nowhere/python3";
+  EXPECT_THAT(error_of(options), HasSubstr("bad_input: there is no /nowhere/python3"));
+  options.python = "/usr/bin/true";
+  EXPECT_THAT(error_of(options), HasSubstr("bad_input: the sandbox does not start"));
+}
+
+bool write_file(const char* path, const std::string& text) {
+  std::ofstream out(path);
+  out << text;
+  out.close();
+  return !out.fail();
+}
+
+// In a child whose user namespace allows no further ones: what a hardened cluster does.
+TEST(Grader, SaysThatUserNamespacesAreForbidden) {
+  const uid_t user = ::getuid();
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::string said = "cannot set the stage";
+    if (::unshare(CLONE_NEWUSER) == 0 && write_file("/proc/self/uid_map", "1000 " + std::to_string(user) + " 1\n") &&
+        write_file("/proc/sys/user/max_user_namespaces", "0\n")) {
+      said = error_of(short_options(1));
+    }
+    [[maybe_unused]] const ssize_t written = ::write(ends[1], said.data(), said.size());
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string said;
+  char block[4096];
+  for (ssize_t count; (count = ::read(ends[0], block, sizeof block)) > 0;) said.append(block, static_cast<std::size_t>(count));
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_THAT(said, HasSubstr("bad_input: the sandbox does not start"));
+  EXPECT_THAT(said, HasSubstr("sysctl user.max_user_namespaces"));
+}
+
+TEST(SandboxProbe, FindsThatItRunsOrWhatIsMissing) {
+  const SandboxProbe works = sandbox_probe();
+  EXPECT_TRUE(works.runs) << works.problem;
+  EXPECT_THAT(works.python_version, testing::StartsWith("3."));
+  EXPECT_EQ(works.problem, "");
+  const SandboxProbe missing = sandbox_probe("/nowhere/bwrap");
+  EXPECT_FALSE(missing.starts || missing.runs);
+  EXPECT_THAT(missing.problem, HasSubstr("install the package bubblewrap"));
+}
+
+}  // namespace
+}  // namespace quench::worker
