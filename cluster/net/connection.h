@@ -82,6 +82,9 @@ class Connection {
   // Loop thread. Closes now; on_closed follows.
   void close(const Error& reason);
 
+  // Loop thread: what the frame being delivered carries; before begin_service it is not checked.
+  AttemptNumber peer_attempt() const;
+
   // Any thread: the reason, once closed.
   std::optional<Error> closed() const;
   std::size_t queued_bytes() const;    // any thread

@@ -95,9 +95,8 @@ struct DialOptions {
   ConnectionOptions connection;
 };
 // Connects and proves `hello` (its `proof` is filled here), driving `loop` on the calling thread until
-// done; so call it before the loop's own thread starts. Tries again while nobody listens, until the
-// deadline. Throws Error with the code and text of a refusal, Error(unreachable) when nobody
-// answers, Error(timed_out) when the coordinator is silent.
+// done; so call it before the loop's own thread starts. Throws Error with the code and text of a
+// refusal, Error(unreachable) when nobody listens, Error(timed_out) when the coordinator is silent.
 Dialed dial(Loop& loop, const Endpoint& endpoint, Hello hello, const DialOptions& options);
 
 }  // namespace quench::cluster

@@ -7,7 +7,7 @@
 
 namespace quench::cluster {
 
-class Heartbeat {
+class HeartbeatClock {
  public:
   using Time = std::chrono::steady_clock::time_point;
   enum class Action { wait, send, lost };
@@ -18,7 +18,7 @@ class Heartbeat {
 
   // Sends when nothing was sent for `send_ms`; lost when nothing was received for `silence_ms_max`.
   // Throws Error(bad_input) unless 0 < send_ms < silence_ms_max.
-  Heartbeat(std::uint32_t send_ms, std::uint32_t silence_ms_max, Time now);
+  HeartbeatClock(std::uint32_t send_ms, std::uint32_t silence_ms_max, Time now);
 
   void on_sent(Time now) { last_sent_ = now; }
   // Any bytes are a sign of life: a large chunk on a slow line takes longer than the silence allowed.

@@ -1,0 +1,187 @@
+#include "cluster/launch/local.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "cluster/launch/child_process.h"
+#include "cluster/launch/gang_folder.h"
+#include "cluster/launch/gang_processes.h"
+#include "cluster/launch/mpirun_output.h"
+#include "schemas/error.h"
+
+namespace quench::cluster {
+namespace {
+
+constexpr std::size_t kLastLines = 40;
+
+// A surrounding batch job or mpirun must not make ours believe that it is part of it.
+bool keep_variable(const std::string& name) {
+  for (const char* const prefix :
+       {"SLURM_", "PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "OMPI_MCA_orte_", "OMPI_MCA_ess_",
+        "OMPI_MCA_pmix", "OMPI_APP_CTX_", "OMPI_FILE_LOCATION"})
+    if (name.starts_with(prefix)) return false;
+  return true;
+}
+
+// Ranks may copy from each other's memory directly (process_vm_readv) unless a container or Yama's ptrace
+// scope forbids it; Open MPI then warns on every start, so it is told which to use.
+bool siblings_share_memory() {
+  std::ifstream scope("/proc/sys/kernel/yama/ptrace_scope");
+  int value = 0;
+  if (scope >> value && value != 0) return false;
+  int here = 42;
+  int there = 0;
+  const iovec local{&there, sizeof there};
+  const iovec remote{&here, sizeof here};
+  return ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) == sizeof there && there == here;
+}
+
+class LocalGang final : public Gang {
+ public:
+  LocalGang(Loop& loop, const std::string& mpirun, const GangCommand& command, GangHandlers handlers)
+      : handlers_(std::move(handlers)), stop_timer_(loop) {
+    const std::filesystem::path secret = folder_.write_secret(command.secret);
+    ChildCommand child;
+    child.program = mpirun;
+    child.environment = command.environment;
+    child.environment[kSecretFileVariable] = secret.string();
+    child.environment[kGangVariable] = folder_.name();
+    child.environment["OMP_NUM_THREADS"] = std::to_string(command.threads);
+    child.arguments = arguments(command, child.environment);
+    child.keep_variable = keep_variable;
+    child.out = ChildStream::lines;
+    child.err = ChildStream::lines;
+    child.group = ChildGroup::own;
+    // mpirun then ends its ranks, within a second by SIGKILL, and removes its files.
+    child.death_signal = SIGTERM;
+    child_ = std::make_unique<ChildProcess>(
+        loop, child,
+        ChildHandlers{.on_line = [this](ChildHandlers::Source, const std::string& line) { on_line(line); },
+                      .on_exit = [this](const ChildExit& exit) { on_exit(exit); }});
+  }
+
+  ~LocalGang() override {
+    child_.reset();
+    kill_processes_marked(kGangVariable, folder_.name());
+  }
+
+  void stop(std::chrono::milliseconds grace) override {
+    if (!child_->running()) return;
+    stopped_ = true;
+    child_->signal(SIGTERM);
+    child_->signal(SIGCONT);
+    stop_timer_.expires_after(grace);
+    stop_timer_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) kill_processes_marked(kGangVariable, folder_.name());
+    });
+  }
+  int pid() const override { return child_->pid(); }
+
+ private:
+  std::vector<std::string> arguments(const GangCommand& command,
+                                     const std::map<std::string, std::string>& environment) const {
+    const std::string folder = folder_.path().string();
+    std::vector<std::string> all = {"-n", std::to_string(command.ranks), "--host",
+                                    "localhost:" + std::to_string(command.ranks),
+                                    // Bound to one core each (the default for -n 1 and 2), a rank's threads
+                                    // would share it.
+                                    "--bind-to", "none", "--tag-output"};
+    if (command.ranks * command.threads > static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN)))
+      all.emplace_back("--oversubscribe");
+    if (::geteuid() == 0) all.emplace_back("--allow-run-as-root");
+    const std::vector<std::pair<std::string, std::string>> settings = {
+        {"plm", "isolated"},  // no ssh: one machine
+        {"pml", "ob1"},
+        {"btl", "self,vader,tcp"},
+        {"btl_tcp_if_include", "lo"},
+        {"btl_vader_single_copy_mechanism", siblings_share_memory() ? "cma" : "none"},
+        {"btl_vader_backing_directory", folder},
+        {"orte_tmpdir_base", folder},
+        {"orte_base_help_aggregate", "0"},
+    };
+    for (const auto& [name, value] : settings) all.insert(all.end(), {"--mca", name, value});
+    for (const auto& [name, value] : environment) all.insert(all.end(), {"-x", name});
+    all.push_back(std::filesystem::absolute(command.program).string());
+    all.insert(all.end(), command.arguments.begin(), command.arguments.end());
+    return all;
+  }
+
+  void on_line(const std::string& line) {
+    const TaggedLine tagged = parse_tagged_line(line);
+    if (!tagged.rank) report_.on_line(tagged.text);
+    last_lines_.push_back(tagged.text);
+    if (last_lines_.size() > kLastLines) last_lines_.pop_front();
+    if (handlers_.on_line) handlers_.on_line(tagged.rank, tagged.text);
+  }
+
+  void on_exit(const ChildExit& exit) {
+    stop_timer_.cancel();
+    // Nobody is left as a rule; a rank whose mpirun was killed may still be on its way out.
+    kill_processes_marked(kGangVariable, folder_.name());
+    GangExit end;
+    end.code = exit.code;
+    end.rank = report_.rank();
+    end.signal = report_.rank() ? report_.signal() : exit.signal;
+    end.last_lines.assign(last_lines_.begin(), last_lines_.end());
+    end.stopped = stopped_;
+    if (handlers_.on_exit) std::exchange(handlers_, {}).on_exit(end);
+  }
+
+  GangHandlers handlers_;
+  GangFolder folder_;
+  boost::asio::steady_timer stop_timer_;
+  std::unique_ptr<ChildProcess> child_;
+  ExitReport report_;
+  std::deque<std::string> last_lines_;
+  bool stopped_ = false;
+};
+
+class LocalLauncher final : public Launcher {
+ public:
+  LocalLauncher(Loop& loop, std::filesystem::path mpirun) : loop_(loop), mpirun_(std::move(mpirun)) {}
+
+  std::unique_ptr<Gang> start(const GangCommand& command, GangHandlers handlers) override {
+    QUENCH_CHECK(command.ranks > 0 && command.threads > 0, command.ranks, command.threads);
+    const std::string name = mpirun_.empty() ? "mpirun" : mpirun_.string();
+    const auto mpirun = find_program(name);
+    if (!mpirun) {
+      const char* const path = std::getenv("PATH");
+      throw Error(ErrorCode::bad_input,
+                  name + " was not found (PATH is " + (path == nullptr ? "not set" : path) +
+                      "); install Open MPI 4.1 (Debian: apt-get install openmpi-bin) or load its module");
+    }
+    if (!find_program(std::filesystem::absolute(command.program).string()))
+      throw Error(ErrorCode::bad_input, command.program.string() + " is not an executable program");
+    return std::make_unique<LocalGang>(loop_, *mpirun, command, std::move(handlers));
+  }
+
+ private:
+  Loop& loop_;
+  std::filesystem::path mpirun_;
+};
+
+}  // namespace
+
+std::string GangExit::describe() const {
+  if (ok()) return "the gang ended well";
+  const std::string who = rank ? "rank " + std::to_string(*rank) : "mpirun";
+  if (signal)
+    return who + " was killed by signal " + std::to_string(*signal) + " (" + ::strsignal(*signal) + ")";
+  return who + " exited with code " + std::to_string(code);
+}
+
+std::unique_ptr<Launcher> make_local_launcher(Loop& loop, std::filesystem::path mpirun) {
+  return std::make_unique<LocalLauncher>(loop, std::move(mpirun));
+}
+
+}  // namespace quench::cluster
