@@ -1,12 +1,20 @@
 #include "worker/generate/sampler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "kernels/double_math.h"
 #include "schemas/error.h"
 
 namespace quench::worker {
+namespace {
+
+// The kernels' exp, not libm's, which differs between machines. What is below e^-700 cannot be drawn.
+double probability_of(float log_probability) {
+  return log_probability > -700.0f ? kernels::exact_exp(log_probability) : 0.0;
+}
+
+}  // namespace
 
 void check_settings(const SamplingSettings& settings) {
   if (!std::isfinite(settings.temperature) || settings.temperature < 0)
@@ -15,17 +23,6 @@ void check_settings(const SamplingSettings& settings) {
   if (!(settings.top_p > 0 && settings.top_p <= 1))
     throw Error(ErrorCode::bad_input,
                 "top_p " + std::to_string(settings.top_p) + ": expected more than 0, at most 1");
-}
-
-double exp_negative(double x) {
-  if (!(x > -700.0)) return 0.0;
-  // x = n ln2 + r with |r| <= ln2 / 2; ln2 in two parts so that n ln2 is exact in the first.
-  const double n = std::floor(x * 1.4426950408889634 + 0.5);
-  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-  // Taylor's terms up to r^13 / 13!: the next is below 3e-18.
-  double sum = 1.0;
-  for (int term = 13; term >= 1; --term) sum = 1.0 + sum * r / term;
-  return sum * std::bit_cast<double>(static_cast<std::uint64_t>(static_cast<std::int64_t>(n) + 1023) << 52);
 }
 
 std::int32_t Sampler::sample(kernels::Backend& backend, std::span<const float> logits,
@@ -53,7 +50,7 @@ std::int32_t Sampler::draw(std::span<const float> log_probabilities, std::uint32
   candidates_.clear();
   double mass = 0;
   for (std::size_t i = 0; i < log_probabilities.size(); ++i) {
-    const double probability = exp_negative(log_probabilities[i]);
+    const double probability = probability_of(log_probabilities[i]);
     candidates_.push_back({log_probabilities[i], static_cast<std::int32_t>(i), probability});
     mass += probability;
   }

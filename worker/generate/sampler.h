@@ -48,7 +48,4 @@ class Sampler {
   std::vector<Candidate> candidates_;
 };
 
-// e^x for x <= 0, the same bits on every machine, within 1e-15 relative; 0 below -700. Not libm's.
-double exp_negative(double x);
-
 }  // namespace quench::worker

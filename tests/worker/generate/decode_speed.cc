@@ -1,0 +1,71 @@
+// decode_speed DIRECTORY [THREADS] [BITS]: greedy tokens per second through the batch decoder, at batch 1 and
+// 32, and prefill tokens per second. BITS 8, 4, 3 or 2 rounds the model to packed weights in groups of 64
+// first.
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "tests/worker/model/model_fixtures.h"
+#include "worker/generate/batch_decoder.h"
+
+namespace quench::worker {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double decode(Transformer& transformer, std::uint32_t batch, std::uint32_t tokens) {
+  BatchDecoder decoder(transformer, [](std::int32_t) { return std::string(); },
+                       {.sequences_max = batch, .rows_max = 512});
+  for (std::uint32_t i = 0; i < batch; ++i)
+    decoder.add({.id = i, .prompt = {static_cast<std::int32_t>(i + 2)}, .max_new_tokens = tokens});
+  const auto begin = std::chrono::steady_clock::now();
+  std::size_t generated = 0;
+  for (const Completion& completion : decoder.run()) generated += completion.tokens.size();
+  return static_cast<double>(generated) / seconds_since(begin);
+}
+
+double prefill(Transformer& transformer, std::size_t tokens) {
+  const std::vector<std::int32_t> ids(tokens, 5);
+  SequenceCache cache(transformer.config(), static_cast<std::int64_t>(tokens));
+  const SequenceStep step{&cache, ids};
+  const auto begin = std::chrono::steady_clock::now();
+  transformer.forward({&step, 1});
+  return static_cast<double>(tokens) / seconds_since(begin);
+}
+
+void measure(const std::string& directory, int threads, std::uint32_t bits) {
+  const auto backend = test::backend_of("", threads);
+  auto source = open_model_directory(directory);
+  test::TestArtifact artifact;
+  if (bits < 16) {
+    artifact = test::make_artifact(directory, *backend, bits, 64, test::ColumnOrder::source);
+    source = open_artifact(artifact.manifest, artifact.chunks.reader());
+  }
+  Transformer transformer(*backend, *source);
+  prefill(transformer, 64);
+  std::printf("%s, %d threads, %u bits, %zu bytes of weights\n", std::string(backend->name()).c_str(),
+              threads, bits, transformer.weight_bytes());
+  std::printf("  prefill of 512   %8.0f tokens/s\n", prefill(transformer, 512));
+  std::printf("  decode, batch 1  %8.0f tokens/s\n", decode(transformer, 1, 256));
+  std::printf("  decode, batch 32 %8.0f tokens/s\n", decode(transformer, 32, 128));
+}
+
+}  // namespace
+}  // namespace quench::worker
+
+int main(int argc, char** argv) {
+  if (argc < 2 || argc > 4) {
+    std::fprintf(stderr, "usage: decode_speed DIRECTORY [THREADS] [BITS]\n");
+    return 2;
+  }
+  try {
+    quench::worker::measure(argv[1], argc > 2 ? std::stoi(argv[2]) : 1,
+                            argc > 3 ? static_cast<std::uint32_t>(std::stoul(argv[3])) : 16);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
