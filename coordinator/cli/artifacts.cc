@@ -1,0 +1,165 @@
+#include "coordinator/cli/artifacts.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cluster/net/endpoint.h"
+#include "cluster/net/handshake.h"
+#include "coordinator/export/export.h"
+#include "coordinator/report/words.h"
+#include "coordinator/store_client.h"
+#include "schemas/codec.h"
+
+namespace quench::coordinator {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string time_text(std::uint64_t unix_ms) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(unix_ms / 1000)));
+}
+
+std::string list(const ArtifactStore& store, bool json) {
+  ordered_json all = ordered_json::array();
+  std::string text = fmt::format("{:<36} {:<13} {:>10} {:>12}  {}\n", "name", "digest", "MB", "bits/weight", "published (UTC)");
+  for (const Ref& ref : store.list_refs()) {
+    const Manifest manifest = decode_manifest(store.get_object(ref.object).bytes);
+    text += fmt::format("{:<36} {:<13} {:>10} {:>12.3f}  {}\n", ref.name, ref.object.short_hex(),
+                        megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), time_text(ref.time_ms));
+    all.push_back({{"name", ref.name},
+                   {"digest", ref.object.hex()},
+                   {"method", method_word(manifest.recipe.method)},
+                   {"bits", manifest.recipe.bits},
+                   {"bytes", artifact_bytes(manifest)},
+                   {"bits_per_weight", bits_per_weight(manifest)},
+                   {"published_unix_ms", ref.time_ms}});
+  }
+  return json ? all.dump(2) + "\n" : text;
+}
+
+std::string show(const ArtifactStore& store, const std::string& ref, bool json) {
+  const Digest digest = store.resolve(ref);
+  const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
+  if (json) return manifest_to_json(manifest) + "\n";
+  std::string text = fmt::format("digest       {}\nmethod       {}\nsource       {}\ncalibration  {}\n", digest.hex(),
+                                 derived_name(manifest.recipe), manifest.source.hex(),
+                                 manifest.calibration.is_none() ? "none" : manifest.calibration.hex());
+  text += fmt::format("size         {} MB, {:.3f} bits per weight\n", megabytes(artifact_bytes(manifest)),
+                      bits_per_weight(manifest));
+  text += "files       ";
+  for (const FileRecord& file : manifest.files) text += " " + file.name;
+  text += fmt::format("\n\n{:<48} {:>16} {:>8} {:>8} {:>14}\n", "tensor", "shape", "bits", "chunks", "relative loss");
+  for (const TensorRecord& tensor : manifest.tensors) {
+    std::string loss;
+    for (const LinearLoss& entry : manifest.losses)
+      if (entry.tensor == tensor.name) loss = fmt::format("{:.3e}", entry.relative_loss);
+    text += fmt::format("{:<48} {:>16} {:>8} {:>8} {:>14}\n", tensor.name, fmt::format("{}", fmt::join(tensor.shape, "x")),
+                        tensor.layout == TensorLayout::packed ? std::to_string(tensor.bits)
+                                                              : std::string(to_string(tensor.dtype)),
+                        tensor.chunks.size(), loss);
+  }
+  return text;
+}
+
+// Objects are manifests; one that does not decode is unverifiable rather than corrupt: its digest fits.
+ObjectOpinion check_manifest(const StoredObject& object) {
+  try {
+    decode_manifest(object.bytes);
+    return {};
+  } catch (const Error& error) {
+    return {ObjectOpinion::Kind::unverifiable, error.what()};
+  }
+}
+
+int verify(const ArtifactStore& store, bool json, std::string& out) {
+  const VerifyReport report = store.verify(check_manifest);
+  if (json) {
+    out = ordered_json{{"chunks", report.chunks},     {"chunk_bytes", report.chunk_bytes},
+                       {"objects", report.objects},   {"refs", report.refs},
+                       {"events", report.events},     {"results", report.results},
+                       {"corrupt", report.corrupt},   {"untrusted", report.untrusted},
+                       {"unverifiable", report.unverifiable}, {"findings", report.findings}}
+              .dump(2) +
+          "\n";
+  } else {
+    out = fmt::format("checked {} chunks ({} MB), {} objects, {} names, {} journal events, {} results\n", report.chunks,
+                      megabytes(report.chunk_bytes), report.objects, report.refs, report.events, report.results);
+    for (const std::string& finding : report.findings) out += finding + "\n";
+    out += report.exit_status() == 0 ? "everything has its digest\n"
+                                     : fmt::format("{} corrupt, {} untrusted, {} unverifiable\n", report.corrupt,
+                                                   report.untrusted, report.unverifiable);
+  }
+  return report.exit_status();
+}
+
+int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, std::string& out) {
+  CLI::App app{"artifacts of a store", "quench artifacts"};
+  app.require_subcommand(1);
+  bool json = false;
+  std::string ref, format, to;
+  CLI::App* ls_command = app.add_subcommand("ls", "names with digest, size and bits");
+  CLI::App* show_command = app.add_subcommand("show", "one artifact: recipe, tensors, losses");
+  show_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
+  CLI::App* verify_command = app.add_subcommand("verify", "read everything and check every digest");
+  CLI::App* export_command = app.add_subcommand("export", "write an artifact in another tool's format");
+  export_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
+  export_command->add_option("--format", format, "gptq")->required();
+  export_command->add_option("--to", to, "directory to make")->required();
+  for (CLI::App* command : {ls_command, show_command, verify_command}) command->add_flag("--json", json);
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream text, problem;
+    const int code = app.exit(error, text, problem);
+    if (code == 0) {
+      out = text.str();
+      return 0;
+    }
+    throw Error(ErrorCode::bad_input, problem.str());
+  }
+  if (ls_command->parsed()) out = list(store, json);
+  if (show_command->parsed()) out = show(store, ref, json);
+  if (verify_command->parsed()) return verify(store, json, out);
+  if (export_command->parsed()) {
+    export_artifact(store, ref, format, to);
+    out = to + "\n";
+  }
+  return 0;
+}
+
+}  // namespace
+
+StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& command) {
+  StoreReply reply;
+  try {
+    reply.exit_code = dispatch(store, command.arguments, reply.out);
+  } catch (const Error& error) {
+    reply.exit_code = exit_code(error.code());
+    reply.err = error.what();
+  }
+  return reply;
+}
+
+int run_artifacts(const std::filesystem::path& directory, std::vector<std::string> arguments) {
+  // The owner may run elsewhere: what it writes must not depend on its working directory.
+  for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
+    if (arguments[i] == "--to") arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
+  StoreReply reply;
+  if (const std::optional<std::string> owner = owner_endpoint(directory)) {
+    reply = ask_owner(*owner, StoreCommand{arguments});
+  } else {
+    ArtifactStore store = ArtifactStore::open(directory, OpenMode::existing);
+    reply = answer_store_command(store, StoreCommand{arguments});
+  }
+  std::cout << reply.out;
+  if (!reply.err.empty()) std::cerr << "quench: " << reply.err << "\n";
+  return reply.exit_code;
+}
+
+}  // namespace quench::coordinator

@@ -1,0 +1,61 @@
+// The commands of `quench` (DESIGN.md section 7). Each takes parsed arguments, prints its result on
+// stdout and returns the exit code; failures are thrown as Error and printed by main.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace quench::coordinator {
+
+struct RunArguments {
+  std::filesystem::path job;
+  std::optional<std::uint32_t> ranks;
+  std::optional<std::uint32_t> threads;
+  std::filesystem::path store;
+  std::optional<std::filesystem::path> report;
+  bool json = false;
+};
+int run_job(const RunArguments& arguments);
+
+struct PlanArguments {
+  std::filesystem::path job;
+  std::optional<std::uint32_t> ranks;
+  bool json = false;
+};
+int show_plan(const PlanArguments& arguments);
+
+struct ReportArguments {
+  std::vector<std::string> refs;
+  std::filesystem::path store;
+  std::optional<std::filesystem::path> out;
+  bool json = false;
+};
+int write_report(const ReportArguments& arguments);
+
+struct CompareArguments {
+  std::vector<std::string> subjects;  // refs, or files that `quench grade` wrote
+  std::filesystem::path store;
+  bool json = false;
+};
+int compare(const CompareArguments& arguments);
+
+// `generate`, `perplexity`, `grade`, `bench layer`: a child of the engine with these arguments. `ref`
+// names an artifact of the store which the child may read.
+struct EngineArguments {
+  std::string verb;
+  std::vector<std::string> arguments;
+  std::optional<std::string> ref;
+  std::filesystem::path store;
+};
+int run_engine(const EngineArguments& arguments);
+
+// The program `quench-worker`: the environment's QUENCH_WORKER, or beside this program. Throws
+// Error(bad_input) when it is not there.
+std::filesystem::path worker_program();
+// --store, or the environment's QUENCH_STORE, or ./quench-store.
+std::filesystem::path store_directory(const std::filesystem::path& given);
+
+}  // namespace quench::coordinator

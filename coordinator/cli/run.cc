@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include "coordinator/cli/artifacts.h"
+#include "coordinator/cli/commands.h"
+#include "coordinator/cli/progress.h"
+#include "coordinator/job_report.h"
+#include "coordinator/planner.h"
+#include "coordinator/reactor.h"
+#include "coordinator/report/html.h"
+#include "coordinator/report/json.h"
+#include "coordinator/report/table.h"
+#include "coordinator/scoring/grade_files.h"
+#include "coordinator/service.h"
+#include "schemas/build_id.h"
+#include "schemas/codec.h"
+
+namespace quench::coordinator {
+namespace {
+
+namespace fs = std::filesystem;
+
+JobSpec read_job_for(const fs::path& file, std::optional<std::uint32_t> ranks) {
+  JobSpec job = read_job(file);
+  if (ranks) job.ranks = *ranks;
+  if (job.ranks < 1 || job.ranks > 4096)
+    throw Error(ErrorCode::bad_input, "--ranks " + std::to_string(job.ranks) + ": expected 1 to 4096");
+  return job;
+}
+
+std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> threads) {
+  if (threads) return *threads;
+  if (job.threads > 0) return job.threads;
+  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  return std::max<std::uint32_t>(1, cores / job.ranks);
+}
+
+// The job as the journal knows it; its first event is written when there is none.
+State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& source, std::uint32_t blocks) {
+  const Digest id = job_id(job, source);
+  std::vector<quench::JournalEvent> history;
+  for (const JournalEvent& event : store.read_journal(id.hex())) history.push_back(decode_journal_event(event.bytes));
+  if (history.empty()) {
+    Commit commit;
+    commit.append_journal(id.hex(), encode(quench::JournalEvent(JobAccepted{job, source})));
+    store.commit(commit);
+  }
+  return open_job(job, id, source, blocks, history);
+}
+
+void remove_scratch(const State& state) {
+  std::error_code ignored;
+  fs::remove_all(fs::path(state.scratch_dir) / state.job_id.short_hex(), ignored);
+  fs::remove_all(state.cache_dir, ignored);
+}
+
+}  // namespace
+
+int run_job(const RunArguments& arguments) {
+  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  const Plan plan = plan_job(job);
+  const fs::path worker = worker_program();
+  ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
+  State state = open_or_accept(store, job, model_source_digest(job.model), plan.config.layers);
+  state.build = kBuildId;
+  state.scratch_dir = fs::absolute(store.directory() / "scratch");
+  state.cache_dir = fs::absolute(store.directory() / "cache");
+
+  if (is_complete(state)) {
+    std::cerr << job.name << ": done before, nothing to run\n";
+  } else {
+    TerminalProgress progress(store.directory() / "logs" / (state.job_id.short_hex() + ".log"));
+    ServiceOptions options{worker, threads_per_rank(job, arguments.threads), kBuildId};
+    Service service(options, store, state, progress, answer_store_command);
+    service.run();
+    if (state.failure) throw Error(state.failure->code, state.failure->message).with_context(job.name);
+    remove_scratch(state);
+  }
+
+  const JobReport report = report_job(store, state);
+  if (arguments.report) write_html_report(report, *arguments.report);
+  if (arguments.json) {
+    std::cout << report_to_json(report) << "\n";
+  } else {
+    std::cout << "\n" << report_to_table(report);
+    if (arguments.report) std::cout << "\n  " << (*arguments.report / "index.html").string() << "\n";
+  }
+  return 0;
+}
+
+int show_plan(const PlanArguments& arguments) {
+  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  const Plan plan = plan_job(job);
+  std::cout << (arguments.json ? plan_to_json(job, plan) + "\n" : plan_to_text(job, plan));
+  return 0;
+}
+
+int write_report(const ReportArguments& arguments) {
+  const ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::existing);
+  const JobReport report = report_refs(store, arguments.refs);
+  if (arguments.out) write_html_report(report, *arguments.out);
+  std::cout << (arguments.json ? report_to_json(report) + "\n" : report_to_table(report));
+  return 0;
+}
+
+int compare(const CompareArguments& arguments) {
+  std::vector<ArtifactScore> subjects;
+  const bool files = std::all_of(arguments.subjects.begin(), arguments.subjects.end(),
+                                 [](const std::string& subject) { return fs::is_regular_file(subject); });
+  if (files) {
+    subjects = read_grade_files(arguments.subjects);
+  } else {
+    const ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::existing);
+    subjects = report_refs(store, arguments.subjects).artifacts;
+  }
+  const std::vector<Comparison> comparisons = compare_all(subjects);
+  std::cout << (arguments.json ? comparisons_to_json(comparisons) + "\n" : comparisons_to_table(comparisons));
+  return 0;
+}
+
+}  // namespace quench::coordinator

@@ -1,0 +1,34 @@
+#include "coordinator/export/export.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "coordinator/export/gptq.h"
+#include "schemas/codec.h"
+#include "schemas/error.h"
+
+namespace quench::coordinator {
+
+namespace fs = std::filesystem;
+
+void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format, const fs::path& to) {
+  if (format != "gptq")
+    throw Error(ErrorCode::bad_input, "--format " + format + ": this build writes gptq");
+  if (fs::exists(to))
+    throw Error(ErrorCode::bad_input, "--to " + to.string() + " is there already: name a directory that is not");
+  const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
+  const fs::path partial = to.string() + ".partial-" + std::to_string(::getpid());
+  std::error_code error;
+  fs::create_directories(partial, error);
+  if (error) throw Error(ErrorCode::failed, "cannot make " + partial.string() + ": " + error.message());
+  try {
+    in_context("export of " + ref, [&] { write_gptq(store, manifest, partial); });
+    fs::rename(partial, to);
+  } catch (...) {
+    fs::remove_all(partial, error);
+    throw;
+  }
+}
+
+}  // namespace quench::coordinator

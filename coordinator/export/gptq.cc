@@ -1,0 +1,249 @@
+#include "coordinator/export/gptq.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "schemas/error.h"
+#include "schemas/packed_layout.h"
+
+namespace quench::coordinator {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+// One quantized linear taken out of its tiles, columns in the source's order.
+struct PlainLinear {
+  std::uint32_t outputs = 0, inputs = 0, groups = 0, bits = 0;
+  std::vector<std::uint32_t> codes;   // [inputs][outputs]
+  std::vector<std::uint16_t> scales;  // [groups][outputs], fp16 bits
+  std::vector<std::uint32_t> zeros;   // [groups][outputs]
+  std::vector<std::int32_t> group_of;  // [inputs]
+};
+
+Bytes checked_chunk(const ArtifactStore& store, const ChunkRef& chunk) {
+  Bytes bytes = store.get_chunk(chunk.digest);
+  if (bytes.size() != chunk.bytes)
+    throw Error(ErrorCode::corrupt, "chunk " + chunk.digest.short_hex() + " has " + std::to_string(bytes.size()) +
+                                        " bytes, the manifest says " + std::to_string(chunk.bytes));
+  return bytes;
+}
+
+// Where column k of the codes lies in the source.
+std::vector<std::uint32_t> source_columns(const ArtifactStore& store, const TensorRecord& tensor, std::uint32_t inputs) {
+  std::vector<std::uint32_t> columns(inputs);
+  for (std::uint32_t k = 0; k < inputs; ++k) columns[k] = k;
+  if (tensor.permutation.digest.is_none()) return columns;
+  const Bytes bytes = checked_chunk(store, tensor.permutation);
+  if (bytes.size() != std::size_t{inputs} * 4)
+    throw Error(ErrorCode::corrupt, tensor.name + ": the permutation does not have one entry per input");
+  std::memcpy(columns.data(), bytes.data(), bytes.size());
+  std::vector<bool> seen(inputs, false);
+  for (const std::uint32_t column : columns) {
+    if (column >= inputs || seen[column])
+      throw Error(ErrorCode::corrupt, tensor.name + ": the column order is not a permutation");
+    seen[column] = true;
+  }
+  return columns;
+}
+
+PlainLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
+  PlainLinear linear;
+  linear.outputs = static_cast<std::uint32_t>(tensor.shape.at(0));
+  linear.inputs = static_cast<std::uint32_t>(tensor.shape.at(1));
+  linear.bits = tensor.bits;
+  PackedTileShape shape{tensor.rows_per_tile, linear.inputs, tensor.bits, tensor.group_size};
+  linear.groups = shape.groups();
+  const std::uint32_t group_size = tensor.group_size < 0 ? linear.inputs : static_cast<std::uint32_t>(tensor.group_size);
+  const std::vector<std::uint32_t> columns = source_columns(store, tensor, linear.inputs);
+  linear.codes.resize(std::size_t{linear.inputs} * linear.outputs);
+  linear.scales.resize(std::size_t{linear.groups} * linear.outputs);
+  linear.zeros.resize(linear.scales.size());
+  linear.group_of.resize(linear.inputs);
+  for (std::uint32_t k = 0; k < linear.inputs; ++k)
+    linear.group_of[columns[k]] = static_cast<std::int32_t>(k / group_size);
+
+  for (std::size_t tile = 0; tile < tensor.chunks.size(); ++tile) {
+    const auto first_row = static_cast<std::uint32_t>(tile * tensor.rows_per_tile);
+    shape.rows = std::min(tensor.rows_per_tile, linear.outputs - first_row);
+    const Bytes bytes = checked_chunk(store, tensor.chunks[tile]);
+    if (bytes.size() != shape.bytes())
+      throw Error(ErrorCode::corrupt, tensor.name + ": tile " + std::to_string(tile) + " has another size than its shape");
+    const std::uint8_t* scales = bytes.data() + shape.code_bytes();
+    const std::uint8_t* zeros = scales + shape.scale_bytes();
+    for (std::uint32_t row = 0; row < shape.rows; ++row) {
+      const std::uint32_t panel = row / kPanelRows, lane = row % kPanelRows;
+      const std::uint8_t* codes = bytes.data() + panel * shape.panel_code_bytes();
+      const std::uint32_t output = first_row + row;
+      for (std::uint32_t k = 0; k < linear.inputs; ++k)
+        linear.codes[std::size_t{columns[k]} * linear.outputs + output] = code_at(codes, tensor.bits, lane, k);
+      for (std::uint32_t group = 0; group < linear.groups; ++group) {
+        const std::size_t at = (std::size_t{panel} * linear.groups + group) * kPanelRows + lane;
+        const std::size_t to = std::size_t{group} * linear.outputs + output;
+        linear.scales[to] = static_cast<std::uint16_t>(scales[2 * at] | scales[2 * at + 1] << 8);
+        linear.zeros[to] = zeros[at];
+      }
+    }
+  }
+  return linear;
+}
+
+// A tensor of the exported file and its bytes, made only when their turn comes.
+struct Output {
+  SafetensorsWriter::Item item;
+  std::size_t tensor = 0;  // index in the manifest
+  enum class Part { raw, qweight, qzeros, scales, g_idx } part = Part::raw;
+};
+
+std::string stem_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind(".weight")); }
+
+void check_expressible(const TensorRecord& tensor) {
+  const std::uint64_t outputs = tensor.shape.at(0), inputs = tensor.shape.at(1);
+  if (inputs * tensor.bits % 32 != 0 || outputs * tensor.bits % 32 != 0)
+    throw Error(ErrorCode::bad_input, tensor.name + " [" + std::to_string(outputs) + ", " + std::to_string(inputs) +
+                                          "] at " + std::to_string(tensor.bits) +
+                                          " bits does not fill whole 32-bit words, which the GPTQ format needs");
+}
+
+std::vector<Output> outputs_of(const Manifest& manifest) {
+  std::vector<Output> outputs;
+  for (std::size_t i = 0; i < manifest.tensors.size(); ++i) {
+    const TensorRecord& tensor = manifest.tensors[i];
+    if (tensor.layout == TensorLayout::raw) {
+      outputs.push_back({{tensor.name, tensor.dtype, tensor.shape}, i, Output::Part::raw});
+      continue;
+    }
+    check_expressible(tensor);
+    const std::uint64_t n = tensor.shape.at(0), k = tensor.shape.at(1);
+    const PackedTileShape shape{1, static_cast<std::uint32_t>(k), tensor.bits, tensor.group_size};
+    const std::uint64_t groups = shape.groups();
+    const std::string stem = stem_of(tensor.name);
+    outputs.push_back({{stem + ".g_idx", DType::i32, {k}}, i, Output::Part::g_idx});
+    outputs.push_back({{stem + ".qweight", DType::i32, {k * tensor.bits / 32, n}}, i, Output::Part::qweight});
+    outputs.push_back({{stem + ".qzeros", DType::i32, {groups, n * tensor.bits / 32}}, i, Output::Part::qzeros});
+    outputs.push_back({{stem + ".scales", DType::f16, {groups, n}}, i, Output::Part::scales});
+  }
+  std::sort(outputs.begin(), outputs.end(), [](const Output& a, const Output& b) { return a.item.name < b.item.name; });
+  return outputs;
+}
+
+template <typename Element>
+Bytes bytes_of(const std::vector<Element>& values) {
+  Bytes bytes(values.size() * sizeof(Element));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+Bytes part_bytes(const PlainLinear& linear, Output::Part part, bool minus_one) {
+  const std::uint32_t mask = (1u << linear.bits) - 1;
+  std::vector<std::uint32_t> line, words;
+  switch (part) {
+    case Output::Part::g_idx: return bytes_of(linear.group_of);
+    case Output::Part::scales: return bytes_of(linear.scales);
+    case Output::Part::qzeros:
+      for (std::uint32_t group = 0; group < linear.groups; ++group) {
+        line.assign(linear.zeros.begin() + std::size_t{group} * linear.outputs,
+                    linear.zeros.begin() + std::size_t{group + 1} * linear.outputs);
+        if (minus_one)
+          for (std::uint32_t& zero : line) zero = (zero - 1) & mask;
+        const std::vector<std::uint32_t> packed = pack_bits(line, linear.bits);
+        words.insert(words.end(), packed.begin(), packed.end());
+      }
+      return bytes_of(words);
+    case Output::Part::qweight: {
+      const std::size_t rows = std::size_t{linear.inputs} * linear.bits / 32;
+      words.resize(rows * linear.outputs);
+      line.resize(linear.inputs);
+      for (std::uint32_t output = 0; output < linear.outputs; ++output) {
+        for (std::uint32_t k = 0; k < linear.inputs; ++k) line[k] = linear.codes[std::size_t{k} * linear.outputs + output];
+        const std::vector<std::uint32_t> packed = pack_bits(line, linear.bits);
+        for (std::size_t row = 0; row < rows; ++row) words[row * linear.outputs + output] = packed[row];
+      }
+      return bytes_of(words);
+    }
+    case Output::Part::raw: break;
+  }
+  QUENCH_CHECK(false);
+  return {};
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out.write(text.data(), static_cast<std::streamsize>(text.size()));
+  out.flush();
+  if (!out) throw errno_error(ErrorCode::failed, "cannot write " + path.string(), errno);
+}
+
+ordered_json quantization_config(const Manifest& manifest) {
+  const bool per_channel = manifest.recipe.method == Method::int8;
+  const bool symmetric = per_channel || manifest.recipe.symmetric;
+  return {{"bits", manifest.recipe.bits},
+          {"group_size", per_channel ? -1 : manifest.recipe.group_size},
+          {"desc_act", manifest.recipe.method == Method::gptq && manifest.recipe.act_order},
+          {"sym", symmetric},
+          {"lm_head", false},
+          {"quant_method", "gptq"},
+          {"checkpoint_format", symmetric ? "gptq" : "gptq_v2"},
+          {"pack_dtype", "int32"},
+          {"meta", {{"quantizer", ordered_json::array({"quench"})}, {"damp_percent", manifest.recipe.damping}}}};
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> pack_bits(std::span<const std::uint32_t> codes, std::uint32_t bits) {
+  QUENCH_CHECK(codes.size() * bits % 32 == 0, codes.size(), bits);
+  std::vector<std::uint32_t> words(codes.size() * bits / 32, 0);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const std::size_t at = i * bits;
+    words[at / 32] |= codes[i] << (at % 32);
+    if (at % 32 + bits > 32) words[at / 32 + 1] |= codes[i] >> (32 - at % 32);
+  }
+  return words;
+}
+
+void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
+  if (manifest.recipe.method == Method::none)
+    throw Error(ErrorCode::bad_input, "the artifact is not quantized (method none), so there is nothing to pack");
+  const ordered_json quantization = quantization_config(manifest);
+  bool has_config = false;
+  for (const FileRecord& file : manifest.files) {
+    if (fs::path(file.name).filename() != file.name)
+      throw Error(ErrorCode::corrupt, "the artifact carries \"" + file.name + "\", which is not a plain file name");
+    const Bytes bytes = checked_chunk(store, file.chunk);
+    std::string text(bytes.begin(), bytes.end());
+    if (file.name == "config.json") {
+      ordered_json config = ordered_json::parse(text);
+      config["quantization_config"] = quantization;
+      text = config.dump(2) + "\n";
+      has_config = true;
+    }
+    write_file(directory / file.name, text);
+  }
+  if (!has_config) throw Error(ErrorCode::corrupt, "the artifact carries no config.json");
+  write_file(directory / "quantize_config.json", quantization.dump(2) + "\n");
+
+  const std::vector<Output> outputs = outputs_of(manifest);
+  std::vector<SafetensorsWriter::Item> items;
+  for (const Output& output : outputs) items.push_back(output.item);
+  SafetensorsWriter writer(directory / "model.safetensors", items, {{"format", "pt"}});
+  const bool minus_one = quantization["checkpoint_format"] == "gptq";
+  std::size_t unpacked_tensor = manifest.tensors.size();
+  PlainLinear linear;  // the four parts of a linear are neighbours in name order
+  for (const Output& output : outputs) {
+    const TensorRecord& tensor = manifest.tensors[output.tensor];
+    if (output.part == Output::Part::raw) {
+      for (const ChunkRef& chunk : tensor.chunks) writer.append(checked_chunk(store, chunk));
+      continue;
+    }
+    if (unpacked_tensor != output.tensor) linear = unpack(store, tensor);
+    unpacked_tensor = output.tensor;
+    writer.append(part_bytes(linear, output.part, minus_one));
+  }
+  writer.finish();
+}
+
+}  // namespace quench::coordinator

@@ -1,0 +1,191 @@
+// quench: the command line. Parses, calls one command, and turns an Error into a message and an exit
+// code (DESIGN.md section 7).
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "coordinator/cli/artifacts.h"
+#include "coordinator/cli/commands.h"
+#include "schemas/build_id.h"
+#include "schemas/error.h"
+
+namespace {
+
+using namespace quench;
+using namespace quench::coordinator;
+
+void check_exists(const std::string& path, const char* what) {
+  if (!std::filesystem::exists(path))
+    throw Error(ErrorCode::bad_input, std::string(what) + " " + path + " does not exist");
+}
+
+// REF|DIR: a directory with a config.json is a model; anything else is a ref of the store.
+EngineArguments model_arguments(const std::string& verb, const std::string& model, const std::string& store) {
+  EngineArguments engine;
+  engine.verb = verb;
+  engine.store = store_directory(store);
+  if (std::filesystem::is_directory(model))
+    engine.arguments = {"--model", std::filesystem::absolute(model)};
+  else
+    engine.ref = model;
+  return engine;
+}
+
+// Options which the engine's verb takes under the same name are handed on as they were written.
+struct Passed {
+  std::vector<std::string>& arguments;
+  void value(const char* name, const std::string& text) const {
+    if (!text.empty()) arguments.insert(arguments.end(), {std::string(name), text});
+  }
+  void flag(const char* name, bool set) const {
+    if (set) arguments.emplace_back(name);
+  }
+};
+
+int run(int argc, char** argv) {
+  CLI::App app{"Quench: quantize code models over a cluster, and measure what the bits cost", "quench"};
+  app.set_version_flag("--version", std::string("quench ") + kBuildId);
+  app.require_subcommand(1);
+
+  RunArguments run_arguments;
+  CLI::App* run_command = app.add_subcommand("run", "the whole job: quantize, store, evaluate, report");
+  run_command->add_option("job", run_arguments.job, "JOB.json")->required();
+  run_command->add_option("--ranks", run_arguments.ranks, "MPI ranks, instead of the job's");
+  run_command->add_option("--threads", run_arguments.threads, "threads per rank; default: cores / ranks")
+      ->check(CLI::Range(1, 1024));
+  run_command->add_option("--store", run_arguments.store, "artifact store; default $QUENCH_STORE or ./quench-store");
+  run_command->add_option("--report", run_arguments.report, "directory for the HTML report");
+  run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");
+
+  PlanArguments plan_arguments;
+  CLI::App* plan_command = app.add_subcommand("plan", "sizes and memory, before anything runs");
+  plan_command->add_option("job", plan_arguments.job, "JOB.json")->required();
+  plan_command->add_option("--ranks", plan_arguments.ranks);
+  plan_command->add_flag("--json", plan_arguments.json);
+
+  std::string artifacts_store;
+  CLI::App* artifacts_command = app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR");
+  artifacts_command->add_option("--store", artifacts_store);
+  artifacts_command->prefix_command();
+
+  ReportArguments report_arguments;
+  CLI::App* report_command = app.add_subcommand("report", "tables, plot and HTML of artifacts");
+  report_command->add_option("refs", report_arguments.refs, "REF...")->required();
+  report_command->add_option("--out", report_arguments.out, "directory for the HTML report");
+  report_command->add_option("--store", report_arguments.store);
+  report_command->add_flag("--json", report_arguments.json);
+
+  CompareArguments compare_arguments;
+  CLI::App* compare_command = app.add_subcommand("compare", "paired tests: artifacts, or files of `quench grade`");
+  compare_command->add_option("subjects", compare_arguments.subjects, "A B...")->required()->expected(2, 1000);
+  compare_command->add_option("--store", compare_arguments.store);
+  compare_command->add_flag("--json", compare_arguments.json);
+
+  std::string model, store, prompt, text, max_tokens, temperature, top_p, top_k, seed, context;
+  bool json = false;
+  CLI::App* generate_command = app.add_subcommand("generate", "continue a prompt");
+  generate_command->add_option("model", model, "REF or model directory")->required();
+  generate_command->add_option("--prompt", prompt)->required();
+  generate_command->add_option("--max-tokens", max_tokens);
+  generate_command->add_option("--temperature", temperature);
+  generate_command->add_option("--top-p", top_p);
+  generate_command->add_option("--top-k", top_k);
+  generate_command->add_option("--seed", seed);
+  CLI::App* perplexity_command = app.add_subcommand("perplexity", "how well a model predicts a text");
+  perplexity_command->add_option("model", model, "REF or model directory")->required();
+  perplexity_command->add_option("--text", text)->required();
+  perplexity_command->add_option("--context", context, "tokens per window");
+  for (CLI::App* command : {generate_command, perplexity_command}) {
+    command->add_option("--store", store);
+    command->add_flag("--json", json);
+  }
+
+  std::string benchmark, language, problems, completions, out;
+  CLI::App* grade_command = app.add_subcommand("grade", "execute given completions, no model");
+  grade_command->add_option("--benchmark", benchmark)->required();
+  grade_command->add_option("--language", language);
+  grade_command->add_option("--problems", problems, "another problem file of the same form");
+  grade_command->add_option("--completions", completions)->required();
+  grade_command->add_option("--out", out)->required();
+  grade_command->add_flag("--json", json);
+
+  CLI::App* bench_command = app.add_subcommand("bench", "the numbers of the README, on this machine");
+  bench_command->require_subcommand(1);
+  CLI::App* layer_command = bench_command->add_subcommand("layer", "quantize one linear from a file");
+  layer_command->prefix_command();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
+  }
+
+  if (run_command->parsed()) return run_job(run_arguments);
+  if (plan_command->parsed()) return show_plan(plan_arguments);
+  if (report_command->parsed()) return write_report(report_arguments);
+  if (compare_command->parsed()) return compare(compare_arguments);
+  if (artifacts_command->parsed()) {
+    std::vector<std::string> arguments = artifacts_command->remaining();
+    // `--store` may stand before or after the words of the command.
+    for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
+      if (arguments[i] == "--store") {
+        artifacts_store = arguments[i + 1];
+        arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i),
+                        arguments.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+        break;
+      }
+    return run_artifacts(store_directory(artifacts_store), arguments);
+  }
+  if (generate_command->parsed()) {
+    EngineArguments engine = model_arguments("generate", model, store);
+    const Passed pass{engine.arguments};
+    pass.value("--prompt", prompt);
+    pass.value("--max-tokens", max_tokens);
+    pass.value("--temperature", temperature);
+    pass.value("--top-p", top_p);
+    pass.value("--top-k", top_k);
+    pass.value("--seed", seed);
+    pass.flag("--json", json);
+    return run_engine(engine);
+  }
+  if (perplexity_command->parsed()) {
+    check_exists(text, "--text");
+    EngineArguments engine = model_arguments("perplexity", model, store);
+    const Passed pass{engine.arguments};
+    pass.value("--text", text);
+    pass.value("--context", context);
+    pass.flag("--json", json);
+    return run_engine(engine);
+  }
+  EngineArguments engine;
+  if (grade_command->parsed()) {
+    engine.verb = "grade";
+    const Passed pass{engine.arguments};
+    pass.value("--benchmark", benchmark);
+    pass.value("--language", language);
+    pass.value("--problems", problems);
+    pass.value("--completions", completions);
+    pass.value("--out", out);
+    pass.flag("--json", json);
+    return run_engine(engine);
+  }
+  engine.verb = "bench-layer";
+  engine.arguments = layer_command->remaining();
+  return run_engine(engine);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const Error& error) {
+    std::cerr << "quench: " << error.what() << "\n";
+    return exit_code(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "quench: " << error.what() << "\n";
+    return exit_code(ErrorCode::internal);
+  }
+}

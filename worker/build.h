@@ -1,0 +1,19 @@
+// Who this process is to others: its build and its backend.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/backend.h"
+#include "schemas/messages.h"
+
+namespace quench::worker {
+
+// The build's identity, the same as the coordinator's of one build.
+std::string build_name();
+// `name` empty: the environment's QUENCH_BACKEND, or the best that runs here. Throws Error(bad_input)
+// for one that is unknown or cannot run here, naming those that can.
+std::unique_ptr<kernels::Backend> make_backend(int threads, const std::string& name);
+Hello describe_self(const kernels::Backend& backend, PeerRole role);
+
+}  // namespace quench::worker

@@ -1,0 +1,164 @@
+// quench-worker: one rank of a gang (`gang`, started by mpirun or srun), or the child of a `quench`
+// command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`).
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <thread>
+
+#include "cluster/collective/mpi_session.h"
+#include "cluster/net/process_guard.h"
+#include "schemas/error.h"
+#include "worker/build.h"
+#include "worker/task_runner.h"
+#include "worker/verbs.h"
+
+namespace {
+
+using namespace quench;
+using namespace quench::worker;
+
+constexpr std::chrono::milliseconds kEndAfterLoss{5'000};
+
+struct GangArguments {
+  std::string coordinator;
+  std::uint32_t attempt = 0;
+  std::uint32_t progress_seconds = 120;
+};
+
+std::string read_secret() {
+  const char* path = std::getenv("QUENCH_GANG_SECRET_FILE");
+  if (path == nullptr)
+    throw Error(ErrorCode::bad_input,
+                "QUENCH_GANG_SECRET_FILE is not set: ranks are started by `quench run`, not by hand");
+  std::ifstream in(path, std::ios::binary);
+  std::string secret((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (!in || secret.empty()) throw Error(ErrorCode::bad_input, std::string("no secret in ") + path);
+  return secret;
+}
+
+int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
+  // mpirun's daemon started us; when it goes, so do we.
+  cluster::die_with_parent(SIGKILL);
+  cluster::MpiSession session;
+  cluster::AbortFlag abort;
+  const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+  cluster::CollectiveOptions collective_options;
+  collective_options.progress_ms_max = arguments.progress_seconds * 1000;
+  collective_options.abort = &abort;
+  const std::unique_ptr<cluster::Collective> gang = session.make_collective(collective_options);
+
+  ServiceOptions options;
+  options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
+  options.attempt = AttemptNumber{arguments.attempt};
+  options.secret = read_secret();
+  options.hello = describe_self(*backend, PeerRole::rank);
+  options.hello.rank = RankId{session.rank(), session.world()};
+  options.exit_after_loss = kEndAfterLoss;
+  std::unique_ptr<Service> service;
+  try {
+    service = std::make_unique<Service>(options, &abort);
+    TaskRunner(*backend, *gang, *service).run();
+    return 0;
+  } catch (const Error& error) {
+    std::cerr << "quench-worker: rank " << session.rank() << ": " << error.what() << "\n";
+    if (service) service->report_failure(error);
+    session.abort(exit_code(error.code()));
+  }
+}
+
+void add_model(CLI::App& verb, ModelChoice& model) {
+  verb.add_option("--model", model.directory, "Hugging Face directory");
+  verb.add_option("--ref", model.ref, "artifact of the store at --coordinator");
+  verb.add_option("--coordinator", model.coordinator, "socket of the store's owner");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"quench-worker: the engine behind quench", "quench-worker"};
+  app.require_subcommand(1);
+  ComputeOptions compute;
+  compute.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  app.add_option("--threads", compute.threads, "compute threads")->check(CLI::Range(1, 1024));
+  app.add_option("--backend", compute.backend, "scalar, avx2 or avx512; default: the best that runs here");
+
+  GangArguments gang;
+  CLI::App* gang_verb = app.add_subcommand("gang", "one rank of a gang");
+  gang_verb->add_option("--coordinator", gang.coordinator)->required();
+  gang_verb->add_option("--attempt", gang.attempt)->required();
+  gang_verb->add_option("--progress-seconds", gang.progress_seconds)->check(CLI::Range(1, 86'400));
+
+  GenerateArguments generating;
+  CLI::App* generate_verb = app.add_subcommand("generate", "continue a prompt");
+  add_model(*generate_verb, generating.model);
+  generate_verb->add_option("--prompt", generating.prompt)->required();
+  generate_verb->add_option("--max-tokens", generating.max_tokens);
+  generate_verb->add_option("--temperature", generating.temperature);
+  generate_verb->add_option("--top-p", generating.top_p);
+  generate_verb->add_option("--top-k", generating.top_k);
+  generate_verb->add_option("--seed", generating.seed);
+  generate_verb->add_flag("--json", generating.json);
+
+  PerplexityArguments measuring;
+  CLI::App* perplexity_verb = app.add_subcommand("perplexity", "how well a model predicts a text");
+  add_model(*perplexity_verb, measuring.model);
+  perplexity_verb->add_option("--text", measuring.text)->required();
+  perplexity_verb->add_option("--context", measuring.context);
+  perplexity_verb->add_flag("--json", measuring.json);
+
+  GradeArguments grading;
+  CLI::App* grade_verb = app.add_subcommand("grade", "execute given completions");
+  grade_verb->add_option("--benchmark", grading.benchmark)->required();
+  grade_verb->add_option("--language", grading.language);
+  grade_verb->add_option("--problems", grading.problems);
+  grade_verb->add_option("--completions", grading.completions)->required();
+  grade_verb->add_option("--out", grading.out)->required();
+  grade_verb->add_flag("--json", grading.json);
+
+  BenchLayerArguments layer;
+  CLI::App* layer_verb = app.add_subcommand("bench-layer", "quantize one linear");
+  std::string method = "gptq", scale_rule = "range";
+  bool asymmetric = false;
+  layer_verb->add_option("--input", layer.input)->required();
+  layer_verb->add_option("--method", method)->check(CLI::IsMember({"gptq", "rtn", "int8"}));
+  layer_verb->add_option("--bits", layer.recipe.bits)->check(CLI::IsMember({2, 3, 4, 8}));
+  layer_verb->add_option("--group-size", layer.recipe.group_size);
+  layer_verb->add_option("--damping", layer.recipe.damping);
+  layer_verb->add_flag("--asymmetric", asymmetric);
+  layer_verb->add_flag("--act-order", layer.recipe.act_order);
+  layer_verb->add_option("--scale-rule", scale_rule)->check(CLI::IsMember({"range", "search"}));
+  layer_verb->add_option("--out", layer.out);
+  layer_verb->add_flag("--json", layer.json);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
+  }
+  if (gang_verb->parsed()) return run_gang(compute, gang);
+  // A child of `quench` that must not outlive it.
+  cluster::die_with_parent(SIGTERM);
+  if (generate_verb->parsed()) return generate(compute, generating);
+  if (perplexity_verb->parsed()) return perplexity(compute, measuring);
+  if (grade_verb->parsed()) return grade(compute, grading);
+  layer.recipe.method = method == "int8" ? Method::int8 : method == "rtn" ? Method::rtn : Method::gptq;
+  layer.recipe.symmetric = !asymmetric;
+  layer.recipe.scale_rule = scale_rule == "search" ? ScaleRule::search : ScaleRule::range;
+  return bench_layer(compute, layer);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const Error& error) {
+    std::cerr << "quench-worker: " << error.what() << "\n";
+    return exit_code(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "quench-worker: " << error.what() << "\n";
+    return exit_code(ErrorCode::internal);
+  }
+}

@@ -1,0 +1,65 @@
+// The verbs a `quench` command runs in a child: those that need the engine but no gang. Each returns
+// the process's exit code and writes its result on stdout.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "schemas/job_spec.h"
+
+namespace quench::worker {
+
+// How a child computes.
+struct ComputeOptions {
+  int threads = 1;
+  std::string backend;  // empty: the best that runs here
+};
+
+// A model by directory, or by ref at the store's owner.
+struct ModelChoice {
+  std::filesystem::path directory;  // empty: `ref`
+  std::string ref;
+  std::string coordinator;  // "unix:///…/quench.sock", for refs
+};
+
+struct GenerateArguments {
+  ModelChoice model;
+  std::string prompt;
+  std::uint32_t max_tokens = 128;
+  double temperature = 0;
+  double top_p = 1;
+  std::uint32_t top_k = 0;
+  std::uint64_t seed = 0;
+  bool json = false;
+};
+int generate(const ComputeOptions& compute, const GenerateArguments& arguments);
+
+struct PerplexityArguments {
+  ModelChoice model;
+  std::filesystem::path text;
+  std::uint32_t context = 0;  // tokens per window; 0: the model's max positions, at most 2048
+  bool json = false;
+};
+int perplexity(const ComputeOptions& compute, const PerplexityArguments& arguments);
+
+struct GradeArguments {
+  std::string benchmark;
+  std::string language = "python";
+  std::optional<std::filesystem::path> problems;
+  std::filesystem::path completions;
+  std::filesystem::path out;
+  bool json = false;
+};
+int grade(const ComputeOptions& compute, const GradeArguments& arguments);
+
+struct BenchLayerArguments {
+  std::filesystem::path input;  // safetensors with W [N, K] and X [T, K], fp32
+  QuantizeSpec recipe;
+  std::optional<std::filesystem::path> out;
+  bool json = false;
+};
+int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& arguments);
+
+}  // namespace quench::worker
