@@ -68,6 +68,9 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   Scratch shared_;
   Scratch shared_second_;
+  Scratch solver_current_;
+  Scratch solver_errors_;
+  Scratch solver_codes_;
   std::vector<Scratch> own_;  // one per thread
 };
 

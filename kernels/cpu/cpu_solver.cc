@@ -29,21 +29,41 @@ class Feedback {
   // `group` columns, each [j][group].
   void pack(std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t count, std::int64_t group,
             float* out) const {
-    const float* from[16];
-    for (std::int64_t k = begin; k < end; k += group) {
-      const std::int64_t used = std::min(group, end - k);
-      for (std::int64_t i = 0; i < used; ++i) from[i] = column(k + i);
-      for (std::int64_t j = 0; j < count; ++j) {
-        const std::int64_t at = (last_ - first - j) * factor_.layout.width;
-        for (std::int64_t i = 0; i < used; ++i) out[j * used + i] = from[i][at];
+    // In strips of j whose rows of the factor stay in the first-level cache for all micro-panels.
+    constexpr std::int64_t strip = 64;
+    for (std::int64_t j = 0; j < count; j += strip) {
+      float* to = out;
+      for (std::int64_t k = begin; k < end; k += group) {
+        const std::int64_t used = std::min(group, end - k);
+        pack_micro_panel(k, used, first + j, std::min(strip, count - j), to + j * used);
+        to += count * used;
       }
-      out += count * used;
     }
   }
   float pivot(std::int64_t k) const { return factor_.pivots[last_ - k]; }
   std::int64_t width() const { return factor_.layout.width; }
 
  private:
+  void pack_micro_panel(std::int64_t k, std::int64_t used, std::int64_t first, std::int64_t count, float* out) const {
+    const float* from = column(k) + (last_ - first) * width();
+    // Columns k, k+1, ... lie side by side, falling, as long as they share a panel of the factor.
+    const bool one_panel = (last_ - k) / width() == (last_ - (k + used - 1)) / width();
+    if (one_panel && used == 12) return copy_falling<12>(from, count, out);
+    if (one_panel && used == 6) return copy_falling<6>(from, count, out);
+    for (std::int64_t i = 0; i < used; ++i) {
+      from = column(k + i) + (last_ - first) * width();
+      for (std::int64_t j = 0; j < count; ++j) out[j * used + i] = from[-j * width()];
+    }
+  }
+  template <int Count>
+  void copy_falling(const float* from, std::int64_t rows, float* out) const {
+    for (std::int64_t j = 0; j < rows; ++j) {
+      for (int i = 0; i < Count; ++i) out[i] = from[-i];
+      out += Count;
+      from -= width();
+    }
+  }
+
   const FactorView& factor_;
   std::int64_t last_;
 };
@@ -57,11 +77,15 @@ void check_output(ConstMatrixView w, const GridSpec& grid, const SolveOutput& ou
   }
 }
 
-// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero.
+// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero. Columns are the outer
+// loop: sixteen sequential reads and one sequential write.
 void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int64_t stride) {
-  for (std::int64_t lane = 0; lane < 16; ++lane) {
-    const std::int64_t row = panel * 16 + lane;
-    for (std::int64_t k = 0; k < w.cols; ++k) to[k * stride + lane] = row < w.rows ? w.row(row)[k] : 0.0f;
+  const std::int64_t rows = std::min<std::int64_t>(16, w.rows - panel * 16);
+  const float* from = w.row(panel * 16);
+  for (std::int64_t k = 0; k < w.cols; ++k) {
+    float* column = to + k * stride;
+    for (std::int64_t lane = 0; lane < rows; ++lane) column[lane] = from[lane * w.stride + k];
+    for (std::int64_t lane = rows; lane < 16; ++lane) column[lane] = 0.0f;
   }
 }
 
@@ -70,19 +94,22 @@ void write_panel(ConstMatrixView w, std::int64_t panel, std::int64_t group_size,
                  std::int64_t code_stride, const std::uint16_t* scale_bits, const float* scales, const float* zeros,
                  const SolveOutput& out) {
   const std::int64_t groups = group_count(w.cols, group_size);
-  for (std::int64_t lane = 0; lane < 16; ++lane) {
-    const std::int64_t row = panel * 16 + lane;
-    if (row >= w.rows) break;
-    for (std::int64_t g = 0; g < groups; ++g) {
-      out.scales[row * groups + g] = scale_bits[g * 16 + lane];
-      out.zeros[row * groups + g] = static_cast<std::uint8_t>(zeros[g * 16 + lane]);
-      const std::int64_t end = std::min((g + 1) * group_size, w.cols);
-      for (std::int64_t k = g * group_size; k < end; ++k) {
-        const std::uint8_t code = codes[k * code_stride + lane];
-        out.codes[row * w.cols + k] = code;
-        if (out.dequantized.data != nullptr) {
-          out.dequantized.row(row)[k] = (static_cast<float>(code) - zeros[g * 16 + lane]) * scales[g * 16 + lane];
-        }
+  const std::int64_t first = panel * 16, rows = std::min<std::int64_t>(16, w.rows - first);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const float* scale = scales + g * 16;
+    const float* zero = zeros + g * 16;
+    for (std::int64_t lane = 0; lane < rows; ++lane) {
+      out.scales[(first + lane) * groups + g] = scale_bits[g * 16 + lane];
+      out.zeros[(first + lane) * groups + g] = static_cast<std::uint8_t>(zero[lane]);
+    }
+    const std::int64_t end = std::min((g + 1) * group_size, w.cols);
+    for (std::int64_t k = g * group_size; k < end; ++k) {
+      const std::uint8_t* column = codes + k * code_stride;
+      for (std::int64_t lane = 0; lane < rows; ++lane) out.codes[(first + lane) * w.cols + k] = column[lane];
+      if (out.dequantized.data == nullptr) continue;
+      float* value = out.dequantized.row(first) + k;
+      for (std::int64_t lane = 0; lane < rows; ++lane) {
+        value[lane * out.dequantized.stride] = (static_cast<float>(column[lane]) - zero[lane]) * scale[lane];
       }
     }
   }
@@ -113,21 +140,21 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   const std::int64_t group_size = grid.group_size < 0 ? columns : grid.group_size;
   const std::int64_t groups = group_count(columns, group_size);
   const Feedback feedback(factor);
-  AlignedBuffer<float> current(static_cast<std::size_t>(columns * lanes));  // [C][lanes]
-  AlignedBuffer<float> errors(static_cast<std::size_t>(columns * lanes));   // [panel][C][16]
-  AlignedBuffer<std::uint8_t> codes(static_cast<std::size_t>(columns * lanes));
+  float* current = solver_current_.floats(columns * lanes);  // [C][lanes]
+  float* errors = solver_errors_.floats(columns * lanes);    // [panel][C][16]
+  std::uint8_t* codes = reinterpret_cast<std::uint8_t*>(solver_codes_.floats(columns * lanes / 4));  // [C][lanes]
   std::vector<double> losses(static_cast<std::size_t>(lanes), 0.0);
   std::vector<PanelGrids> grids(static_cast<std::size_t>(panels), PanelGrids(groups));
 
   const auto fit = [&](std::int64_t panel, std::int64_t group) {
     const std::int64_t begin = group * group_size, end = std::min(begin + group_size, columns);
-    table_.fit_grid(grid_columns(current.data() + panel * 16, lanes, begin, end, grid,
+    table_.fit_grid(grid_columns(current + panel * 16, lanes, begin, end, grid,
                                  grids[static_cast<std::size_t>(panel)], group));
   };
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
-      transpose_panel(w, p, current.data() + p * 16, lanes);
-      transpose_panel(w, p, errors.data() + p * 16 * columns, 16);
+      transpose_panel(w, p, current + p * 16, lanes);
+      transpose_panel(w, p, errors + p * 16 * columns, 16);
       if (rule == GroupRule::original) {
         for (std::int64_t g = 0; g < groups; ++g) fit(p, g);
       }
@@ -152,10 +179,10 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
       block.weight.format = WeightFormat::f32;
       block.weight.rows = lanes;
       block.weight.cols = columns;
-      block.weight.panels = errors.data();
+      block.weight.panels = errors;
       block.panel_begin = from;
       block.panel_end = to;
-      block.y = current.data() + begin * lanes;
+      block.y = current + begin * lanes;
       block.y_stride = lanes;
       block.carry = true;
       for (std::int64_t j = 0; j < count; j += kBlockColumns) {
@@ -195,9 +222,9 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
         for (std::int64_t p = from; p < to; ++p) {
           const PanelGrids& panel_grids = grids[static_cast<std::size_t>(p)];
           SolveColumns solve;
-          solve.current = current.data() + p * 16;
+          solve.current = current + p * 16;
           solve.stride = lanes;
-          solve.errors = errors.data() + p * 16 * columns;
+          solve.errors = errors + p * 16 * columns;
           solve.begin = begin;
           solve.end = end;
           solve.feedback = within;
@@ -205,7 +232,7 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
           solve.scale = &panel_grids.scales[static_cast<std::size_t>(g * 16)];
           solve.zero = &panel_grids.zeros[static_cast<std::size_t>(g * 16)];
           solve.code_max = static_cast<float>((1 << grid.bits) - 1);
-          solve.codes = codes.data() + p * 16;
+          solve.codes = codes + p * 16;
           solve.code_stride = lanes;
           solve.losses = &losses[static_cast<std::size_t>(p * 16)];
           table_.solve_columns(solve);
@@ -217,7 +244,7 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       const PanelGrids& g = grids[static_cast<std::size_t>(p)];
-      write_panel(w, p, group_size, codes.data() + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(), out);
+      write_panel(w, p, group_size, codes + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(), out);
     }
   });
   if (out.losses != nullptr) std::copy_n(losses.begin(), w.rows, out.losses);
