@@ -180,8 +180,8 @@ class JobCheck {
     };
     check_known("/benchmark", spec.benchmark, kBenchmarks);
     check_known("/language", spec.language, kLanguages);
-    check_range("/samples", spec.samples, 1u, kSamplesMax);
-    check_range("/maxTokens", spec.max_tokens, 1u, kMaxTokensMax);
+    check_range(pointer + "/samples", spec.samples, 1u, kSamplesMax);
+    check_range(pointer + "/maxTokens", spec.max_tokens, 1u, kMaxTokensMax);
     if (!(spec.temperature >= 0 && spec.temperature <= kTemperatureMax))
       add(pointer + "/temperature", "expected a number from 0 (greedy) to 10");
     if (!(spec.top_p > 0 && spec.top_p <= 1)) add(pointer + "/topP", "expected a number above 0 and up to 1");
