@@ -295,16 +295,17 @@ void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(denominators.size()), w.rows);
   // Two jobs a panel of rows: Δ and w.
   pool_.for_range(2 * panel_count(w.rows), 1, [&](int thread, std::int64_t begin, std::int64_t end) {
-    float* vectors = own_[static_cast<std::size_t>(thread)].floats(w.cols * 16);
+    // Twice the floats: [C][16] doubles.
+    double* vectors = reinterpret_cast<double*>(own_[static_cast<std::size_t>(thread)].floats(2 * w.cols * 16));
     for (std::int64_t job = begin; job < end; ++job) {
-      const std::int64_t panel = job / 2;
+      const std::int64_t panel = job / 2, first = panel * 16;
       const std::span<double> result = job % 2 == 0 ? numerators : denominators;
-      transpose_panel(w, panel, vectors, 16);
-      const std::int64_t rows = std::min<std::int64_t>(16, w.rows - panel * 16);
-      if (job % 2 == 0) {
-        for (std::int64_t lane = 0; lane < rows; ++lane) {
-          const float* other = dequantized.row(panel * 16 + lane);
-          for (std::int64_t k = 0; k < w.cols; ++k) vectors[k * 16 + lane] -= other[k];
+      const std::int64_t rows = std::min<std::int64_t>(16, w.rows - first);
+      for (std::int64_t k = 0; k < w.cols; ++k) {
+        for (std::int64_t lane = 0; lane < 16; ++lane) {
+          double value = lane < rows ? w.row(first + lane)[k] : 0.0;
+          if (job % 2 == 0 && lane < rows) value -= dequantized.row(first + lane)[k];
+          vectors[k * 16 + lane] = value;
         }
       }
       double sums[16] = {};

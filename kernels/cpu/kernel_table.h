@@ -97,7 +97,7 @@ struct QuadraticPanel {
   std::int64_t rows = 0;
   std::int64_t stride = 0;
   std::int64_t columns = 0;
-  const float* vectors = nullptr;   // [rows][16] from the panel's first column on; lanes are the rows of Δ
+  const double* vectors = nullptr;  // [rows][16] from the panel's first column on; lanes are the rows of Δ
   double* sums = nullptr;           // 16, added to
 };
 

@@ -226,7 +226,9 @@ TEST_P(GptqTest, QuadraticLossesMatchDoubleAndScalar) {
     double expected = 0;
     for (std::int64_t i = 0; i < 75; ++i) {
       for (std::int64_t j = 0; j < 75; ++j) {
-        expected += static_cast<double>(layer.w.at(r, i) - other.at(r, i)) * h(i, j) * (layer.w.at(r, j) - other.at(r, j));
+        const double a = static_cast<double>(layer.w.at(r, i)) - other.at(r, i);
+        const double b = static_cast<double>(layer.w.at(r, j)) - other.at(r, j);
+        expected += a * h(i, j) * b;
       }
     }
     ASSERT_NEAR(top[static_cast<std::size_t>(r)] / expected, 1.0, 1e-12);

@@ -16,6 +16,7 @@ namespace {
 constexpr int kTileRows = 6;
 constexpr int kTilePanels = 1;
 constexpr int kHessianRows = 4;  // divides the width of a triangle panel
+constexpr int kQuadraticRows = 2;
 constexpr int kGemvPanels = 2;
 
 struct F { __m256 a, b; };

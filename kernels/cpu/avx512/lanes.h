@@ -16,6 +16,7 @@ namespace {
 constexpr int kTileRows = 12;
 constexpr int kTilePanels = 2;
 constexpr int kHessianRows = 8;  // divides the width of a triangle panel
+constexpr int kQuadraticRows = 8;
 constexpr int kGemvPanels = 4;
 
 struct F { __m512 v; };

@@ -15,6 +15,7 @@ namespace {
 constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
 constexpr int kHessianRows = 2;  // divides the width of a triangle panel
+constexpr int kQuadraticRows = 1;
 constexpr int kGemvPanels = 1;
 
 struct F { float v[16]; };
