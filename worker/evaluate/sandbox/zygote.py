@@ -308,7 +308,7 @@ class Run:
             "exit_code": os.WEXITSTATUS(self.wait_status) if os.WIFEXITED(self.wait_status) else None,
             "signal": os.WTERMSIG(self.wait_status) if os.WIFSIGNALED(self.wait_status) else None,
             "violation": self.violation,
-            "status": self.status.decode("latin-1"),
+            "status": self.status.decode("utf-8", "replace"),
             "stderr_tail": self.tail.decode("utf-8", "replace"),
             "cpu_ms": int(1000 * self.cpu_s),
             "wall_ms": wall_ms,
