@@ -4,7 +4,7 @@ that are made anew each time, of each dtype and with each way to say how they ro
 
     transformers_peer.py --probe BUILD/bin/model_probe --fixtures tests/fixtures [--seed N]
 
-Logits must be within 1e-3 (of the largest logit, where that is above 1) and greedy tokens equal, save where the two best
+Logits must be within 1e-3 and greedy tokens equal, save where the two best
 tokens are closer than the difference that is allowed.
 """
 
@@ -17,10 +17,12 @@ import tempfile
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 GREEDY_TOKENS = 64
+transformers.utils.logging.disable_progress_bar()
 
 
 def run_ours(probe, directory, ids):
@@ -37,7 +39,7 @@ def compare(name, probe, directory, ids):
     ours, our_tokens = run_ours(probe, directory, ids)
     with torch.inference_mode():
         theirs = model(input_ids=torch.tensor([ids])).logits[0]
-    allowed = 1e-3 * max(1.0, theirs.abs().max().item())
+    allowed = 1e-3
     worst = (ours - theirs).abs().max().item()
     equal = 0
     text = list(ids)
@@ -62,9 +64,11 @@ def random_model(generator, directory, dtype):
         {"rope_type": "default", "rope_theta": 10000.0},
         {"rope_type": "default", "rope_theta": 1000000.0},
         {"rope_type": "linear", "factor": 4.0, "rope_theta": 100000.0}])
+    heads = kv_heads * generator.choice([1, 2, 5])
+    # transformers 5 wants the hidden size to be a multiple of the heads, though the head size is its own.
     config = LlamaConfig(
-        hidden_size=generator.choice([36, 68, 150]), intermediate_size=generator.choice([52, 100, 172]),
-        num_hidden_layers=generator.choice([1, 2, 3]), num_attention_heads=kv_heads * generator.choice([1, 2, 5]),
+        hidden_size=heads * generator.choice([5, 14, 22]), intermediate_size=generator.choice([52, 100, 172]),
+        num_hidden_layers=generator.choice([1, 2, 3]), num_attention_heads=heads,
         num_key_value_heads=kv_heads, head_dim=generator.choice([6, 16, 40, 66]), vocab_size=generator.choice([97, 515]),
         max_position_embeddings=512, rms_norm_eps=generator.choice([1e-5, 1e-6]), rope_parameters=rotation,
         tie_word_embeddings=generator.random() < 0.5, initializer_range=0.15)
