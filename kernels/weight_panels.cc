@@ -1,5 +1,6 @@
 #include "kernels/weight_panels.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace quench::kernels {
@@ -20,30 +21,59 @@ Line line_of(int bits) {
   }
 }
 
+constexpr std::uint16_t kHalfOne = 0x3c00;  // the scale of rows beyond the last; their codes are zero
+
 // Words are little-endian in memory on every machine.
-void or_into_word(std::uint8_t* word, std::uint32_t value) {
-  for (int b = 0; b < 4; ++b) word[b] = static_cast<std::uint8_t>(word[b] | (value >> (8 * b)));
+void write_word(std::uint8_t* word, std::uint32_t value) {
+  for (int b = 0; b < 4; ++b) word[b] = static_cast<std::uint8_t>(value >> (8 * b));
 }
 std::uint32_t read_word(const std::uint8_t* word) {
   return static_cast<std::uint32_t>(word[0]) | static_cast<std::uint32_t>(word[1]) << 8 |
          static_cast<std::uint32_t>(word[2]) << 16 | static_cast<std::uint32_t>(word[3]) << 24;
 }
 
-void put_code(int bits, std::uint8_t* line, std::int64_t j, std::int64_t row, std::uint32_t code) {
+// The words of one row in one line: `count` codes, fewer than the line's columns at the row's end.
+void pack_line(int bits, const std::uint8_t* codes, std::int64_t count, std::uint8_t* line, std::int64_t row) {
   if (bits == 3) {
-    or_into_word(line + (j / 16) * 64 + row * 4, (code & 3u) << (2 * (j % 16)));
-    or_into_word(line + 128 + row * 4, (code >> 2) << j);
-  } else {
-    or_into_word(line + row * 4, code << (bits * j));
+    std::uint32_t low[2] = {0, 0}, high = 0;
+    for (std::int64_t j = 0; j < count; ++j) {
+      low[j / 16] |= (codes[j] & 3u) << (2 * (j % 16));
+      high |= static_cast<std::uint32_t>(codes[j] >> 2) << j;
+    }
+    write_word(line + row * 4, low[0]);
+    write_word(line + 64 + row * 4, low[1]);
+    write_word(line + 128 + row * 4, high);
+    return;
   }
+  std::uint32_t word = 0;
+  for (std::int64_t j = 0; j < count; ++j) word |= static_cast<std::uint32_t>(codes[j]) << (bits * j);
+  write_word(line + row * 4, word);
 }
-std::uint8_t get_code(int bits, const std::uint8_t* line, std::int64_t j, std::int64_t row) {
+void unpack_line(int bits, const std::uint8_t* line, std::int64_t row, std::int64_t count, std::uint8_t* codes) {
   if (bits == 3) {
-    const std::uint32_t low = read_word(line + (j / 16) * 64 + row * 4) >> (2 * (j % 16)) & 3u;
-    const std::uint32_t high = read_word(line + 128 + row * 4) >> j & 1u;
-    return static_cast<std::uint8_t>(low | high << 2);
+    const std::uint32_t low[2] = {read_word(line + row * 4), read_word(line + 64 + row * 4)};
+    const std::uint32_t high = read_word(line + 128 + row * 4);
+    for (std::int64_t j = 0; j < count; ++j) {
+      codes[j] = static_cast<std::uint8_t>((low[j / 16] >> (2 * (j % 16)) & 3u) | (high >> j & 1u) << 2);
+    }
+    return;
   }
-  return static_cast<std::uint8_t>(read_word(line + row * 4) >> (bits * j) & ((1u << bits) - 1u));
+  const std::uint32_t word = read_word(line + row * 4), mask = (1u << bits) - 1u;
+  for (std::int64_t j = 0; j < count; ++j) codes[j] = static_cast<std::uint8_t>(word >> (bits * j) & mask);
+}
+
+// One dense panel from `rows` rows: sixteen sequential reads, one sequential write.
+template <std::size_t FromBytes, std::size_t ToBytes, typename Convert>
+void interleave_rows(const std::uint8_t* from, std::size_t row_bytes, std::int64_t rows, std::int64_t cols,
+                     std::uint8_t* out, const Convert& convert) {
+  for (std::size_t k = 0; k < static_cast<std::size_t>(cols); ++k) {
+    std::uint8_t* column = out + k * kPanelRows * ToBytes;
+    std::size_t lane = 0;
+    for (; lane < static_cast<std::size_t>(rows); ++lane) {
+      convert(from + lane * row_bytes + k * FromBytes, column + lane * ToBytes);
+    }
+    std::memset(column + lane * ToBytes, 0, (kPanelRows - lane) * ToBytes);
+  }
 }
 
 std::size_t dense_bytes(WeightFormat format) { return format == WeightFormat::f32 ? 4 : 2; }
@@ -109,24 +139,24 @@ void pack_dense(const void* source, ElementType source_type, WeightPanels& to) n
                     (to.format == WeightFormat::f16 && source_type == ElementType::f16) ||
                     (to.format == WeightFormat::bf16 && source_type == ElementType::bf16);
   if (!same) QUENCH_KERNEL_CHECK_EQ(static_cast<int>(to.format), static_cast<int>(WeightFormat::f32));
-  const std::size_t out_size = dense_bytes(to.format);
+  const std::size_t row_bytes = static_cast<std::size_t>(to.cols) * size;
   for (std::int64_t panel = 0; panel < panel_count(to.rows); ++panel) {
+    const std::int64_t first = panel * kPanelRows;
+    const std::int64_t rows = std::min(kPanelRows, to.rows - first);
+    const std::uint8_t* from = bytes + static_cast<std::size_t>(first) * row_bytes;
     std::uint8_t* out = to.panels.data() + static_cast<std::size_t>(panel) * panel_bytes(to.format, to.cols);
-    for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
-      const std::int64_t row = panel * kPanelRows + lane;
-      const std::uint8_t* from = bytes + static_cast<std::size_t>(row * to.cols) * size;
-      for (std::int64_t k = 0; k < to.cols; ++k) {
-        std::uint8_t* at = out + static_cast<std::size_t>(k * kPanelRows + lane) * out_size;
-        if (row >= to.rows) {
-          std::memset(at, 0, out_size);
-        } else if (same) {
-          std::memcpy(at, from + static_cast<std::size_t>(k) * size, size);
-        } else {
-          float value;
-          convert_to_f32(from + static_cast<std::size_t>(k) * size, source_type, 1, &value);
-          std::memcpy(at, &value, 4);
-        }
-      }
+    if (!same) {
+      interleave_rows<2, 4>(from, row_bytes, rows, to.cols, out, [&](const std::uint8_t* value_in, std::uint8_t* value_out) {
+        float value;
+        convert_to_f32(value_in, source_type, 1, &value);
+        std::memcpy(value_out, &value, 4);
+      });
+    } else if (size == 4) {
+      interleave_rows<4, 4>(from, row_bytes, rows, to.cols, out,
+                            [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 4); });
+    } else {
+      interleave_rows<2, 2>(from, row_bytes, rows, to.cols, out,
+                            [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 2); });
     }
   }
 }
@@ -136,8 +166,9 @@ void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int
   const Line line = line_of(bits);
   std::memset(panel, 0, panel_bytes(packed_format(bits), cols));
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t k = 0; k < cols; ++k) {
-      put_code(bits, panel + k / line.columns * line.bytes, k % line.columns, row, codes[row * stride + k]);
+    for (std::int64_t k = 0; k < cols; k += line.columns) {
+      pack_line(bits, codes + row * stride + k, std::min(line.columns, cols - k), panel + k / line.columns * line.bytes,
+                row);
     }
   }
 }
@@ -146,8 +177,9 @@ void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::i
                   std::uint8_t* codes) noexcept {
   const Line line = line_of(bits);
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t k = 0; k < cols; ++k) {
-      codes[row * stride + k] = get_code(bits, panel + k / line.columns * line.bytes, k % line.columns, row);
+    for (std::int64_t k = 0; k < cols; k += line.columns) {
+      unpack_line(bits, panel + k / line.columns * line.bytes, row, std::min(line.columns, cols - k),
+                  codes + row * stride + k);
     }
   }
 }
@@ -165,7 +197,7 @@ void pack_codes(const std::uint8_t* codes, const std::uint16_t* scales, const st
       for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
         const std::size_t at = static_cast<std::size_t>((panel * groups + group) * kPanelRows + lane);
         const std::int64_t from = (first + lane) * groups + group;
-        to.scales[at] = lane < rows ? scales[from] : std::uint16_t{0};
+        to.scales[at] = lane < rows ? scales[from] : kHalfOne;
         to.zeros[at] = lane < rows ? zeros[from] : std::uint8_t{0};
       }
     }
@@ -194,18 +226,24 @@ void dequantize(const WeightView& from, MatrixView out) noexcept {
     const std::int64_t panel = row / kPanelRows, lane = row % kPanelRows;
     const std::uint8_t* base = static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size;
     float* to = out.row(row);
-    for (std::int64_t k = 0; k < from.cols; ++k) {
-      if (bits == 0) {
-        const ElementType type = from.format == WeightFormat::f32   ? ElementType::f32
-                                 : from.format == WeightFormat::f16 ? ElementType::f16
-                                                                    : ElementType::bf16;
+    if (bits == 0) {
+      const ElementType type = from.format == WeightFormat::f32   ? ElementType::f32
+                               : from.format == WeightFormat::f16 ? ElementType::f16
+                                                                  : ElementType::bf16;
+      for (std::int64_t k = 0; k < from.cols; ++k) {
         convert_to_f32(base + static_cast<std::size_t>(k * kPanelRows + lane) * element_bytes(type), type, 1, to + k);
-        continue;
       }
-      const Line line = line_of(bits);
-      const float code = get_code(bits, base + k / line.columns * line.bytes, k % line.columns, lane);
+      continue;
+    }
+    const Line line = line_of(bits);
+    std::uint8_t codes[32];
+    for (std::int64_t k = 0; k < from.cols; ++k) {
+      const std::int64_t j = k % line.columns;
+      if (j == 0) {
+        unpack_line(bits, base + k / line.columns * line.bytes, lane, std::min(line.columns, from.cols - k), codes);
+      }
       const std::int64_t at = (panel * groups + k / group_size) * kPanelRows + lane;
-      to[k] = (code - static_cast<float>(from.zeros[at])) * f16_to_f32(from.scales[at]);
+      to[k] = (static_cast<float>(codes[j]) - static_cast<float>(from.zeros[at])) * f16_to_f32(from.scales[at]);
     }
   }
 }

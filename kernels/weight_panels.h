@@ -65,7 +65,7 @@ struct WeightPanels {
 void pack_dense(const void* source, ElementType source_type, WeightPanels& to) noexcept;
 
 // Packs plain codes [rows, cols] (row-major, each < 2^bits) of one matrix into panels.
-// `scales` (fp16 bits) and `zeros` are row-major [rows, groups].
+// `scales` (fp16 bits) and `zeros` are row-major [rows, groups]. Rows beyond the last get scale 1 and zero 0.
 void pack_codes(const std::uint8_t* codes, const std::uint16_t* scales, const std::uint8_t* zeros,
                 WeightPanels& to) noexcept;
 // The inverse of pack_codes for the codes: [rows, cols] row-major.

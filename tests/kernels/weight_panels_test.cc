@@ -57,6 +57,29 @@ TEST(WeightPanels, WordsHoldOneRowLowestColumnLowest) {
   }
 }
 
+TEST(WeightPanels, DensePanelsHoldTheRowsSideBySideAndZerosBelow) {
+  const Matrix w = random_matrix(19, 33, 3);
+  std::vector<std::uint16_t> halves;
+  for (const float value : w.values) halves.push_back(f32_to_f16(value));
+  WeightPanels direct = WeightPanels::allocate(WeightFormat::f16, 19, 33);
+  WeightPanels widened = WeightPanels::allocate(WeightFormat::f32, 19, 33);
+  pack_dense(halves.data(), ElementType::f16, direct);
+  pack_dense(halves.data(), ElementType::f16, widened);
+  const std::uint16_t* narrow = reinterpret_cast<const std::uint16_t*>(direct.panels.data());
+  const float* wide = reinterpret_cast<const float*>(widened.panels.data());
+  for (std::size_t row = 0; row < 32; ++row) {
+    for (std::size_t k = 0; k < 33; ++k) {
+      const std::uint16_t expected = row < 19 ? halves[row * 33 + k] : std::uint16_t{0};
+      const std::size_t at = (row / 16 * 33 + k) * 16 + row % 16;
+      ASSERT_EQ(narrow[at], expected);
+      ASSERT_EQ(wide[at], f16_to_f32(expected));
+    }
+  }
+  Matrix back(19, 33);
+  dequantize(direct.view(), back.view());
+  for (std::size_t i = 0; i < halves.size(); ++i) ASSERT_EQ(back.values[i], f16_to_f32(halves[i]));
+}
+
 TEST(WeightPanels, HalfPrecisionRoundTripsAndRoundsToNearestEven) {
   for (std::uint32_t bits = 0; bits < 0x10000u; ++bits) {
     const std::uint16_t half = static_cast<std::uint16_t>(bits);
