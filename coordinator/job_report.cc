@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "coordinator/reactor.h"
-#include "coordinator/verdicts.h"
+#include "coordinator/records.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {
@@ -26,7 +26,7 @@ std::vector<State> read_jobs(const ArtifactStore& store) {
     for (const JournalEvent& event : store.read_journal(id)) history.push_back(decode_journal_event(event.bytes));
     if (history.empty()) continue;
     if (const auto* accepted = std::get_if<JobAccepted>(&history.front()))
-      jobs.push_back(open_job(accepted->job, Digest::from_hex(id), accepted->source, 0, history));
+      jobs.push_back(open_job(accepted->job, job_of_journal(id), accepted->source, 0, history));
   }
   return jobs;
 }

@@ -9,7 +9,7 @@
 
 #include "cluster/launch/local.h"
 #include "coordinator/reactor.h"
-#include "coordinator/verdicts.h"
+#include "coordinator/records.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {
@@ -178,7 +178,7 @@ void Service::stop_gang(const std::string& reason) {
 
 void Service::record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) {
   Commit commit;
-  commit.append_journal(state_.job_id.hex(), encode(event), chunks);
+  commit.append_journal(journal_name(state_.job_id), encode(event), chunks);
   store_.commit(commit);
 }
 
@@ -199,7 +199,7 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   commit.put_object(digest, bytes, chunks);
   commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
   commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
-  commit.append_journal(state_.job_id.hex(),
+  commit.append_journal(journal_name(state_.job_id),
                         encode(quench::JournalEvent(ArtifactPublished{artifact, digest, run.quantize_seconds})));
   store_.commit(commit);
   return digest;

@@ -45,28 +45,35 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
   cluster::die_with_parent(SIGKILL);
   cluster::MpiSession session;
   cluster::AbortFlag abort;
-  const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
-  cluster::CollectiveOptions collective_options;
-  collective_options.progress_ms_max = arguments.progress_seconds * 1000;
-  collective_options.abort = &abort;
-  const std::unique_ptr<cluster::Collective> gang = session.make_collective(collective_options);
-
-  ServiceOptions options;
-  options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
-  options.attempt = AttemptNumber{arguments.attempt};
-  options.secret = read_secret();
-  options.hello = describe_self(*backend, PeerRole::rank);
-  options.hello.rank = RankId{session.rank(), session.world()};
-  options.exit_after_loss = kEndAfterLoss;
   std::unique_ptr<Service> service;
+  // Errors are told here and not in main: an exception that left the session would abort it unheard.
+  const auto end_gang = [&](const Error& error) -> int {
+    // One write: mpirun tags every piece it reads.
+    std::cerr << "quench-worker: rank " + std::to_string(session.rank()) + ": " + error.what() + "\n";
+    if (service) service->report_failure(error);
+    session.abort(exit_code(error.code()));
+  };
   try {
+    const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+    cluster::CollectiveOptions collective_options;
+    collective_options.progress_ms_max = arguments.progress_seconds * 1000;
+    collective_options.abort = &abort;
+    const std::unique_ptr<cluster::Collective> gang = session.make_collective(collective_options);
+
+    ServiceOptions options;
+    options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
+    options.attempt = AttemptNumber{arguments.attempt};
+    options.secret = read_secret();
+    options.hello = describe_self(*backend, PeerRole::rank);
+    options.hello.rank = RankId{session.rank(), session.world()};
+    options.exit_after_loss = kEndAfterLoss;
     service = std::make_unique<Service>(options, &abort);
     TaskRunner(*backend, *gang, *service).run();
     return 0;
   } catch (const Error& error) {
-    std::cerr << "quench-worker: rank " << session.rank() << ": " << error.what() << "\n";
-    if (service) service->report_failure(error);
-    session.abort(exit_code(error.code()));
+    return end_gang(error);
+  } catch (const std::exception& error) {
+    return end_gang(Error(ErrorCode::internal, error.what()));
   }
 }
 

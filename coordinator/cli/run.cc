@@ -9,6 +9,7 @@
 #include "coordinator/job_report.h"
 #include "coordinator/planner.h"
 #include "coordinator/reactor.h"
+#include "coordinator/records.h"
 #include "coordinator/report/html.h"
 #include "coordinator/report/json.h"
 #include "coordinator/report/table.h"
@@ -41,10 +42,10 @@ std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> 
 State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& source, std::uint32_t blocks) {
   const Digest id = job_id(job, source);
   std::vector<quench::JournalEvent> history;
-  for (const JournalEvent& event : store.read_journal(id.hex())) history.push_back(decode_journal_event(event.bytes));
+  for (const JournalEvent& event : store.read_journal(journal_name(id))) history.push_back(decode_journal_event(event.bytes));
   if (history.empty()) {
     Commit commit;
-    commit.append_journal(id.hex(), encode(quench::JournalEvent(JobAccepted{job, source})));
+    commit.append_journal(journal_name(id), encode(quench::JournalEvent(JobAccepted{job, source})));
     store.commit(commit);
   }
   return open_job(job, id, source, blocks, history);

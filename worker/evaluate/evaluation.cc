@@ -7,6 +7,7 @@
 #include "worker/evaluate/completion_cut.h"
 #include "worker/evaluate/prompts.h"
 #include "worker/generate/batch_decoder.h"
+#include "worker/tokenize/utf8.h"
 
 namespace quench::worker {
 namespace {
@@ -47,6 +48,8 @@ class CompletionMaker {
     std::vector<Completion> completions(items.size());
     for (Completion& completion : decoder.run()) {
       const std::size_t at = completion.id;
+      // Byte-level tokens can end inside a character; a text is what people would read of it.
+      completion.text = utf8_lossy(completion.text);
       completions.at(at) = std::move(completion);
     }
     return completions;

@@ -158,8 +158,10 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
     factor.pivots.assign(static_cast<std::size_t>(layout.columns), 0.0f);
     factor.damping = kernels::damping(hessian.diagonal, share);
     float* const* panels = factor.panels.panels();
+    std::vector<float*> own_panels(static_cast<std::size_t>(layout.count()), nullptr);
     for (std::int64_t panel = 0; panel < layout.count(); ++panel) {
       if (panel_owner(panel, world) != gang.rank()) continue;
+      own_panels[static_cast<std::size_t>(panel)] = panels[panel];
       const float* source = hessian.values.panels()[panel];
       std::copy(source, source + layout.elements(panel), panels[panel]);
       for (std::int64_t i = 0; i < layout.column_count(panel); ++i) {
@@ -187,9 +189,7 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
                                     owner, "factor pivots " + label);
       }
       if (bad_column >= 0) break;
-      for (std::int64_t target = panel + 1; target < layout.count(); ++target)
-        if (panel_owner(target, world) == gang.rank())
-          backend.update_panel(layout, target, panels[target], panel, panels[panel], factor.pivots.data());
+      backend.update_panels(layout, panel, panels[panel], factor.pivots.data(), own_panels.data());
     }
     if (bad_column < 0) return factor;
     if (share >= 1.0)

@@ -1,15 +1,26 @@
-#include "coordinator/verdicts.h"
+#include "coordinator/records.h"
 
 #include <fmt/format.h>
 
 #include "schemas/codec.h"
+#include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
 
+constexpr std::string_view kJournalPrefix = "job-";
+
 std::string prefix_of(const Digest& evaluation) { return "verdict/" + evaluation.hex() + "/"; }
 
 }  // namespace
+
+std::string journal_name(const Digest& job_id) { return std::string(kJournalPrefix) + job_id.hex(); }
+
+Digest job_of_journal(std::string_view name) {
+  if (!name.starts_with(kJournalPrefix))
+    throw Error(ErrorCode::corrupt, "the journal \"" + std::string(name) + "\" is not a job's");
+  return Digest::from_hex(name.substr(kJournalPrefix.size()));
+}
 
 void put_verdict(Commit& commit, const Digest& evaluation, const Verdict& verdict) {
   // Fixed width, so that the order of keys is the order of tasks.
