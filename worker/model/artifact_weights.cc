@@ -120,9 +120,9 @@ class ArtifactWeights final : public WeightSource {
     expect(record.shape.size() == 2, where, "is packed but not a matrix");
     expect(record.bits == 8 || (record.bits >= 2 && record.bits <= 4), where,
            "has " + std::to_string(record.bits) + " bits, expected 8, 4, 3 or 2");
-    expect(record.group_size == -1 ||
-               (record.group_size > 0 && std::cmp_less_equal(record.group_size, stored.columns())),
-           where, "has group size " + std::to_string(record.group_size));
+    // A group may be wider than the row: then it is the row.
+    expect(record.group_size == -1 || record.group_size > 0, where,
+           "has group size " + std::to_string(record.group_size));
     expect(record.rows_per_tile > 0 && record.rows_per_tile % kPanelRows == 0, where,
            "has " + std::to_string(record.rows_per_tile) + " rows per tile, expected a multiple of 16");
     expect(record.chunks.size() == stored.tiles(), where,

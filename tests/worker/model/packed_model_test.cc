@@ -67,7 +67,8 @@ TEST_P(PackedModel, ShuffledColumnsMeanTheSameModel) {
 
 INSTANTIATE_TEST_SUITE_P(Grids, PackedModel,
                          testing::Values(PackedCase{8, -1}, PackedCase{4, 64}, PackedCase{4, -1},
-                                         PackedCase{3, 64}, PackedCase{3, 40}, PackedCase{2, 16}),
+                                         PackedCase{3, 64}, PackedCase{3, 40}, PackedCase{2, 16},
+                                         PackedCase{4, 1000}),
                          [](const auto& test) {
                            return "Bits" + std::to_string(test.param.bits) + "Group" +
                                   (test.param.group_size < 0 ? "All" : std::to_string(test.param.group_size));
