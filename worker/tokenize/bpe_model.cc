@@ -139,7 +139,9 @@ void BpeModel::read_merges(const JsonNode& node) {
       return *id;
     };
     if (left.empty() || right.empty()) merge.fail("a merge with an empty token");
-    if (!merges_.insert(known(left), known(right), {static_cast<std::uint32_t>(rank), known(joined)})) {
+    const TokenId left_id = known(left);
+    const TokenId right_id = known(right);
+    if (!merges_.insert(left_id, right_id, {static_cast<std::uint32_t>(rank), known(joined)})) {
       merge.fail("the merge of \"" + std::string(left) + "\" and \"" + std::string(right) +
                  "\" is there twice");
     }

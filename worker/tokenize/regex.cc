@@ -24,8 +24,10 @@ std::string pcre2_message(int code) {
 
 }  // namespace
 
-MatchBudget::MatchBudget(std::size_t text_bytes)
-    : deadline_(std::chrono::steady_clock::now() + kBaseTime + kTimePerMegabyte * (text_bytes >> 20)) {}
+MatchBudget::MatchBudget(std::size_t text_bytes) : MatchBudget(text_bytes, kBaseTime) {}
+
+MatchBudget::MatchBudget(std::size_t text_bytes, std::chrono::steady_clock::duration base)
+    : deadline_(std::chrono::steady_clock::now() + base + kTimePerMegabyte * (text_bytes >> 20)) {}
 
 void MatchBudget::spend(const std::string& pattern) {
   // One match is bounded by itself, so eight of them overshoot by seconds at most.
