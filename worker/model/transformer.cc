@@ -13,6 +13,8 @@ namespace {
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kFinalNorm = "model.norm.weight";
 constexpr const char* kHead = "lm_head.weight";
+// Positions that the first table of angles holds.
+constexpr std::int64_t kFirstPositions = 1024;
 
 void check_token(std::int32_t token, const ModelConfig& config) {
   if (token < 0 || std::cmp_greater_equal(token, config.vocab_size))
@@ -25,9 +27,8 @@ void check_token(std::int32_t token, const ModelConfig& config) {
 
 Transformer::Transformer(kernels::Backend& backend, const WeightSource& source, std::int64_t positions_max)
     : backend_(backend), config_(source.config()) {
-  std::int64_t positions = config_.max_positions;
-  if (positions_max > 0) positions = std::min(positions, positions_max);
-  rope_ = kernels::rope_table(config_.head_dim, config_.rope_theta, config_.rope_linear_factor, positions);
+  positions_max_ = config_.max_positions;
+  if (positions_max > 0) positions_max_ = std::min(positions_max_, positions_max);
   const StoredTensor& embedding = source.tensor(kEmbedding);
   embedding_ = read_stored_rows(source, kEmbedding, 0, embedding.rows());
   embedding_type_ = element_type(embedding.dtype);
@@ -58,7 +59,15 @@ void Transformer::check_step(const SequenceStep& step) const {
                                           "; shorten the prompt or ask for fewer new tokens");
 }
 
+void Transformer::reach_positions(std::int64_t positions) {
+  if (positions <= rope_.positions) return;
+  const std::int64_t reach =
+      std::min(positions_max_, std::max({positions, 2 * rope_.positions, kFirstPositions}));
+  rope_ = kernels::rope_table(config_.head_dim, config_.rope_theta, config_.rope_linear_factor, reach);
+}
+
 kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> steps, LogitRows rows) {
+  QUENCH_CHECK(!steps.empty());
   std::vector<std::int32_t> tokens, positions;
   std::vector<kernels::KvSegment> segments;
   std::vector<std::int64_t> last_rows;
@@ -73,6 +82,7 @@ kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> step
     last_rows.push_back(static_cast<std::int64_t>(tokens.size()) - 1);
   }
 
+  reach_positions(*std::max_element(positions.begin(), positions.end()) + 1);
   kernels::MatrixView hidden = hidden_.matrix(static_cast<std::int64_t>(tokens.size()), config_.hidden_size);
   backend_.embed(tokens, {embedding_.data(), embedding_type_, config_.vocab_size, config_.hidden_size},
                  hidden);

@@ -32,7 +32,7 @@ class Transformer {
 
   const ModelConfig& config() const { return config_; }
   kernels::Backend& backend() const { return backend_; }
-  std::int64_t positions_max() const { return rope_.positions; }
+  std::int64_t positions_max() const { return positions_max_; }
   // Bytes of memory the weights take.
   std::size_t weight_bytes() const;
 
@@ -43,10 +43,12 @@ class Transformer {
 
  private:
   void check_step(const SequenceStep& step) const;
+  void reach_positions(std::int64_t positions);
 
   kernels::Backend& backend_;
   ModelConfig config_;
-  kernels::RopeTable rope_;
+  std::int64_t positions_max_ = 0;
+  kernels::RopeTable rope_;              // grows with the sequences: a config may promise 2^28 positions
   std::vector<std::uint8_t> embedding_;  // row-major as stored
   kernels::ElementType embedding_type_ = kernels::ElementType::f32;
   std::vector<Block> blocks_;

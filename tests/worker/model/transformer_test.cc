@@ -206,6 +206,26 @@ TEST_F(TransformerInput, RefusesSequencesBeyondTheContext) {
               testing::HasSubstr("context of 20"));
 }
 
+// A config may promise far more positions than memory could hold angles for.
+TEST_F(TransformerInput, LoadsAModelThatPromisesAHugeContext) {
+  std::string config = tiny_config();
+  config.replace(config.find("\"max_position_embeddings\": 64"), 29,
+                 "\"max_position_embeddings\": 268435456");
+  write_model(directory_.path(), config, tiny_model(1));
+  const auto huge = open_model_directory(directory_.path());
+  Transformer transformer(*backend_, *huge);
+  Transformer small(*backend_, *source_);
+  EXPECT_EQ(transformer.positions_max(), 268435456);
+  const std::vector<std::int32_t> tokens = {5, 6, 7};
+  EXPECT_EQ(prefill_logits(transformer, tokens), prefill_logits(small, tokens));
+  // Beyond the first table: what came before it grew stays as it was.
+  const std::vector<std::int32_t> many(1500, 9);
+  const std::vector<float> logits = prefill_logits(transformer, many);
+  EXPECT_EQ(prefill_logits(transformer, tokens), prefill_logits(small, tokens));
+  Transformer at_once(*backend_, *huge);
+  EXPECT_EQ(prefill_logits(at_once, many), logits);
+}
+
 TEST_F(TransformerInput, EmbedsTokensAsTheTableHasThem) {
   const std::vector<std::int32_t> tokens = {7, 3, 7, 49, 0};
   std::vector<float> rows(tokens.size() * 32);
