@@ -1,6 +1,7 @@
 #include "cluster/launch/spawn.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,6 +47,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
     if ((stream = ::fcntl(stream, F_DUPFD_CLOEXEC, 3)) < 0) fail();
   for (int place = 0; place < 3; ++place)
     if (::dup2(streams[static_cast<std::size_t>(place)], place) < 0) fail();
+  // Whatever else is open here, ours or our starter's, is not the child's business either.
+  ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   ::execve(plan.program.c_str(), argv, envp);
   fail();
   ::_exit(127);

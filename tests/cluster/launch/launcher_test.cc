@@ -1,0 +1,262 @@
+// Gangs by the real mpirun. A program that is killed must leave nobody behind, whoever is killed.
+#include "cluster/launch/launcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "cluster/launch/child_process.h"
+#include "cluster/launch/gang_folder.h"
+#include "cluster/launch/gang_processes.h"
+#include "cluster/launch/local.h"
+#include "schemas/error.h"
+
+namespace quench::cluster {
+namespace {
+
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// DESIGN.md: no process of a dead run outlives it by 15 s.
+constexpr seconds kOutliveMax{15};
+
+std::string program(const std::string& name) { return std::string(QUENCH_BIN_DIR) + "/" + name; }
+
+// Neither gone nor a zombie.
+bool alive(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const std::size_t end = text.rfind(')');
+  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z' && text[end + 2] != 'X';
+}
+
+template <typename Done>
+bool run_until(Loop& loop, Done done, Clock::duration limit) {
+  const auto until = Clock::now() + limit;
+  loop.restart();
+  while (!done()) {
+    if (Clock::now() >= until) return false;
+    if (loop.run_one_for(milliseconds(20)) == 0) loop.restart();
+  }
+  return true;
+}
+
+// The process ids the ranks printed.
+struct Witness {
+  std::vector<std::string> lines;
+  std::set<int> pids;
+  void on_line(const std::string& line) {
+    lines.push_back(line);
+    std::istringstream words(line);
+    std::string word;
+    int pid = 0;
+    if (words >> word >> pid && (word == "pid" || word == "mpirun")) pids.insert(pid);
+  }
+  bool anyone_alive() const { return std::ranges::any_of(pids, alive); }
+  std::string all() const {
+    std::string text;
+    for (const std::string& line : lines) text += line + "\n";
+    return text;
+  }
+};
+
+class LauncherTest : public ::testing::Test {
+ protected:
+  void start(const std::string& how, std::uint32_t ranks) {
+    gang = make_local_launcher(loop)->start(
+        {.program = program("gang_rank"),
+         .arguments = {how},
+         .environment = {{"GIVEN", "an argument, with spaces"}},
+         .secret = "hidden word",
+         .ranks = ranks},
+        {.on_line = [this](std::optional<std::uint32_t>, const std::string& line) { witness.on_line(line); },
+         .on_exit = [this](const GangExit& exit) { end = exit; }});
+  }
+  bool wait_for_ranks(std::size_t count) {
+    return run_until(
+               loop, [&] { return witness.pids.size() >= count || end; }, seconds(30)) &&
+           !end;
+  }
+  bool wait_for_end(Clock::duration limit = seconds(30)) {
+    return run_until(
+        loop, [&] { return end.has_value(); }, limit);
+  }
+
+  Loop loop;
+  Witness witness;
+  std::optional<GangExit> end;
+  std::unique_ptr<Gang> gang;
+};
+
+TEST_F(LauncherTest, RunsAGangToItsEndAtEveryNumberOfRanks) {
+  for (const std::uint32_t ranks : {1u, 3u}) {
+    witness = {};
+    end.reset();
+    start("work", ranks);
+    ASSERT_TRUE(wait_for_end());
+    EXPECT_TRUE(end->ok()) << end->describe() << "\n" << witness.all();
+    EXPECT_EQ(witness.pids.size(), ranks);
+    EXPECT_THAT(witness.all(), HasSubstr("rank 0 of " + std::to_string(ranks) +
+                                         " secret hidden word given an argument, with spaces"));
+    EXPECT_EQ(witness.lines.size(), ranks) << "mpirun said something of its own:\n" << witness.all();
+  }
+}
+
+TEST_F(LauncherTest, TheSecretIsInNoArgumentAndNoEnvironment) {
+  start("wait", 2);
+  ASSERT_TRUE(wait_for_ranks(2));
+  std::set<int> all = witness.pids;
+  all.insert(gang->pid());
+  for (const int pid : all)
+    for (const char* const file : {"cmdline", "environ"}) {
+      std::ifstream stream("/proc/" + std::to_string(pid) + "/" + file);
+      const std::string text(std::istreambuf_iterator<char>(stream), {});
+      ASSERT_FALSE(text.empty());
+      EXPECT_EQ(text.find("hidden word"), std::string::npos) << file;
+    }
+}
+
+TEST_F(LauncherTest, ARankThatFailsEndsTheGangAndIsNamed) {
+  start("fail", 3);
+  ASSERT_TRUE(wait_for_end());
+  EXPECT_EQ(end->code, 7);
+  EXPECT_EQ(end->rank, 2u);
+  EXPECT_EQ(end->describe(), "rank 2 exited with code 7");
+  EXPECT_FALSE(witness.anyone_alive());
+}
+
+TEST_F(LauncherTest, AKilledRankEndsTheGangAndItsSignalIsReported) {
+  start("killed", 2);
+  ASSERT_TRUE(wait_for_end(kOutliveMax));
+  EXPECT_EQ(end->rank, 1u);
+  EXPECT_EQ(end->signal, SIGKILL);
+  EXPECT_THAT(end->describe(), HasSubstr("rank 1 was killed by signal 9"));
+  EXPECT_FALSE(witness.anyone_alive());
+}
+
+TEST_F(LauncherTest, StopLeavesNoProcess) {
+  start("wait", 2);
+  ASSERT_TRUE(wait_for_ranks(2));
+  gang->stop(seconds(5));
+  ASSERT_TRUE(wait_for_end(kOutliveMax));
+  EXPECT_TRUE(end->stopped);
+  EXPECT_FALSE(end->ok());
+  EXPECT_FALSE(witness.anyone_alive());
+  EXPECT_FALSE(alive(gang->pid()));
+}
+
+TEST_F(LauncherTest, StopEndsRanksThatIgnoreItAndTheirOrphans) {
+  start("deaf", 2);
+  ASSERT_TRUE(wait_for_ranks(3)) << witness.all();  // two ranks and a grandchild in a session of its own
+  gang->stop(milliseconds(300));
+  ASSERT_TRUE(wait_for_end(kOutliveMax));
+  EXPECT_FALSE(witness.anyone_alive());
+}
+
+TEST_F(LauncherTest, StopEndsAStoppedRank) {
+  start("stopped", 2);
+  ASSERT_TRUE(wait_for_ranks(2));
+  gang->stop(seconds(4));
+  ASSERT_TRUE(wait_for_end(kOutliveMax));
+  EXPECT_FALSE(witness.anyone_alive());
+}
+
+TEST_F(LauncherTest, AKilledMpirunTakesItsRanksWithIt) {
+  start("deaf", 2);
+  ASSERT_TRUE(wait_for_ranks(3));
+  ::kill(gang->pid(), SIGKILL);
+  ASSERT_TRUE(wait_for_end(kOutliveMax));
+  EXPECT_EQ(end->signal, SIGKILL);
+  EXPECT_FALSE(end->rank);
+  EXPECT_FALSE(witness.anyone_alive());
+}
+
+TEST_F(LauncherTest, DestroyingTheGangEndsItToo) {
+  start("deaf", 2);
+  ASSERT_TRUE(wait_for_ranks(3));
+  const int mpirun = gang->pid();
+  gang.reset();
+  EXPECT_TRUE(run_until(
+      loop, [&] { return !witness.anyone_alive() && !alive(mpirun); }, seconds(5)));
+  EXPECT_FALSE(end) << "no callback after destruction";
+}
+
+// The coordinator itself is a child here, and dies by kill -9.
+TEST(Coordinator, KilledLeavesNoProcessOfItsGangAndTheNextOneTidiesUp) {
+  for (const std::string how : {"wait", "stopped"}) {
+    Loop loop;
+    Witness witness;
+    bool ended = false;
+    ChildProcess coordinator(
+        loop,
+        {.program = program("gang_starter"),
+         .arguments = {program("gang_rank"), how, "2"},
+         .out = ChildStream::lines,
+         .err = ChildStream::lines},
+        {.on_line = [&](ChildHandlers::Source, const std::string& line) { witness.on_line(line); },
+         .on_exit = [&](const ChildExit&) { ended = true; }});
+    ASSERT_TRUE(run_until(
+        loop, [&] { return witness.pids.size() == 3 || ended; }, seconds(30)));
+    ASSERT_FALSE(ended) << witness.all();
+    const auto killed = Clock::now();
+    coordinator.signal(SIGKILL);
+    EXPECT_TRUE(run_until(
+        loop, [&] { return ended && !witness.anyone_alive(); }, kOutliveMax))
+        << how;
+    const std::chrono::duration<double> outlived = Clock::now() - killed;
+    std::cout << how << ": the last process ended " << outlived.count() << " s after its coordinator\n";
+  }
+}
+
+TEST(GangFolder, IsPrivateAndWhatADeadCoordinatorLeftIsRemoved) {
+  std::filesystem::path dead;
+  {
+    const GangFolder folder;
+    struct stat info {};
+    ASSERT_EQ(::stat(folder.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700u);
+    const auto secret = folder.write_secret("x");
+    ASSERT_EQ(::stat(secret.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0600u);
+    dead = folder.path().string() + "dead";
+    std::filesystem::create_directory(dead);
+    std::ofstream(dead / "lock") << "";
+    std::ofstream(dead / "segment") << "left over";
+    const GangFolder next;
+    EXPECT_FALSE(std::filesystem::exists(dead));
+    EXPECT_TRUE(std::filesystem::exists(folder.path())) << "a living gang's folder was removed";
+    dead = folder.path();
+  }
+  EXPECT_FALSE(std::filesystem::exists(dead));
+}
+
+TEST(Launcher, SaysWhatIsMissing) {
+  Loop loop;
+  try {
+    make_local_launcher(loop, "/nowhere/mpirun")->start({.program = program("gang_rank"), .secret = "s"}, {});
+    ADD_FAILURE() << "started without mpirun";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_input);
+    EXPECT_THAT(error.what(), HasSubstr("openmpi-bin"));
+    EXPECT_THAT(error.what(), HasSubstr("PATH"));
+  }
+  try {
+    make_local_launcher(loop)->start({.program = "/nowhere/quench-worker", .secret = "s"}, {});
+    ADD_FAILURE() << "started without a program";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("/nowhere/quench-worker is not an executable"));
+  }
+}
+
+}  // namespace
+}  // namespace quench::cluster
