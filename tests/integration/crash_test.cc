@@ -1,0 +1,116 @@
+// The second promise: whatever dies by kill -9 — a rank, mpirun, the coordinator — at any block, the
+// next `quench run` of the same job goes on from the last committed block, on another number of
+// ranks too, and ends with the same digests; and no process of a dead run outlives it by 15 s.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "tests/integration/small_job.h"
+
+namespace quench::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kKills = 20;
+constexpr std::chrono::seconds kAfterlifeMax{15};
+
+enum class Victim { rank, gang, coordinator };
+
+std::size_t log_lines(const std::filesystem::path& store) {
+  std::size_t lines = 0;
+  std::error_code ignored;
+  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) {
+    const std::string text = read_text(log.path());
+    lines += static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  }
+  return lines;
+}
+
+// Waits for `condition`; polling, because what is watched are other processes.
+template <typename Condition>
+bool wait_for(Condition condition, std::chrono::seconds deadline) {
+  const auto end = Clock::now() + deadline;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+TEST(Crash, TwentyKillsAtSeededPointsCostNothing) {
+  const ScratchDirectory scratch;
+  nlohmann::json job = small_job();
+  write_text(scratch / "job.json", job.dump());
+  const Finished untouched = run(run_arguments(scratch / "job.json", scratch / "untouched", 2));
+  ASSERT_EQ(untouched.exit_code, 0) << untouched.err;
+  const std::vector<std::string> expected = digests_of(untouched);
+  // A fresh store has so many lines in its log when the job is done without a kill.
+  const std::size_t lines_of_a_run = log_lines(scratch / "untouched");
+  ASSERT_GT(lines_of_a_run, 30u);
+
+  int kills = 0, stores = 0;
+  std::mt19937 random(20260101);
+  std::map<Victim, int> counts;
+  while (kills < kKills) {
+    ASSERT_LT(stores, 40) << "only " << kills << " kills hit a living process";
+    const auto store = scratch / ("store-" + std::to_string(stores++));
+    bool done = false;
+    for (int attempt = 0; attempt < 4 && !done; ++attempt) {
+      const int ranks = 1 + static_cast<int>(random() % 3);
+      const std::string marker = "QUENCH_CRASH_TEST=" + std::to_string(stores) + "-" + std::to_string(attempt);
+      const std::size_t point = log_lines(store) + 1 + random() % (lines_of_a_run / 3);
+      const auto victim = static_cast<Victim>(random() % 3);
+      Running coordinator(run_arguments(scratch / "job.json", store, ranks),
+                          {{"QUENCH_CRASH_TEST", marker.substr(marker.find('=') + 1)}}, scratch / "err.txt");
+      wait_for([&] { return log_lines(store) >= point || coordinator.ended(); }, std::chrono::seconds(60));
+      if (!coordinator.ended()) {
+        std::vector<pid_t> targets = {coordinator.pid()};
+        if (victim == Victim::rank) targets = processes_with(marker, "quench-worker");
+        if (victim == Victim::gang) targets = processes_with(marker, "orterun");
+        if (!targets.empty()) {
+          ::kill(targets[random() % targets.size()], SIGKILL);
+          ++kills;
+          ++counts[victim];
+        }
+      }
+      // A lost rank or gang is started again by the coordinator; a lost coordinator ends the run.
+      ASSERT_TRUE(wait_for([&] { return coordinator.ended(); }, std::chrono::seconds(120))) << read_text(scratch / "err.txt");
+      const auto died = Clock::now();
+      done = coordinator.wait() == 0;
+      ASSERT_TRUE(wait_for([&] { return processes_with(marker).empty(); }, kAfterlifeMax))
+          << processes_with(marker).size() << " processes outlived the run";
+      EXPECT_LT(Clock::now() - died, kAfterlifeMax);
+    }
+    const Finished last = run(run_arguments(scratch / "job.json", store, 1 + static_cast<int>(random() % 4)));
+    ASSERT_EQ(last.exit_code, 0) << last.err << read_text(scratch / "err.txt");
+    EXPECT_EQ(digests_of(last), expected);
+    const Finished verified = run({quench_program(), "artifacts", "verify", "--store", store});
+    EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+  }
+  for (const Victim victim : {Victim::rank, Victim::gang, Victim::coordinator})
+    EXPECT_GT(counts[victim], 0) << "no kill hit kind " << static_cast<int>(victim);
+}
+
+TEST(Crash, ASignalStopsTheRunAndTheNextOneGoesOn) {
+  const ScratchDirectory scratch;
+  write_text(scratch / "job.json", small_job().dump());
+  const auto store = scratch / "store";
+  const std::string marker = "QUENCH_CRASH_TEST=signal";
+  {
+    Running coordinator(run_arguments(scratch / "job.json", store, 2), {{"QUENCH_CRASH_TEST", "signal"}},
+                        scratch / "err.txt");
+    ASSERT_TRUE(wait_for([&] { return log_lines(store) >= 12; }, std::chrono::seconds(60)));
+    coordinator.kill(SIGTERM);
+    EXPECT_EQ(coordinator.wait(), 75) << read_text(scratch / "err.txt");
+  }
+  EXPECT_TRUE(wait_for([&] { return processes_with(marker).empty(); }, kAfterlifeMax));
+  const Finished next = run(run_arguments(scratch / "job.json", store, 3));
+  EXPECT_EQ(next.exit_code, 0) << next.err;
+}
+
+}  // namespace
+}  // namespace quench::testing
