@@ -34,6 +34,29 @@ TEST_P(GemmTest, IsOneChainOverKForEveryShape) {
   }
 }
 
+// Sums that a double would carry to the midpoint of two floats, and products below the normal range: the two
+// places where rounding twice is not rounding once.
+TEST_P(GemmTest, RoundsEachStepOnce) {
+  Matrix x(2, 2), w(40, 2);
+  x.at(0, 0) = x.at(1, 0) = 1.0f;
+  x.at(0, 1) = 1.0f - 0x1p-23f;
+  x.at(1, 1) = 1.0f + 0x1p-12f;
+  for (std::int64_t n = 0; n < 40; ++n) {
+    w.at(n, 0) = n % 3 == 0 ? 1.0f + 0x1p-23f : 1.0f;
+    w.at(n, 1) = n % 2 == 0 ? 0x1p-24f * (1.0f + 0x1p-23f) : 0x1p-24f * (1.0f - 0x1p-12f + 0x1p-24f);
+  }
+  Matrix y(2, 40);
+  backend->gemm(x.view(), dense_panels(w).view(), y.view());
+  EXPECT_TRUE(same_bits(y.values, chain_product(x, w).values));
+  // (1 + 2^-23) + (2^-24 - 2^-70) lies below the midpoint, 1 + (2^-24 + 2^-60) above it.
+  EXPECT_EQ(y.at(0, 0), 1.0f + 0x1p-23f);
+  EXPECT_EQ(y.at(1, 1), 1.0f + 0x1p-23f);
+  const Matrix tiny_x = random_matrix(7, 50, 1, 1e-22f), tiny_w = random_matrix(35, 50, 2, 1e-22f);
+  Matrix tiny(7, 35);
+  backend->gemm(tiny_x.view(), dense_panels(tiny_w).view(), tiny.view());
+  EXPECT_TRUE(same_bits(tiny.values, chain_product(tiny_x, tiny_w).values));
+}
+
 TEST_P(GemmTest, LeavesWhatIsBetweenTheRowsAlone) {
   const Matrix x = random_matrix(15, 70, 1, 1.0f, 3), w = random_matrix(37, 70, 2);
   const WeightPanels panels = dense_panels(w);
