@@ -25,7 +25,7 @@ inline GraderOptions short_options(int sandboxes) {
   options.sandboxes = sandboxes;
   options.limits.wall_ms = 1000;
   options.limits.memory_bytes = 256ull << 20;
-  options.limits.total_memory_bytes = 512ull << 20;
+  options.limits.total_memory_bytes = 128ull << 20;
   options.limits.disk_bytes = 16ull << 20;
   return options;
 }

@@ -11,7 +11,8 @@ struct SandboxLimits {
   std::uint32_t wall_ms = 3000;
   // Address space of each process; a warm Python begins with 40 MiB.
   std::uint64_t memory_bytes = 1024ull << 20;
-  // Resident memory of all processes of one program together (watched every 25 ms).
+  // Resident memory of all processes of one program together, beyond the warm Python that they share;
+  // looked at every 25 ms.
   std::uint64_t total_memory_bytes = 1024ull << 20;
   // stdout and stderr together; HumanEval's tests print nothing, debugging prints stay below 100 KiB.
   std::uint64_t output_bytes = 1ull << 20;

@@ -167,27 +167,39 @@ def run_child(request, secret, descriptors):
         os._exit(code)
 
 
+def others():
+    """The processes of this namespace but PID 1."""
+    return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def anonymous_pages(name):
+    with open(f"/proc/{name}/statm", "rb") as file:
+        fields = file.read().split()
+    return int(fields[1]) - int(fields[2])
+
+
 def resident_bytes():
-    """Memory of all processes but this one; shared files are not counted."""
+    """Memory of all programs' processes beyond what each of them shares with this one since its fork."""
+    shared = anonymous_pages("self")
     total = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
-            try:
-                with open(f"/proc/{name}/statm", "rb") as file:
-                    fields = file.read().split()
-            except OSError:
-                continue
-            total += (int(fields[1]) - int(fields[2])) * PAGE
-    return total
+    for name in others():
+        try:
+            total += max(0, anonymous_pages(name) - shared)
+        except OSError:
+            continue
+    return total * PAGE
 
 
-def waited_ms(pid):
-    """Time that a runnable process spent without a core: what a busy host took from it."""
-    try:
-        with open(f"/proc/{pid}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) // 1_000_000
-    except (OSError, ValueError, IndexError):
-        return 0
+def waited_ms():
+    """The longest time that a runnable process spent without a core: what a busy host took from the program."""
+    longest_ns = 0
+    for name in others():
+        try:
+            with open(f"/proc/{name}/schedstat", "rb") as file:
+                longest_ns = max(longest_ns, int(file.read().split()[1]))
+        except (OSError, ValueError, IndexError):
+            continue
+    return longest_ns // 1_000_000
 
 
 class Run:
@@ -288,7 +300,7 @@ class Run:
 
     def finish(self):
         wall_ms = int(1000 * (time.monotonic() - self.started))
-        self.waited_ms = waited_ms(self.pid)
+        self.waited_ms = waited_ms() if self.reason == "timed_out" else 0
         # One call reaches every process of the namespace but PID 1, and a fork in progress cannot slip past it.
         try:
             os.kill(-1, signal.SIGKILL)

@@ -1,3 +1,3 @@
 # expect: failed
 def double(x):
-    return "x" * (100 << 20)
+    return "x" * (20 << 20)

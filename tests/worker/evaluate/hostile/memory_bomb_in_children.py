@@ -4,6 +4,6 @@ import os
 import time
 for _ in range(10):
     if os.fork() == 0:
-        block = bytearray(os.urandom(1) * (100 << 20))
+        block = bytearray(os.urandom(1) * (30 << 20))
         time.sleep(60)
 time.sleep(60)
