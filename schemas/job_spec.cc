@@ -41,8 +41,8 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
 std::string derived_name(const QuantizeSpec& spec) {
   std::string name(to_string(spec.method));
   if (spec.method == Method::none || spec.method == Method::int8) return name;
-  name += "-" + std::to_string(spec.bits) + "bit";
-  name += spec.group_size < 0 ? "-row" : "-g" + std::to_string(spec.group_size);
+  name.append("-").append(std::to_string(spec.bits)).append("bit");
+  name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
   name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";

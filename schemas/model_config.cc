@@ -212,7 +212,8 @@ ModelConfig parse_model_config(std::string_view json, const std::string& origin)
 }
 
 ModelConfig read_model_config(const std::filesystem::path& model_dir) {
-  if (!std::filesystem::is_directory(model_dir))
+  std::error_code ignored;  // unreadable counts as absent
+  if (!std::filesystem::is_directory(model_dir, ignored))
     throw Error(ErrorCode::bad_input, model_dir.string() +
                                           ": not a directory; expected a Hugging Face model "
                                           "directory with config.json and model.safetensors");

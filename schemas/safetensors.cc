@@ -17,7 +17,7 @@ namespace quench {
 namespace {
 
 constexpr std::uint64_t kHeaderBytesMax = 100'000'000;  // the format's own limit
-constexpr std::size_t kHeaderValuesMax = 2'000'000;     // 200,000 matrices; bounds memory at 200 MB
+constexpr std::size_t kHeaderValuesMax = 1'000'000;     // 100,000 matrices; bounds memory at 100 MB
 constexpr std::size_t kDimensionsMax = 16;
 
 struct DTypeName {
@@ -88,7 +88,8 @@ TensorEntry entry_from(const JsonValue& value, std::uint64_t data_start, std::ui
   const std::vector<std::uint64_t> offsets = integers(value.find("data_offsets"), "data_offsets", 2);
   if (offsets.size() != 2)
     wrong("\"data_offsets\" has " + std::to_string(offsets.size()) + " numbers; expected 2");
-  const std::string range = "[" + std::to_string(offsets[0]) + ", " + std::to_string(offsets[1]) + "]";
+  const std::string range =
+      std::string("[") + std::to_string(offsets[0]) + ", " + std::to_string(offsets[1]) + "]";
   if (offsets[0] > offsets[1]) wrong("\"data_offsets\" " + range + " end before they begin");
   if (offsets[1] > data_bytes)
     wrong("\"data_offsets\" " + range + " reach beyond the " + std::to_string(data_bytes) +
@@ -149,11 +150,11 @@ std::uint64_t header_length(std::span<const std::uint8_t> head, std::uint64_t fi
   return length;
 }
 
-// An open file for reading; closes it.
+// An open file for reading; closes it. Opening does not wait: a pipe in the file's place is an error.
 class InputFile {
  public:
   explicit InputFile(const std::filesystem::path& file)
-      : name_(file.string()), descriptor_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
+      : name_(file.string()), descriptor_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (descriptor_ < 0) throw errno_error(ErrorCode::bad_input, name_ + ": cannot open", errno);
   }
   ~InputFile() { ::close(descriptor_); }

@@ -42,7 +42,8 @@ std::map<std::string, TensorLocation> locate_in_shards(const fs::path& model_dir
   std::map<std::string, TensorLocation> locations;
   for (const auto& [shard, names] : tensors_of) {
     const fs::path file = model_dir / shard;
-    if (!fs::is_regular_file(file))
+    std::error_code ignored;  // unreadable counts as absent
+    if (!fs::is_regular_file(file, ignored))
       throw Error(ErrorCode::bad_input, "names the shard " + shard + ", which is not in " +
                                             model_dir.string() + ": download it, or correct the index");
     SafetensorsHeader header = read_safetensors_header(file);
@@ -66,7 +67,8 @@ std::map<std::string, TensorLocation> locate_in_shards(const fs::path& model_dir
 std::map<std::string, TensorLocation> locate_tensors(const fs::path& model_dir) {
   const fs::path index = model_dir / "model.safetensors.index.json";
   const fs::path single = model_dir / "model.safetensors";
-  if (fs::exists(single)) {
+  std::error_code ignored;  // unreadable counts as absent
+  if (fs::exists(single, ignored)) {
     std::map<std::string, TensorLocation> locations;
     for (auto& [name, entry] : read_safetensors_header(single).tensors)
       locations.emplace(name, TensorLocation{single, std::move(entry)});

@@ -136,6 +136,8 @@ struct Fence {
   std::vector<std::string> suffixes;
   bool cuda_files_too = false;  // .cu files are not counted
 
+  friend void PrintTo(const Fence& fence, std::ostream* out) { *out << fence.name; }
+
   bool holds(const std::string& header) const {
     const auto starts = [&](const std::string& prefix) { return header.starts_with(prefix); };
     const auto ends = [&](const std::string& suffix) { return header.ends_with(suffix); };
