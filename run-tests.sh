@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# All tests on Debian 12: ./run-tests.sh [unit|integration|peers|all]   (default: all)
+#   unit         under a minute, no processes
+#   integration  real mpirun, RocksDB, sandboxes, kill -9
+#   peers        against transformers, tokenizers and GPTQModel from PyPI (6 GB in .venv, made when missing)
+set -euo pipefail
+cd "$(dirname "$0")"
+what=${1:-all}
+case $what in
+  unit | integration | peers) label=(-L "^$what\$") ;;
+  all) label=() ;;
+  *) echo "usage: ./run-tests.sh [unit|integration|peers|all]" >&2; exit 2 ;;
+esac
+.ci/install-packages
+if [ "$what" = peers ] || [ "$what" = all ]; then
+  if [ -z "${QUENCH_PEERS_PYTHON:-}" ]; then
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet -r tests/peers/requirements.txt
+    export QUENCH_PEERS_PYTHON=$PWD/.venv/bin/python
+  fi
+fi
+cmake --preset release -DQUENCH_BUILD_TESTS=ON >/dev/null
+cmake --build --preset release
+# One at a time: the integration tests start ranks and sandboxes of their own on every core.
+ctest --test-dir build/release --output-on-failure --timeout 900 "${label[@]}"
