@@ -17,6 +17,7 @@ constexpr int kTileRows = 6;
 constexpr int kTilePanels = 1;
 constexpr int kHessianRows = 4;  // divides the width of a triangle panel
 constexpr int kQuadraticRows = 2;
+constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 2;
 
 struct F { __m256 a, b; };

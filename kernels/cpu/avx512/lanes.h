@@ -17,6 +17,7 @@ constexpr int kTileRows = 12;
 constexpr int kTilePanels = 2;
 constexpr int kHessianRows = 8;  // divides the width of a triangle panel
 constexpr int kQuadraticRows = 8;
+constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 4;
 
 struct F { __m512 v; };

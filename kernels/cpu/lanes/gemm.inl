@@ -32,15 +32,17 @@ void expand_packed(const WeightView& w, std::int64_t panel, std::int64_t k_begin
     while (k < segment_end) {
       const std::uint8_t* line = base + k / per * Packing<Bits>::bytes;
       const int j = static_cast<int>(k % per);
-      if (j == 0 && k + per <= segment_end) {
-        ExpandLine<Bits, per>::run(line, grid, out);
-        out += per * 16;
-        k += per;
-      } else {
-        store(out, dequantize_code(code_at<Bits>(line, j), grid));
-        out += 16;
-        ++k;
+      if constexpr (kUnrollLines) {
+        if (j == 0 && k + per <= segment_end) {
+          ExpandLine<Bits, per>::run(line, grid, out);
+          out += per * 16;
+          k += per;
+          continue;
+        }
       }
+      store(out, dequantize_code(code_at<Bits>(line, j), grid));
+      out += 16;
+      ++k;
     }
   }
 }

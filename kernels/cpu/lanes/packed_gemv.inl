@@ -42,16 +42,18 @@ void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out
       const int j = static_cast<int>(k % per);
       const std::uint8_t* lines[Panels];
       for (int p = 0; p < Panels; ++p) lines[p] = base[p] + line;
-      if (j == 0 && k + per <= segment_end) {
-        DotLine<Bits, Panels, 0, per>::run(lines, grids, x + k, sum);
-        k += per;
-      } else {
-        const F value = set1(x[k]);
-        for (int p = 0; p < Panels; ++p) {
-          sum[p] = fma(value, dequantize_code(code_at<Bits>(lines[p], j), grids[p]), sum[p]);
+      if constexpr (kUnrollLines) {
+        if (j == 0 && k + per <= segment_end) {
+          DotLine<Bits, Panels, 0, per>::run(lines, grids, x + k, sum);
+          k += per;
+          continue;
         }
-        ++k;
       }
+      const F value = set1(x[k]);
+      for (int p = 0; p < Panels; ++p) {
+        sum[p] = fma(value, dequantize_code(code_at<Bits>(lines[p], j), grids[p]), sum[p]);
+      }
+      ++k;
     }
   }
   for (int p = 0; p < Panels; ++p) out[p] = sum[p];

@@ -16,6 +16,8 @@ constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
 constexpr int kHessianRows = 2;  // divides the width of a triangle panel
 constexpr int kQuadraticRows = 1;
+// Whole lines of codes as straight code; in scalar code that is long to compile and gains nothing.
+constexpr bool kUnrollLines = false;
 constexpr int kGemvPanels = 1;
 
 struct F { float v[16]; };
