@@ -19,31 +19,44 @@ void TaskRunner::run() {
   }
 }
 
-void TaskRunner::quantize(const QuantizeOrder& order) {
-  const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
-  in_context(recipe.name, [&] {
-    const std::unique_ptr<WeightSource> source = open_model_directory(order.job.model);
-    if (needs_calibration(recipe.method) && !calibration_) {
-      const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(order.job.model);
-      tokenizer->check_fits(source->config().vocab_size);
-      if (order.job.calibration.length > source->config().max_positions)
+void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
+  if (prepared_) return;
+  bool calibrated = false;
+  for (const QuantizeSpec& recipe : artifact_recipes(job)) calibrated = calibrated || needs_calibration(recipe.method);
+  if (calibrated || !job.evaluate.empty()) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(job.model);
+    tokenizer->check_fits(source.config().vocab_size);
+    if (calibrated) {
+      if (job.calibration.length > source.config().max_positions)
         throw Error(ErrorCode::bad_input,
-                    "calibration sequences of " + std::to_string(order.job.calibration.length) +
-                        " tokens do not fit the model's " + std::to_string(source->config().max_positions) +
+                    "calibration sequences of " + std::to_string(job.calibration.length) +
+                        " tokens do not fit the model's " + std::to_string(source.config().max_positions) +
                         " positions (max_position_embeddings): make calibration.length smaller");
-      calibration_ = build_calibration(order.job.calibration, *tokenizer);
+      calibration_ = build_calibration(job.calibration, *tokenizer);
     }
+  }
+  // Started and ended: a machine without a sandbox is refused before days of quantizing, not after.
+  if (!job.evaluate.empty()) Grader probe(grader_options());
+  prepared_ = true;
+}
+
+GraderOptions TaskRunner::grader_options() const {
+  GraderOptions options;
+  options.sandboxes = backend_.thread_count();
+  return options;
+}
+
+void TaskRunner::quantize(const QuantizeOrder& order) {
+  const std::unique_ptr<WeightSource> source = open_model_directory(order.job.model);
+  prepare(order.job, *source);
+  in_context(artifact_recipes(order.job).at(order.artifact).name, [&] {
     const ChunkReader read_chunk = [this](const ChunkRef& chunk) { return service_.fetch_chunk(chunk.digest); };
     quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}), read_chunk);
   });
 }
 
 void TaskRunner::evaluate(const EvaluateOrder& order) {
-  if (!grader_) {
-    GraderOptions options;
-    options.sandboxes = backend_.thread_count();
-    grader_ = std::make_unique<Grader>(options);
-  }
+  if (!grader_) grader_ = std::make_unique<Grader>(grader_options());
   run_evaluation(
       order.job.evaluate.at(order.evaluation),
       [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); }, *grader_, service_);

@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "schemas/messages.h"
 #include "worker/evaluate/grader.h"
+#include "worker/model/weights.h"
 #include "worker/quantize/calibration.h"
 #include "worker/service.h"
 
@@ -21,6 +22,10 @@ class TaskRunner {
   void run();
 
  private:
+  // What can be wrong with a job beside its weights is found before its first artifact is made: the
+  // tokenizer, the calibration text, the sandbox.
+  void prepare(const JobSpec& job, const WeightSource& source);
+  GraderOptions grader_options() const;
   void quantize(const QuantizeOrder& order);
   void evaluate(const EvaluateOrder& order);
 
@@ -29,6 +34,7 @@ class TaskRunner {
   Service& service_;
   std::unique_ptr<Grader> grader_;  // its sandboxes stay warm between evaluations
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
+  bool prepared_ = false;
 };
 
 }  // namespace quench::worker
