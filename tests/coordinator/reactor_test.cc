@@ -1,0 +1,264 @@
+// The course of a job, without sockets, disks or clocks: orders, commits, leases, and what happens when
+// something dies at each of these points.
+#include "coordinator/reactor.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/coordinator/fake_outbox.h"
+
+namespace quench::coordinator {
+namespace {
+
+constexpr std::uint32_t kBlocks = 2;
+
+Digest named(const std::string& text) { return sha256(text); }
+
+JobSpec two_artifacts() {
+  JobSpec job;
+  job.name = "job";
+  job.model = "/models/m";
+  job.baseline = true;
+  QuantizeSpec gptq;
+  gptq.bits = 4;
+  job.quantize = {gptq};
+  job.calibration.files = {"/text"};
+  EvaluateSpec evaluate;
+  evaluate.samples = 2;
+  job.evaluate = {evaluate};
+  job.ranks = 2;
+  return job;
+}
+
+class Reactor : public ::testing::Test {
+ protected:
+  void start(const std::vector<quench::JournalEvent>& history = {}) {
+    state = open_job(job, named("id"), named("source"), kBlocks, history);
+    on_start(state, outbox);
+    join();
+  }
+  void join() {
+    for (std::uint32_t rank = 0; rank < job.ranks; ++rank) {
+      Hello hello;
+      hello.rank = {rank, job.ranks};
+      hello.host = "node";
+      hello.isa = "avx2";
+      on_rank_joined(state, outbox, connection(rank), hello);
+    }
+  }
+  ConnectionId connection(std::uint32_t rank) const { return 100 * state.attempt.value + rank; }
+  void say(std::uint32_t rank, const Message& message) {
+    on_rank_message(state, outbox, connection(rank), decode_message(encode(message)));
+  }
+  static TensorRecord tensor(const std::string& name) {
+    TensorRecord record;
+    record.name = name;
+    record.shape = {4};
+    record.chunks = {{named(name), 16}};
+    return record;
+  }
+  void do_outer(std::uint32_t artifact) {
+    say(0, OuterDone{artifact, artifact == 0 ? Digest{} : named("calibration"), {{"config.json", {named("c"), 3}}}, {tensor("embed")}});
+  }
+  void do_block(std::uint32_t artifact, std::uint32_t block) {
+    say(0, BlockDone{artifact, block, {tensor("t" + std::to_string(block))}, {{"t", 0.5, 0.1}}, 1.5, false});
+  }
+  void do_artifact(std::uint32_t artifact) {
+    do_outer(artifact);
+    for (std::uint32_t block = 0; block < kBlocks; ++block) do_block(artifact, block);
+    say(0, ArtifactDone{artifact, 3, 0});
+  }
+  void open_benchmark() {
+    for (std::uint32_t rank = 0; rank < job.ranks; ++rank) say(rank, BenchmarkInfo{named("problems"), {"T/0", "T/1", "T/2"}});
+  }
+  static std::vector<Verdict> verdicts_of(const LeaseGrant& grant) {
+    std::vector<Verdict> verdicts;
+    for (const LeaseItem& item : grant.items) {
+      Verdict& verdict = verdicts.emplace_back();
+      verdict.task = item.task;
+      verdict.sample = item.sample;
+      verdict.result = VerdictResult::passed;
+    }
+    return verdicts;
+  }
+
+  JobSpec job = two_artifacts();
+  State state;
+  FakeOutbox outbox;
+};
+
+TEST_F(Reactor, QuantizesThenEvaluatesThenLetsTheGangGo) {
+  start();
+  ASSERT_EQ(outbox.to<QuantizeOrder>(connection(1)).size(), 1u);
+  do_artifact(0);
+  do_artifact(1);
+  EXPECT_EQ(outbox.published.count("job/none"), 1u);
+  EXPECT_EQ(outbox.published.at("job/gptq-4bit-g128-sym").tensors.size(), 3u);
+  EXPECT_EQ(outbox.published.at("job/gptq-4bit-g128-sym").losses.size(), 2u);
+  EXPECT_EQ(outbox.runs.at(1).hosts, std::vector<std::string>{"node"});
+  ASSERT_EQ(state.phase, Phase::evaluating);
+  for (int evaluation = 0; evaluation < 2; ++evaluation) {
+    open_benchmark();
+    say(0, LeaseRequest{4});
+    const LeaseGrant first = outbox.to<LeaseGrant>(connection(0)).back();
+    EXPECT_EQ(first.items.size(), 3u) << "a rank gets no more than its share";
+    say(1, LeaseRequest{4});
+    say(1, VerdictsDone{outbox.to<LeaseGrant>(connection(1)).back().lease, verdicts_of(outbox.to<LeaseGrant>(connection(1)).back())});
+    say(1, LeaseRequest{4});
+    say(0, VerdictsDone{first.lease, verdicts_of(first)});
+    say(0, LeaseRequest{4});
+    while (!state.evaluations[evaluation].complete) {
+      for (std::uint32_t rank : {0u, 1u}) {
+        const LeaseGrant last = outbox.to<LeaseGrant>(connection(rank)).back();
+        say(rank, VerdictsDone{last.lease, verdicts_of(last)});
+        say(rank, LeaseRequest{4});
+      }
+    }
+  }
+  EXPECT_EQ(outbox.to<ExitOrder>(connection(0)).size(), 1u);
+  EXPECT_EQ(state.phase, Phase::leaving);
+  on_gang_exited(state, outbox, "");
+  EXPECT_TRUE(is_complete(state));
+  for (const auto& [key, kept] : outbox.verdicts_kept) EXPECT_EQ(kept.size(), 6u);
+  EXPECT_EQ(outbox.verdicts_kept.size(), 2u) << "each artifact has verdicts of its own";
+}
+
+TEST_F(Reactor, ALostRankCostsAtMostTheCurrentBlock) {
+  start();
+  do_artifact(0);
+  do_outer(1);
+  do_block(1, 0);
+  on_rank_lost(state, outbox, connection(1), "gone");
+  EXPECT_EQ(outbox.stopped.size(), 1u);
+  on_gang_exited(state, outbox, "rank 1 was killed by signal 9");
+  ASSERT_EQ(outbox.started, (std::vector<std::uint32_t>{1, 2}));
+  join();
+  const QuantizeOrder order = outbox.to<QuantizeOrder>(connection(0)).back();
+  EXPECT_EQ(order.artifact, 1u);
+  EXPECT_EQ(order.first_block, 1u);
+  EXPECT_TRUE(order.outer_committed);
+  EXPECT_EQ(order.calibration, named("calibration"));
+  ASSERT_EQ(order.committed.size(), 1u);
+  EXPECT_EQ(order.committed[0].name, "t0");
+  do_block(1, 1);
+  say(0, ArtifactDone{1, 3, 0});
+  EXPECT_EQ(outbox.published.size(), 2u);
+}
+
+TEST_F(Reactor, TheJournalGivesTheStateBack) {
+  start();
+  do_artifact(0);
+  do_outer(1);
+  do_block(1, 0);
+  // The coordinator dies here; another one reads what was recorded.
+  const std::vector<quench::JournalEvent> history = outbox.journal;
+  const Manifest first = outbox.published.at("job/none");
+  outbox = FakeOutbox();
+  job.ranks = 3;
+  start(history);
+  EXPECT_EQ(state.attempt.value, 2u);
+  EXPECT_EQ(state.artifacts[0].published, manifest_digest(first));
+  const QuantizeOrder order = outbox.to<QuantizeOrder>(connection(2)).back();
+  EXPECT_EQ(order.artifact, 1u);
+  EXPECT_EQ(order.first_block, 1u);
+}
+
+TEST_F(Reactor, ABlockIsCommittedWithItsChunksBeforeItIsAcknowledged) {
+  start();
+  do_outer(0);
+  outbox.disk_full = true;
+  do_block(0, 0);
+  EXPECT_EQ(outbox.to<BlockCommitted>(connection(0)).size(), 1u) << "only the outer tensors were acknowledged";
+  EXPECT_EQ(state.phase, Phase::failed);
+  ASSERT_TRUE(state.failure);
+  EXPECT_NE(state.failure->message.find("no space"), std::string::npos);
+  EXPECT_EQ(outbox.stopped.size(), 1u);
+}
+
+TEST_F(Reactor, MessagesOutOfOrderFailTheJobInsteadOfCorruptingIt) {
+  start();
+  do_outer(0);
+  do_block(0, 1);
+  EXPECT_EQ(state.phase, Phase::failed);
+  EXPECT_TRUE(state.artifacts[0].blocks.empty());
+}
+
+TEST_F(Reactor, ChangedCalibrationIsRefused) {
+  start();
+  do_artifact(0);
+  do_outer(1);
+  on_rank_lost(state, outbox, connection(0), "gone");
+  on_gang_exited(state, outbox, "gone");
+  join();
+  state.artifacts[1].outer.reset();
+  say(0, OuterDone{1, named("other text"), {}, {}});
+  EXPECT_EQ(state.phase, Phase::failed);
+  EXPECT_NE(state.failure->message.find("calibration"), std::string::npos);
+}
+
+TEST_F(Reactor, ALostRanksLeasesGoToTheNextGang) {
+  start();
+  do_artifact(0);
+  do_artifact(1);
+  open_benchmark();
+  say(0, LeaseRequest{2});
+  const LeaseGrant grant = outbox.to<LeaseGrant>(connection(0)).back();
+  say(0, VerdictsDone{grant.lease, {verdicts_of(grant)[0]}});
+  on_rank_lost(state, outbox, connection(1), "gone");
+  on_gang_exited(state, outbox, "gone");
+  join();
+  open_benchmark();
+  EXPECT_EQ(state.evaluations[0].leases->done(), 1u);
+  say(0, LeaseRequest{100});
+  say(1, LeaseRequest{100});
+  // Half of the five that are left, then half of what is left of them.
+  EXPECT_EQ(outbox.to<LeaseGrant>(connection(0)).back().items.size(), 3u);
+  EXPECT_EQ(outbox.to<LeaseGrant>(connection(1)).back().items.size(), 1u);
+}
+
+TEST_F(Reactor, AttemptsWithoutProgressEndTheJob) {
+  start();
+  for (std::uint32_t attempt = 1; attempt < kFruitlessAttemptsMax; ++attempt) {
+    on_gang_exited(state, outbox, "mpirun died");
+    EXPECT_EQ(outbox.started.size(), attempt + 1);
+    join();
+  }
+  on_gang_exited(state, outbox, "mpirun died");
+  EXPECT_EQ(state.phase, Phase::failed);
+  EXPECT_EQ(state.failure->message, "mpirun died");
+}
+
+TEST_F(Reactor, BadInputIsNotTriedAgain) {
+  start();
+  say(1, Failure{ErrorCode::bad_input, "config.json: nonsense"});
+  on_rank_lost(state, outbox, connection(1), "closed");
+  on_gang_exited(state, outbox, "exit code 2");
+  EXPECT_EQ(outbox.started.size(), 1u);
+  ASSERT_TRUE(state.failure);
+  EXPECT_EQ(state.failure->code, ErrorCode::bad_input);
+  EXPECT_NE(state.failure->message.find("config.json: nonsense"), std::string::npos);
+}
+
+TEST_F(Reactor, RanksThatNeverComeAreGivenUp) {
+  state = open_job(job, named("id"), named("source"), kBlocks, {});
+  on_start(state, outbox);
+  Hello hello;
+  hello.rank = {0, 2};
+  on_rank_joined(state, outbox, 100, hello);
+  on_tick(state, outbox, kGatheringMsMax + 1);
+  ASSERT_EQ(outbox.stopped.size(), 1u);
+  EXPECT_NE(outbox.stopped[0].find("1 of 2 ranks"), std::string::npos);
+}
+
+TEST_F(Reactor, ASignalEndsTheRunAsInterrupted) {
+  start();
+  do_outer(0);
+  on_stop_requested(state, outbox);
+  EXPECT_EQ(outbox.stopped.size(), 1u);
+  on_gang_exited(state, outbox, "stopped");
+  ASSERT_TRUE(state.failure);
+  EXPECT_EQ(state.failure->code, ErrorCode::interrupted);
+  EXPECT_EQ(outbox.started.size(), 1u);
+}
+
+}  // namespace
+}  // namespace quench::coordinator
