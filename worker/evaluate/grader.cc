@@ -53,15 +53,15 @@ struct Grader::State {
   std::exception_ptr failure;
   std::vector<std::thread> threads;
 
-  void serve(const SandboxPrograms& programs);
+  void serve(const SandboxHost& host);
   void serve_queue(Sandbox& sandbox);
   void drain(std::unique_lock<std::mutex>& lock);
   void stop();
 };
 
-void Grader::State::serve(const SandboxPrograms& programs) {
+void Grader::State::serve(const SandboxHost& host) {
   try {
-    Sandbox sandbox(programs, options.limits);
+    Sandbox sandbox(host, options.limits);
     {
       const std::lock_guard lock(mutex);
       --starting;
@@ -135,13 +135,13 @@ void Grader::State::stop() {
 
 Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move(options))) {
   State& state = *state_;
-  const SandboxPrograms programs = find_sandbox_programs(state.options.bwrap, state.options.python);
+  const SandboxHost host = find_sandbox_host(state.options.bwrap, state.options.python);
   if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
     throw Error(ErrorCode::bad_input, "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");
   }
   const int count = state.options.sandboxes > 0 ? state.options.sandboxes : cores_we_may_use();
   state.starting = count;
-  for (int i = 0; i < count; ++i) state.threads.emplace_back([&state, programs] { state.serve(programs); });
+  for (int i = 0; i < count; ++i) state.threads.emplace_back([&state, host] { state.serve(host); });
   std::unique_lock lock(state.mutex);
   state.idle.wait(lock, [&] { return state.starting == 0 || state.failure; });
   if (state.failure) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,6 +119,22 @@ TEST(Grader, DrawsTheSameNumbersEveryTime) {
   EXPECT_THAT(executions[0].detail, HasSubstr("1."));
 }
 
+// Byte-level tokens may end anywhere: what a model generates need not be text.
+TEST(Grader, TakesInvalidTextAndTenMegabytes) {
+  const Problem problem = double_problem();
+  Grader grader(short_options(2));
+  const std::string right = "\ndef double(x):\n    return x + x\n";
+  const std::vector<Submission> submissions{solution(problem, "text = '\xff\xc3'\nassert text == '\\ufffd\\ufffd'" + right),
+                                            solution(problem, "\xff\n" + right),
+                                            solution(problem, "# " + std::string(10 << 20, 'x') + right),
+                                            solution(problem, "text = '" + std::string(10 << 20, '\1') + "'" + right)};
+  const std::vector<Execution> executions = grader.grade(submissions);
+  EXPECT_TRUE(executions[0].passed()) << executions[0].detail;
+  EXPECT_EQ(executions[1].result, VerdictResult::compile_error);
+  EXPECT_TRUE(executions[2].passed()) << executions[2].detail;
+  EXPECT_TRUE(executions[3].passed()) << executions[3].detail;
+}
+
 // While the sandbox is alive: the program's processes are gone from the host when its verdict is there.
 TEST(Grader, NothingOfAProgramOutlivesIt) {
   const std::string mark = "outlives-" + std::to_string(::getpid());
@@ -135,6 +152,39 @@ TEST(Grader, NothingOfAProgramOutlivesIt) {
     EXPECT_EQ(read_whole(entry.path() / "cmdline").find(mark), std::string::npos) << entry.path();
   }
   EXPECT_GT(processes, 0);
+}
+
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> children;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::string stat = read_whole(entry.path() / "stat");
+    const std::size_t end = stat.rfind(") ");
+    // "S 123 …": the state and the parent.
+    if (end != std::string::npos && std::stol(stat.substr(end + 4)) == parent) children.push_back(std::stoi(name));
+  }
+  return children;
+}
+
+TEST(Grader, ReplacesABrokenSandboxAndRunsTheAnswerAgain) {
+  const Problem problem = double_problem();
+  Grader grader(short_options(2));
+  std::vector<Submission> submissions;
+  for (int i = 0; i < 12; ++i) {
+    submissions.push_back(solution(problem, i % 2 == 0 ? "def double(x):\n    return x + x\n" : "def double(x):\n    pass\n"));
+  }
+  std::size_t killed = 0;
+  const std::vector<Execution> executions = grader.grade(submissions, [&](std::size_t, const Execution&) {
+    if (killed > 0) return;
+    for (pid_t child : children_of(::getpid())) killed += ::kill(child, SIGKILL) == 0;
+  });
+  EXPECT_EQ(killed, 4u) << "two sandboxes of two processes each";
+  for (std::size_t i = 0; i < executions.size(); ++i) {
+    EXPECT_EQ(executions[i].passed(), i % 2 == 0) << executions[i].detail;
+    EXPECT_THAT(executions[i].detail, testing::Not(HasSubstr("the sandbox")));
+  }
+  EXPECT_EQ(children_of(::getpid()).size(), 4u);
 }
 
 TEST(Grader, HoldsNoDescriptorOfTheHost) {

@@ -72,9 +72,9 @@ struct Source {
   std::string_view text;
 };
 
-std::vector<std::string> arguments(const SandboxPrograms& programs, const SandboxLimits& limits,
+std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits& limits,
                                    const std::vector<Source>& sources) {
-  std::vector<std::string> list{programs.bwrap.string()};
+  std::vector<std::string> list{host.bwrap.string()};
   const auto add = [&](std::initializer_list<std::string> more) { list.insert(list.end(), more); };
   add({"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"});
   add({"--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"});
@@ -92,7 +92,7 @@ std::vector<std::string> arguments(const SandboxPrograms& programs, const Sandbo
       add({"--ro-bind", folder, folder});
     }
   }
-  const fs::path python = fs::canonical(programs.python);
+  const fs::path python = fs::canonical(host.python);
   if (python.parent_path() != "/usr/bin") {
     const std::string prefix = python.parent_path().parent_path().string();
     add({"--ro-bind", prefix, prefix});
@@ -154,26 +154,27 @@ std::vector<std::string> arguments(const SandboxPrograms& programs, const Sandbo
 
 }  // namespace
 
-SandboxPrograms find_sandbox_programs(const fs::path& bwrap, const fs::path& python) {
-  SandboxPrograms programs{bwrap.empty() ? on_path("bwrap") : bwrap, python};
-  if (programs.bwrap.empty() || !executable(programs.bwrap)) {
+SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
+  SandboxHost host{bwrap.empty() ? on_path("bwrap") : bwrap, python, 0};
+  if (host.bwrap.empty() || !executable(host.bwrap)) {
     throw Error(ErrorCode::bad_input, "bubblewrap is missing (" +
                                           (bwrap.empty() ? std::string("no bwrap on PATH") : bwrap.string()) +
                                           "); generated programs run only inside it: install the package bubblewrap");
   }
-  if (!executable(programs.python)) {
+  if (!executable(host.python)) {
     throw Error(ErrorCode::bad_input, "there is no " + python.string() +
                                           "; generated programs need Python 3.9 or newer: install the package python3");
   }
-  return programs;
+  if (::geteuid() == 0) host.user = unused_user();
+  return host;
 }
 
-BubblewrapProcess start_bubblewrap(const SandboxPrograms& programs, const SandboxLimits& limits) {
+BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits) {
   const std::vector<Source> sources{{"zygote.py", embedded::zygote_py()},
                                     {"answer.py", embedded::answer_py()},
                                     {"examiner.py", embedded::examiner_py()},
                                     {"values.py", embedded::values_py()}};
-  std::vector<std::string> list = arguments(programs, limits, sources);
+  std::vector<std::string> list = arguments(host, limits, sources);
   std::vector<char*> argv;
   for (std::string& argument : list) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -194,12 +195,12 @@ BubblewrapProcess start_bubblewrap(const SandboxPrograms& programs, const Sandbo
 
   std::vector<int> wanted{theirs.get(), filter.get()};
   for (const OwnedFd& file : files) wanted.push_back(file.get());
-  const uid_t user = ::geteuid() == 0 ? unused_user() : 0;
 
   const pid_t pid = ::fork();
   if (pid < 0) throw errno_error(ErrorCode::failed, "fork for a sandbox", errno);
   if (pid == 0) {
-    become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(), errors_write.get(), user);
+    become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(), errors_write.get(),
+                      host.user);
   }
   return BubblewrapProcess(pid, std::move(ours), std::move(errors_read));
 }

@@ -15,14 +15,17 @@
 
 namespace quench::worker {
 
-struct SandboxPrograms {
+// What a sandbox is made of.
+struct SandboxHost {
   std::filesystem::path bwrap;
   std::filesystem::path python;
+  uid_t user = 0;  // whom bwrap becomes when we are root; 0: it stays who we are
 };
 
-// Finds bwrap on PATH when `bwrap` is empty and checks that both can be executed. Throws
-// Error(bad_input) naming what is missing and the package that has it.
-SandboxPrograms find_sandbox_programs(const std::filesystem::path& bwrap, const std::filesystem::path& python);
+// Finds bwrap on PATH when `bwrap` is empty, checks that both can be executed, and as root looks for a
+// user id that nobody has. Throws Error(bad_input) naming what is missing and the remedy. Not for
+// several threads at once (it reads the password file).
+SandboxHost find_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python);
 
 // One running bwrap. Destruction kills it, and with it every process inside.
 class BubblewrapProcess {
@@ -45,6 +48,6 @@ class BubblewrapProcess {
 
 // Throws Error(failed) when the process cannot be started; whether the sandbox works is seen on its
 // control socket (Zygote).
-BubblewrapProcess start_bubblewrap(const SandboxPrograms& programs, const SandboxLimits& limits);
+BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits);
 
 }  // namespace quench::worker

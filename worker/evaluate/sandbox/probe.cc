@@ -11,13 +11,13 @@ namespace quench::worker {
 SandboxProbe sandbox_probe(const std::filesystem::path& bwrap, const std::filesystem::path& python) {
   SandboxProbe probe;
   try {
-    const SandboxPrograms programs = find_sandbox_programs(bwrap, python);
-    probe.bwrap = programs.bwrap.string();
-    probe.python = programs.python.string();
+    const SandboxHost host = find_sandbox_host(bwrap, python);
+    probe.bwrap = host.bwrap.string();
+    probe.python = host.python.string();
     const SandboxLimits limits;
-    probe.python_version = Zygote(programs, limits).python_version();
+    probe.python_version = Zygote(host, limits).python_version();
     probe.starts = true;
-    Sandbox sandbox(programs, limits);
+    Sandbox sandbox(host, limits);
     const Attempt good = sandbox.run_program("assert sum([1, 2]) == 3\n", limits.wall_ms);
     const Attempt bad = sandbox.run_program("assert sum([1, 2]) == 4\n", limits.wall_ms);
     probe.runs = good.execution.passed() && bad.execution.result == VerdictResult::failed;

@@ -133,17 +133,17 @@ std::string in_words(VerdictResult result, const SandboxLimits& limits) {
 
 }  // namespace
 
-Sandbox::Sandbox(SandboxPrograms programs, SandboxLimits limits)
-    : programs_(std::move(programs)),
+Sandbox::Sandbox(SandboxHost host, SandboxLimits limits)
+    : host_(std::move(host)),
       limits_(limits),
-      answers_(std::make_unique<Zygote>(programs_, limits_)),
-      examiner_(std::make_unique<Zygote>(programs_, limits_)) {}
+      answers_(std::make_unique<Zygote>(host_, limits_)),
+      examiner_(std::make_unique<Zygote>(host_, limits_)) {}
 
 Sandbox::~Sandbox() = default;
 
 void Sandbox::replace(std::unique_ptr<Zygote>& zygote) {
   zygote.reset();
-  zygote = std::make_unique<Zygote>(programs_, limits_);
+  zygote = std::make_unique<Zygote>(host_, limits_);
 }
 
 Attempt Sandbox::run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms) {

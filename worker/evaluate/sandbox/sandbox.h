@@ -39,7 +39,7 @@ struct Attempt {
 class Sandbox {
  public:
   // Starts both sandboxes. Throws Error(bad_input) when this host cannot run them.
-  Sandbox(SandboxPrograms programs, SandboxLimits limits);
+  Sandbox(SandboxHost host, SandboxLimits limits);
   ~Sandbox();
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
@@ -56,7 +56,7 @@ class Sandbox {
   Attempt try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   void replace(std::unique_ptr<Zygote>& zygote);
 
-  SandboxPrograms programs_;
+  SandboxHost host_;
   SandboxLimits limits_;
   std::unique_ptr<Zygote> answers_;
   std::unique_ptr<Zygote> examiner_;

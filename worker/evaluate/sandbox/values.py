@@ -82,6 +82,8 @@ class Encoder:
             return {"D": str(value)}
         if isinstance(value, fractions.Fraction):
             return {"q": [self.encode(value.numerator), self.encode(value.denominator)]}
+        if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+            return self.encode(value.item(), depth + 1)
         if isinstance(value, collections.abc.Set):
             # dict.keys() and dict.items() equal a set of the same elements.
             return self.sequence("z", value, depth)

@@ -30,8 +30,8 @@ std::string remedy_for(const std::string& errors) {
 
 }  // namespace
 
-Zygote::Zygote(const SandboxPrograms& programs, const SandboxLimits& limits)
-    : process_(start_bubblewrap(programs, limits)) {
+Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits)
+    : process_(start_bubblewrap(host, limits)) {
   try {
     const nlohmann::json hello = receive(Clock::now() + kStartDeadline);
     python_version_ = hello.at("ready").get<std::string>();
@@ -44,7 +44,8 @@ Zygote::Zygote(const SandboxPrograms& programs, const SandboxLimits& limits)
 
 void Zygote::send(const nlohmann::json& message, int fd) {
   std::string frame(4, '\0');
-  frame += message.dump();
+  // A model's completion need not be valid UTF-8; Python source must be.
+  frame += message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const auto length = static_cast<std::uint32_t>(frame.size() - 4);
   for (int i = 0; i < 4; ++i) frame[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
 

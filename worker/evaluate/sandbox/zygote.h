@@ -17,7 +17,7 @@ class Zygote {
 
   // Starts bwrap and waits until the warm Python is ready. Throws Error(bad_input) with bwrap's own words
   // and the remedy when the sandbox cannot be made on this host.
-  Zygote(const SandboxPrograms& programs, const SandboxLimits& limits);
+  Zygote(const SandboxHost& host, const SandboxLimits& limits);
 
   // A request, with one descriptor when `fd` is not negative. Throws Error(failed) when the zygote is gone.
   void send(const nlohmann::json& message, int fd = -1);
