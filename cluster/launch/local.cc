@@ -81,8 +81,9 @@ class LocalGang final : public Gang {
     child_->signal(SIGTERM);
     child_->signal(SIGCONT);
     stop_timer_.expires_after(grace);
-    stop_timer_.async_wait([this](const boost::system::error_code& error) {
-      if (!error) kill_processes_marked(kGangVariable, folder_.name());
+    // By value: the gang may be gone when an expired timer's handler runs.
+    stop_timer_.async_wait([name = folder_.name()](const boost::system::error_code& error) {
+      if (!error) kill_processes_marked(kGangVariable, name);
     });
   }
   int pid() const override { return child_->pid(); }

@@ -57,7 +57,7 @@ std::optional<Refused> check_hello(const Roster& roster, const std::string& buil
 // The server's side: owns connections until their peer is known.
 struct ReceptionOptions {
   std::string build;
-  Welcome welcome;  // heartbeats from then on
+  Welcome welcome{.heartbeat_ms = kHeartbeatMs, .silence_ms_max = kSilenceMsMax};
   std::uint32_t handshake_ms_max = kHandshakeMsMax;
   ConnectionOptions connection;  // hash_pool, bounds after the handshake
 };

@@ -28,8 +28,13 @@ inline constexpr std::size_t kSendQueueBytesMax = 4 * kFrameBytesMax;
 // Small messages have a cost beyond their bytes: 4,096 × (512 B of bookkeeping) is 2 MiB.
 inline constexpr std::size_t kSendQueueFramesMax = 4096;
 
-// From accepting to Welcome: three small messages, two ways; 5 s covers a machine that swaps.
-inline constexpr std::uint32_t kHandshakeMsMax = 5'000;
+// From accepting to Welcome: three small messages, two ways; 10 s covers a node on which every core is
+// taken several times over.
+inline constexpr std::uint32_t kHandshakeMsMax = 10'000;
+// Heartbeats after it. A dead process is noticed by its closed socket at once; silence is for lost hosts.
+// The coordinator's loop may be in a synced commit meanwhile, which a busy disk can stretch to seconds.
+inline constexpr std::uint32_t kHeartbeatMs = 1'000;
+inline constexpr std::uint32_t kSilenceMsMax = 8'000;
 // Before its peer is known, a connection may send one Hello: build, host and isa (each bounded below)
 // and the fixed fields fit 64 KiB, so a stranger cannot make us hold megabytes.
 inline constexpr std::size_t kHandshakeBytesMax = 64 << 10;

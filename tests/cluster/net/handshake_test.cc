@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/write.hpp>
@@ -314,6 +317,32 @@ TEST_F(UnixListener, ReplacesAStaleSocketButNotALivingOneOrAFile) {
   std::ofstream(file) << "data";
   EXPECT_THROW(listen(file), Error);
   EXPECT_TRUE(std::filesystem::exists(file));
+}
+
+TEST_F(UnixListener, DropsOtherUsersEvenWhereTheFileLetsThemIn) {
+  if (::geteuid() != 0) GTEST_SKIP() << "becoming another user takes root";
+  std::size_t accepted = 0;
+  const auto path = folder / "a.sock";
+  const Listener listener = Listener::unix_socket(loop, path, [&](Socket, Transport) { ++accepted; });
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  for (const uid_t user : {65534u, 0u}) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      // Reads the end of the stream once the listener has let go of the connection.
+      char byte = 0;
+      if (::setresuid(user, user, user) != 0) ::_exit(1);
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+      const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) ::_exit(2);
+      ::_exit(::recv(socket, &byte, 1, 0) == 0 ? 0 : 3);
+    }
+    int status = -1;
+    ASSERT_TRUE(run_until(loop, [&] { return ::waitpid(child, &status, WNOHANG) == child; }));
+    EXPECT_EQ(status, 0) << "user " << user;
+    EXPECT_EQ(accepted, user == 0 ? 1u : 0u);
+  }
 }
 
 TEST_F(UnixListener, TakesPathsLongerThanTheKernels) {
