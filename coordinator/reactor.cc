@@ -164,6 +164,7 @@ void on_outer_done(State& state, Outbox& outbox, ConnectionId from, const OuterD
                                           state.calibration.short_hex() + " then, " +
                                           done.calibration.short_hex() +
                                           " now): restore the calibration files or run under another name");
+  for (const TensorRecord& tensor : done.tensors) check_tensor_record(tensor);
   OuterCommitted outer{done.artifact, done.calibration, done.files, done.tensors};
   outbox.record(outer, chunks_of(done.tensors, done.files));
   if (!done.calibration.is_none()) state.calibration = done.calibration;
@@ -176,6 +177,7 @@ void on_block_done(State& state, Outbox& outbox, ConnectionId from, const BlockD
   ArtifactProgress& progress = current_artifact(state, done.artifact, "BlockDone");
   if (!progress.outer || done.block != progress.blocks.size() || done.block >= state.block_count)
     out_of_order("BlockDone of block " + std::to_string(done.block));
+  for (const TensorRecord& tensor : done.tensors) check_tensor_record(tensor);
   BlockWritten block{done.artifact, done.block, done.tensors, done.losses, done.seconds};
   outbox.record(block, chunks_of(done.tensors, {}));
   progress.blocks.push_back(std::move(block));

@@ -34,7 +34,7 @@ std::string list(const ArtifactStore& store, bool json) {
     all.push_back({{"name", ref.name},
                    {"digest", ref.object.hex()},
                    {"method", method_word(manifest.recipe.method)},
-                   {"bits", manifest.recipe.bits},
+                   {"bits", nominal_bits(manifest)},
                    {"bytes", artifact_bytes(manifest)},
                    {"bits_per_weight", bits_per_weight(manifest)},
                    {"published_unix_ms", ref.time_ms}});

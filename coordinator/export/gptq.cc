@@ -113,6 +113,7 @@ std::vector<Output> outputs_of(const Manifest& manifest) {
   std::vector<Output> outputs;
   for (std::size_t i = 0; i < manifest.tensors.size(); ++i) {
     const TensorRecord& tensor = manifest.tensors[i];
+    check_tensor_record(tensor);
     if (tensor.layout == TensorLayout::raw) {
       outputs.push_back({{tensor.name, tensor.dtype, tensor.shape}, i, Output::Part::raw});
       continue;

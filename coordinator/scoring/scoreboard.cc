@@ -46,9 +46,7 @@ ArtifactScore describe_artifact(const std::string& name, const Digest& digest, c
   result.digest = digest;
   result.bytes = artifact_bytes(manifest);
   result.bits_per_weight = bits_per_weight(manifest);
-  result.bits = manifest.recipe.bits;
-  if (manifest.recipe.method == Method::none && !manifest.tensors.empty())
-    result.bits = dtype_bytes(manifest.tensors.front().dtype) * 8;
+  result.bits = nominal_bits(manifest);
   result.seconds = seconds;
   result.losses = manifest.losses;
   for (const LinearLoss& loss : manifest.losses) result.mean_relative_loss += loss.relative_loss;

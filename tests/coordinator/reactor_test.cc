@@ -52,6 +52,7 @@ class Reactor : public ::testing::Test {
   static TensorRecord tensor(const std::string& name) {
     TensorRecord record;
     record.name = name;
+    record.dtype = DType::f32;
     record.shape = {4};
     record.chunks = {{named(name), 16}};
     return record;

@@ -47,17 +47,30 @@ struct OwnedSums {
   std::vector<std::int64_t*> panels;
 };
 
+// A maximum does not see NaN, and an infinite sum would poison every column.
+void check_inputs(ConstMatrixView input, const std::string& label) {
+  for (std::int64_t row = 0; row < input.rows; ++row) {
+    const float* values = input.row(row);
+    // x - x is 0 for finite x and NaN otherwise, and the sum keeps a NaN.
+    float residue = 0;
+    for (std::int64_t column = 0; column < input.cols; ++column) residue += values[column] - values[column];
+    if (residue == 0) continue;
+    for (std::int64_t column = 0; column < input.cols; ++column)
+      if (!std::isfinite(values[column]))
+        throw Error(ErrorCode::bad_input, label + ": input " + std::to_string(column) +
+                                              " is not finite on the calibration text: the model overflows");
+  }
+}
+
 std::vector<std::int32_t> exponents_of(kernels::Backend& backend, cluster::Collective& gang,
                                        std::span<const ConstMatrixView> inputs, std::int64_t columns,
                                        const std::string& label) {
   std::vector<std::int32_t> exponents(static_cast<std::size_t>(columns), kLeastExponent);
-  for (const ConstMatrixView& input : inputs) backend.column_exponents(input, exponents);
+  for (const ConstMatrixView& input : inputs) {
+    check_inputs(input, label);
+    backend.column_exponents(input, exponents);
+  }
   gang.all_reduce_max(exponents, "exponents " + label);
-  // |x| < 2^128 for every finite fp32; NaN and Inf come out above.
-  for (std::size_t column = 0; column < exponents.size(); ++column)
-    if (exponents[column] > 128)
-      throw Error(ErrorCode::bad_input, label + ": input " + std::to_string(column) +
-                                            " is not finite on the calibration text: the model overflows");
   return exponents;
 }
 

@@ -1,0 +1,227 @@
+// The whole quantization of an artifact on a gang of threads: the same records for any number of ranks, and
+// after a crash at any block, with or without its hidden states.
+#include "worker/quantize/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "cluster/collective/local.h"
+#include "cluster/collective/thread_gang.h"
+#include "schemas/error.h"
+#include "tests/support/processes.h"
+#include "worker/quantize/methods.h"
+
+namespace quench::worker {
+namespace {
+
+using testing::fixture;
+using testing::ScratchDirectory;
+
+// A coordinator in memory: what it committed, and a block after which it dies.
+struct Store {
+  std::mutex mutex;
+  std::map<Digest, std::vector<std::uint8_t>> chunks;
+  std::optional<OuterDone> outer;
+  std::vector<BlockDone> blocks;
+  std::optional<ArtifactDone> done;
+  std::optional<std::uint32_t> die_at_block;
+};
+
+class MemorySink final : public ShardSink {
+ public:
+  explicit MemorySink(Store& store) : store_(store) {}
+  void put_chunk(const Digest& digest, std::vector<std::uint8_t> bytes) override {
+    const std::lock_guard lock(store_.mutex);
+    EXPECT_EQ(sha256(bytes), digest);
+    store_.chunks[digest] = std::move(bytes);
+  }
+  void wait_until_stored() override {}
+  void commit_outer(const OuterDone& done) override { store_.outer = done; }
+  void commit_block(const BlockDone& done) override {
+    if (store_.die_at_block == done.block) throw Error(ErrorCode::interrupted, "the coordinator died");
+    ASSERT_EQ(done.block, store_.blocks.size());
+    store_.blocks.push_back(done);
+  }
+  void finish_artifact(const ArtifactDone& done) override { store_.done = done; }
+  void report_step(std::uint32_t, std::uint32_t, const std::string&) override {}
+  void log(const std::string&) override {}
+
+ private:
+  Store& store_;
+};
+
+CalibrationSet windows() {
+  CalibrationSet set;
+  set.length = 24;
+  for (std::int32_t s = 0; s < 5; ++s) {
+    auto& sequence = set.sequences.emplace_back();
+    for (std::int32_t t = 0; t < 24; ++t) sequence.push_back((s * 131 + t * t * 7 + 3) % 512);
+  }
+  set.digest = sha256("windows");
+  return set;
+}
+
+QuantizeOrder order_for(const QuantizeSpec& recipe, const ScratchDirectory& scratch) {
+  QuantizeOrder order;
+  order.job.name = "job";
+  order.job.model = fixture("odd_llama");
+  order.job.baseline = false;
+  order.job.quantize = {recipe};
+  order.job_id = sha256("job");
+  order.source = sha256("source");
+  order.scratch_dir = scratch / "hidden";
+  return order;
+}
+
+void run_gang(std::uint32_t ranks, const QuantizeOrder& order, Store& store, const std::string& isa = "") {
+  cluster::run_thread_gang(ranks, {}, [&](cluster::Collective& gang) {
+    const auto backend = kernels::make_cpu_backend({1, isa});
+    const auto source = open_model_directory(order.job.model);
+    MemorySink sink(store);
+    quantize_artifact({*backend, gang, *source, sink}, order, windows(), [&](const ChunkRef& chunk) {
+      const std::lock_guard lock(store.mutex);
+      return store.chunks.at(chunk.digest);
+    });
+  });
+}
+
+// Everything an artifact's digest covers.
+std::string fingerprint(const Store& store) {
+  Hasher hasher;
+  const auto add = [&](const TensorRecord& tensor) {
+    hasher.update(tensor.name).update_u64(tensor.bits);
+    for (const ChunkRef& chunk : tensor.chunks) hasher.update(chunk.digest.span());
+    hasher.update(tensor.permutation.digest.span());
+  };
+  for (const TensorRecord& tensor : store.outer->tensors) add(tensor);
+  for (const BlockDone& block : store.blocks) {
+    for (const TensorRecord& tensor : block.tensors) add(tensor);
+    for (const LinearLoss& loss : block.losses)
+      hasher.update(loss.tensor).update(std::to_string(loss.loss)).update(std::to_string(loss.relative_loss));
+  }
+  return hasher.finish().hex();
+}
+
+QuantizeSpec gptq(std::uint32_t bits, bool act_order) {
+  QuantizeSpec recipe;
+  recipe.bits = bits;
+  recipe.group_size = 32;
+  recipe.act_order = act_order;
+  recipe.symmetric = false;
+  return recipe;
+}
+
+std::vector<QuantizeSpec> recipes() {
+  QuantizeSpec rtn = gptq(3, false);
+  rtn.method = Method::rtn;
+  QuantizeSpec int8;
+  int8.method = Method::int8;
+  int8.bits = 8;
+  QuantizeSpec none;
+  none.method = Method::none;
+  return {gptq(4, false), gptq(2, true), rtn, int8, none};
+}
+
+class Quantizer : public ::testing::TestWithParam<std::size_t> {};
+
+TEST_P(Quantizer, GivesTheSameRecordsForAnyNumberOfRanks) {
+  const ScratchDirectory scratch;
+  std::string expected;
+  for (const std::uint32_t ranks : {1u, 2u, 3u, 4u, 7u}) {
+    Store store;
+    const ScratchDirectory own;
+    run_gang(ranks, order_for(recipes()[GetParam()], own), store);
+    ASSERT_EQ(store.blocks.size(), 3u);
+    ASSERT_TRUE(store.done);
+    if (expected.empty()) expected = fingerprint(store);
+    EXPECT_EQ(fingerprint(store), expected) << ranks << " ranks";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Recipes, Quantizer, ::testing::Range<std::size_t>(0, 5));
+
+TEST(Quantizer, GoesOnAfterADeathAtAnyBlockOnOtherRanksWithAndWithoutItsHiddenStates) {
+  const QuantizeSpec recipe = gptq(4, true);
+  Store whole;
+  const ScratchDirectory reference;
+  run_gang(2, order_for(recipe, reference), whole);
+  for (const std::uint32_t death : {0u, 1u, 2u})
+    for (const bool keep_states : {true, false}) {
+      const ScratchDirectory scratch;
+      QuantizeOrder order = order_for(recipe, scratch);
+      Store store;
+      store.die_at_block = death;
+      EXPECT_THROW(run_gang(2, order, store), Error);
+      ASSERT_EQ(store.blocks.size(), death);
+      store.die_at_block.reset();
+      if (!keep_states) std::filesystem::remove_all(scratch / "hidden");
+      order.first_block = death;
+      order.outer_committed = true;
+      for (const BlockDone& block : store.blocks)
+        order.committed.insert(order.committed.end(), block.tensors.begin(), block.tensors.end());
+      run_gang(3, order, store);
+      EXPECT_EQ(fingerprint(store), fingerprint(whole)) << "death at block " << death;
+      EXPECT_EQ(store.done->replayed_blocks, keep_states ? 0u : death);
+    }
+}
+
+TEST(Quantizer, LessBitsLoseMoreAndGptqLosesLessThanRounding) {
+  const auto mean_loss = [](const QuantizeSpec& recipe) {
+    const ScratchDirectory scratch;
+    Store store;
+    run_gang(1, order_for(recipe, scratch), store);
+    double sum = 0;
+    for (const BlockDone& block : store.blocks)
+      for (const LinearLoss& loss : block.losses) sum += loss.relative_loss;
+    return sum;
+  };
+  const double eight = mean_loss(gptq(8, false)), four = mean_loss(gptq(4, false)), two = mean_loss(gptq(2, false));
+  EXPECT_GT(eight, 0);
+  EXPECT_LT(eight, four / 20);
+  EXPECT_LT(four, two / 4);
+}
+
+TEST(Quantizer, AnInputThatIsAlwaysZeroIsSolved) {
+  const auto backend = kernels::make_cpu_backend({1, ""});
+  const auto gang = cluster::make_local_collective();
+  constexpr std::int64_t kRows = 20, kColumns = 70, kTokens = 40;
+  std::vector<float> inputs(kTokens * kColumns), weights(kRows * kColumns);
+  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = i % kColumns == 5 ? 0.0f : static_cast<float>((i * 37) % 19) - 9;
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>((i * 53) % 23) / 23 - 0.5f;
+  const kernels::ConstMatrixView sequence(inputs.data(), kTokens, kColumns);
+  for (const double damping : {0.01, 1e-12}) {
+    const Hessian hessian = sum_hessian(*backend, *gang, std::span(&sequence, 1), kColumns, kTokens, false, "layer");
+    EXPECT_EQ(hessian.diagonal[5], 0.0);
+    // Fewer tokens than columns: without enough damping the Hessian is singular, and more is added.
+    const Factor factor = factor_hessian(*backend, *gang, hessian, damping, "layer");
+    EXPECT_GT(factor.damping, 0);
+    std::vector<float> solved(weights.size());
+    const SolvedTile tile = solve_tile(*backend, gptq(4, false), {weights.data(), kRows, kColumns}, &hessian, &factor, solved);
+    EXPECT_TRUE(std::isfinite(tile.loss));
+    for (const float value : solved) ASSERT_TRUE(std::isfinite(value));
+    EXPECT_LT(tile.loss / tile.energy, 0.05);
+  }
+}
+
+TEST(Quantizer, InputsThatOverflowAreNamed) {
+  const auto backend = kernels::make_cpu_backend({1, ""});
+  const auto gang = cluster::make_local_collective();
+  for (const float poison : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> inputs(8 * 16, 1.0f);
+    inputs[3 * 16 + 7] = poison;
+    const kernels::ConstMatrixView sequence(inputs.data(), 8, 16);
+    try {
+      sum_hessian(*backend, *gang, std::span(&sequence, 1), 16, 8, false, "mlp.down_proj");
+      FAIL() << "accepted " << poison;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("mlp.down_proj: input 7"), std::string::npos) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quench::worker
