@@ -17,13 +17,13 @@ namespace {
 constexpr char kStyle[] = R"(
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5c6773; --line: #d5dbe1; --ground: #ffffff; --mark: #0b6bcb; --base: #b3541e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5b1; --line: #343c45; --ground: #14181c; --mark: #6cb2ff; --base: #f0a06a; } }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; }
 p, caption { color: var(--soft); } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); } th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; } code { font-size: .85em; }
-svg { width: 100%; height: auto; margin-top: 1rem; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+svg { width: 100%; min-width: 34rem; max-width: 60rem; height: auto; margin-top: 1rem; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .grid line { stroke: var(--line); } svg .grid text, svg .axis { fill: var(--soft); }
 svg .point line { stroke: var(--mark); stroke-width: 2; opacity: .5; } svg .point circle { fill: var(--mark); }
 svg .baseline line { stroke: var(--base); } svg .baseline circle { fill: var(--base); }
@@ -112,7 +112,7 @@ std::string report_to_html(const JobReport& report) {
   for (std::size_t i = 0; i < evaluations; ++i)
     page += fmt::format("<h2>{}: pass@1 against size</h2>\n",
                         html_text(report.artifacts.front().evaluations.at(i).spec.benchmark)) +
-            plot_svg(report, i);
+            "<div class=\"scroll\">" + plot_svg(report, i) + "</div>\n";
   if (!report.comparisons.empty())
     page += "<h2>Paired comparisons</h2>\n<p>Exact McNemar test on paired completions; p adjusted by "
             "Benjamini–Hochberg within one benchmark.</p>\n" +

@@ -31,6 +31,32 @@ double tick_step(double limit, int count) {
   return 10 * power;
 }
 
+struct Box {
+  double left, top, right, bottom;
+  bool overlaps(const Box& other) const {
+    return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+  }
+};
+
+// Where a point's label goes: beside it, under or over it, at the first place that is free of the labels
+// before and inside the picture.
+Box place_label(const std::string& name, double px, double py, const std::vector<Box>& placed) {
+  constexpr double kCharacter = 7, kHeightOfLine = 16, kGap = 10;
+  const double width = kCharacter * static_cast<double>(name.size());
+  Box best{};
+  for (int step = 0; step < 12; ++step) {
+    const double down = step / 3 * kHeightOfLine;
+    const double left = step % 3 == 0 ? px + kGap : step % 3 == 1 ? px - kGap - width : px - width / 2;
+    const double top = step % 3 == 2 ? py + kGap + down : py - kHeightOfLine / 2 + down;
+    const Box box{left, top, left + width, top + kHeightOfLine};
+    if (step == 0) best = box;
+    const bool inside = box.left >= kLeft && box.right <= kWidth && box.bottom <= kHeight - kBottom;
+    const bool is_free = std::none_of(placed.begin(), placed.end(), [&](const Box& other) { return box.overlaps(other); });
+    if (inside && is_free) return box;
+  }
+  return best;
+}
+
 }  // namespace
 
 std::string html_text(const std::string& text) {
@@ -74,21 +100,17 @@ std::string plot_svg(const JobReport& report, std::size_t evaluation) {
   svg += fmt::format("<text class=\"axis\" transform=\"translate(16 {:.1f}) rotate(-90)\" text-anchor=\"middle\">pass@1, %</text>\n",
                      (y(0) + y(1)) / 2);
 
-  // Labels alternate above and below their point, so that neighbours in size stay readable.
-  std::vector<std::size_t> order(points.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return points[a].megabytes < points[b].megabytes; });
-  for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    const Point& point = points[order[rank]];
+  std::vector<Box> placed;
+  for (const Point& point : points) {
     const double px = x(point.megabytes), py = y(point.score);
-    const bool below = rank % 2 == 1 ? py < kHeight - kBottom - 40 : py < kTop + 24;
-    const char* anchor = px > kWidth - 140 ? "end" : px < kLeft + 100 ? "start" : "middle";
+    const Box label = place_label(point.name, px, py, placed);
+    placed.push_back(label);
     svg += fmt::format("<g class=\"point{}\"><title>{}: {:.2f} MB, {} % ({} to {})</title>"
                        "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"/>"
-                       "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text></g>\n",
+                       "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text></g>\n",
                        point.baseline ? " baseline" : "", html_text(point.name), point.megabytes, percent(point.score),
                        percent(point.interval.low), percent(point.interval.high), px, px, y(point.interval.low),
-                       y(point.interval.high), px, py, px, below ? py + 22 : py - 12, anchor, html_text(point.name));
+                       y(point.interval.high), px, py, label.left, label.bottom - 3, html_text(point.name));
   }
   return svg + "</svg>\n";
 }
