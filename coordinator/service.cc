@@ -177,8 +177,11 @@ void Service::stop_gang(const std::string& reason) {
 }
 
 void Service::record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) {
+  quench::JournalEvent dated = event;
+  // The reactor knows no wall clock.
+  if (auto* started = std::get_if<AttemptStarted>(&dated)) started->unix_ms = unix_now_ms();
   Commit commit;
-  commit.append_journal(journal_name(state_.job_id), encode(event), chunks);
+  commit.append_journal(journal_name(state_.job_id), encode(dated), chunks);
   store_.commit(commit);
 }
 

@@ -10,6 +10,9 @@
 namespace quench::coordinator {
 namespace {
 
+// name, MB, bits per weight, loss, seconds: what an artifact has without an evaluation.
+constexpr std::size_t kColumnsOfSize = 5;
+
 // Pads cells to their column's width; the first column is flush left, numbers flush right.
 std::string layout(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths(rows.front().size(), 0);
@@ -63,6 +66,12 @@ std::string report_to_table(const JobReport& report) {
       }
       rows.push_back(row);
     }
+  }
+  const bool evaluated = std::any_of(report.artifacts.begin(), report.artifacts.end(),
+                                     [](const ArtifactScore& artifact) { return !artifact.evaluations.empty(); });
+  if (!evaluated) {
+    for (auto& row : rows) row.resize(kColumnsOfSize);
+    return layout(rows) + "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW').\n";
   }
   return layout(rows) +
          "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW'). lost/won: completions that only\n"
