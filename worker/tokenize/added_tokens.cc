@@ -110,6 +110,7 @@ AddedTokens AddedTokens::from_json(const JsonNode& node, const BpeModel& model,
       name = normalizer->apply(std::move(name), budget);
     }
     if (name.empty()) token_node.get("content").fail("the normalizer leaves nothing of this token");
+    token.sought = name;
     (token.normalized ? added.normalized_ : added.exact_).insert(name, i);
     added.size_ = std::max(added.size_, token.id + 1);
     added.tokens_.push_back(std::move(token));
@@ -140,7 +141,8 @@ std::vector<AddedTokenPart> AddedTokens::find(const NameTrie& trie, std::string_
     if (token.lstrip) begin = std::max(white_space_begin(text, begin), done);
     if (token.rstrip) end = white_space_end(text, end);
     if (done < begin) parts.push_back({done, begin, std::nullopt});
-    parts.push_back({begin, end, token.id});
+    // Nothing is left of a token of white space that the one before has taken along on both sides.
+    if (begin < end) parts.push_back({begin, end, token.id});
     done = end;
   }
   if (done < text.size()) parts.push_back({done, text.size(), std::nullopt});

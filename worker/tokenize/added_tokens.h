@@ -21,6 +21,7 @@ namespace quench::worker {
 struct AddedToken {
   TokenId id = 0;
   std::string content;
+  std::string sought;        // what is found in the text: the content, normalized if it says so
   bool single_word = false;  // only between non-word characters
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // takes the white space after it along

@@ -141,7 +141,7 @@ void ByteBpe::append_words(std::string text, bool at_input_start, MatchBudget& b
 }
 
 DecodedToken ByteBpe::token_of(TokenId id) const {
-  if (const AddedToken* added = added_.by_id(id)) return {added->content, true};
+  if (const AddedToken* added = added_.by_id(id)) return {added->sought, true};
   const std::string* token = model_.token_of(id);
   return {token == nullptr ? std::string() : *token, false};
 }

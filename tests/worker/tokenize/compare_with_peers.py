@@ -1,11 +1,12 @@
 """Compares Quench's tokenizers with the Hugging Face tokenizers library, string by string.
 
-    compare_with_peers.py TOKENIZE_LINES FIXTURES [--strings 10000] [--seed 20250101] [--only NAME]
+    compare_with_peers.py TOKENIZE_LINES FIXTURES… [--strings 10000] [--seed 20250101] [--only NAME]
 
-TOKENIZE_LINES is the test program of that name, FIXTURES a folder with one folder per tokenizer. Runs under the Python
+TOKENIZE_LINES is the test program of that name, FIXTURES folders with one folder per tokenizer. Runs under the Python
 that QUENCH_PEERS_PYTHON names (it needs the package tokenizers); without it the test is skipped (exit status 77). Every
 tokenizer gets the same number of seeded random strings of all kinds, and each Unicode character once between a
-digit and a letter. Compared are the ids, the ids with special tokens, and both decodings. Exit status 1 on a difference.
+digit and a letter. With --variants ROOT, tokenizers that use every option (peer_variants.py, made from the fixtures below
+ROOT) get a tenth of the strings. Compared are the ids, the ids with special tokens, and both decodings. Exit status 1 on a difference.
 """
 import argparse
 import json
@@ -14,7 +15,10 @@ import pathlib
 import random
 import subprocess
 import sys
+import tempfile
 import unicodedata
+
+import peer_variants
 
 SKIPPED = 77
 CODE = '''def quick_sort(arr: list[int]) -> list[int]:
@@ -113,7 +117,7 @@ def expected(tokenizer, settings, texts):
                "all_text": tokenizer.decode(ids, skip_special_tokens=False)}
 
 
-def compare(program, folder, count, seed):
+def compare(program, folder, count, seed, characters):
     from tokenizers import Tokenizer
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -124,7 +128,10 @@ def compare(program, folder, count, seed):
     # gives the text back. Such strings must decode to themselves instead.
     unlike = {index for index, content in added.items() if not content.isascii() and
               (document.get("decoder") or {}).get("type") == "ByteLevel"}
-    texts = [*fuzzed(count, seed, list(added.values())), *every_character()]
+    # It also forgets that a token is special when the normalizer changes its name; Quench leaves it out as asked.
+    renamed = {token["id"] for token in document["added_tokens"] if token["special"] and token["normalized"] and
+               tokenizer.normalizer and tokenizer.normalizer.normalize_str(token["content"]) != token["content"]}
+    texts = [*fuzzed(count, seed, list(added.values())), *(every_character() if characters else [])]
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     run = subprocess.run([program, str(folder)], input=lines.encode(), capture_output=True, check=True)
     answers = [json.loads(line) for line in run.stdout.split(b"\n") if line]
@@ -137,10 +144,12 @@ def compare(program, folder, count, seed):
             restored += 1
             want["all_text"] = text
             want["text"] = answer["text"]
+        if renamed.intersection(want["ids"]):
+            want["text"] = answer["text"]
         if answer != want:
             differences += 1
             if differences <= 5:
-                print(f"{folder.name}: {text!r}\n  library {want}\n  quench  {answer}")
+                print(f"{folder.name}: {text!r:.400}\n  library {want!r:.400}\n  quench  {answer!r:.400}")
     print(f"{folder.name}: {count} fuzzed strings and {len(texts) - count} of every character, {tokens} tokens, "
           f"{differences} differences ({restored} with tokens that only Quench decodes)")
     return differences
@@ -149,10 +158,11 @@ def compare(program, folder, count, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program")
-    parser.add_argument("fixtures", type=pathlib.Path)
+    parser.add_argument("fixtures", type=pathlib.Path, nargs="+")
     parser.add_argument("--strings", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=20250101)
     parser.add_argument("--only")
+    parser.add_argument("--variants", type=pathlib.Path)
     options = parser.parse_args()
     python = os.environ.get("QUENCH_PEERS_PYTHON")
     if not python:
@@ -160,11 +170,18 @@ def main():
         sys.exit(SKIPPED)
     if os.path.abspath(python) != os.path.abspath(sys.executable):
         os.execv(python, [python, *sys.argv])
-    folders = sorted(path.parent for path in options.fixtures.glob("*/tokenizer.json"))
+    folders = sorted(path.parent for root in options.fixtures for path in root.glob("*/tokenizer.json"))
     folders = [folder for folder in folders if options.only in (None, folder.name)]
     if not folders:
-        sys.exit(f"no tokenizer.json in a folder below {options.fixtures}")
-    differences = sum(compare(options.program, folder, options.strings, options.seed) for folder in folders)
+        sys.exit("no tokenizer.json in a folder below " + ", ".join(map(str, options.fixtures)))
+    differences = sum(compare(options.program, folder, options.strings, options.seed, True) for folder in folders)
+    if options.variants and not options.only:
+        for name, document in peer_variants.variants(options.variants):
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = pathlib.Path(scratch) / name
+                folder.mkdir()
+                (folder / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+                differences += compare(options.program, folder, options.strings // 10, options.seed, False)
     sys.exit(1 if differences else 0)
 
 

@@ -122,6 +122,25 @@ TEST(AddedTokens, StandAloneWhenTold) {
   EXPECT_THAT(encode(*tokenizer, "cda"), ElementsAre(2, 3, 0));
 }
 
+// A run of white space that is a token and takes white space along on both sides: the first one takes all
+// of the run, and nothing is left for the others.
+TEST(AddedTokens, TakenAlongByAnotherAreNotThere) {
+  json document = small_tokenizer();
+  document["added_tokens"][0].update({{"content", "\n"}, {"lstrip", true}, {"rstrip", true}});
+  EXPECT_THAT(encode(*make_tokenizer(document), "a\n\n\nb"), ElementsAre(0, 10, 1));
+}
+
+TEST(AddedTokens, NormalizedOnesDecodeToWhatWasFound) {
+  json document = small_tokenizer();
+  document["normalizer"] = json::parse(R"({"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})");
+  document["decoder"] = json::parse(R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "})");
+  document["added_tokens"][0]["normalized"] = true;
+  const auto tokenizer = make_tokenizer(document);
+  EXPECT_THAT(encode(*tokenizer, "a <s>"), ElementsAre(5, 0, 10)) << "▁<s> is one token";
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{5, 0, 10}, SkipSpecialTokens::no), " a <s>");
+}
+
 TEST(AddedTokens, NormalizedOnesAreSoughtInTheNormalizedText) {
   json document = small_tokenizer();
   document["normalizer"] = json::parse(R"({"type": "Replace", "pattern": {"String": "d"}, "content": "e"})");
