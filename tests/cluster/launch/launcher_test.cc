@@ -191,6 +191,41 @@ TEST_F(LauncherTest, DestroyingTheGangEndsItToo) {
   EXPECT_FALSE(end) << "no callback after destruction";
 }
 
+std::string variable_of(int pid, const std::string& name) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/environ", std::ios::binary);
+  std::string entry;
+  while (std::getline(file, entry, '\0'))
+    if (entry.starts_with(name + "=")) return entry.substr(name.size() + 1);
+  return "";
+}
+
+// Of our environment PATH alone, and what a Slurm job would have put there.
+TEST(Coordinator, StartsGangsFromABareEnvironmentAndInsideABatchJob) {
+  Loop loop;
+  Witness witness;
+  std::optional<ChildExit> end;
+  const ChildProcess coordinator(
+      loop,
+      {.program = program("gang_starter"),
+       .arguments = {program("gang_rank"), "work", "2"},
+       .environment = {{"SLURM_JOB_ID", "1"},
+                       {"SLURM_JOBID", "1"},
+                       {"SLURM_NODELIST", "node[1-2]"},
+                       {"SLURM_TASKS_PER_NODE", "1(x2)"},
+                       {"SLURM_NNODES", "2"},
+                       {"PMIX_RANK", "0"},
+                       {"OMPI_COMM_WORLD_SIZE", "5"}},
+       .keep_variable = [](const std::string& name) { return name == "PATH"; },
+       .out = ChildStream::lines,
+       .err = ChildStream::lines},
+      {.on_line = [&](ChildHandlers::Source, const std::string& line) { witness.on_line(line); },
+       .on_exit = [&](const ChildExit& exit) { end = exit; }});
+  ASSERT_TRUE(run_until(
+      loop, [&] { return end.has_value(); }, seconds(30)));
+  EXPECT_EQ(witness.lines.size(), 4u) << witness.all();  // mpirun's id, two ranks, the end
+  EXPECT_THAT(witness.all(), HasSubstr("the gang ended well"));
+}
+
 // The coordinator itself is a child here, and dies by kill -9.
 TEST(Coordinator, KilledLeavesNoProcessOfItsGangAndTheNextOneTidiesUp) {
   for (const std::string how : {"wait", "stopped"}) {
@@ -208,12 +243,17 @@ TEST(Coordinator, KilledLeavesNoProcessOfItsGangAndTheNextOneTidiesUp) {
     ASSERT_TRUE(run_until(
         loop, [&] { return witness.pids.size() == 3 || ended; }, seconds(30)));
     ASSERT_FALSE(ended) << witness.all();
+    const std::filesystem::path folder =
+        std::filesystem::path(variable_of(*witness.pids.rbegin(), kSecretFileVariable)).parent_path();
+    EXPECT_TRUE(std::filesystem::exists(folder / "secret")) << folder;
     const auto killed = Clock::now();
     coordinator.signal(SIGKILL);
     EXPECT_TRUE(run_until(
         loop, [&] { return ended && !witness.anyone_alive(); }, kOutliveMax))
         << how;
     const std::chrono::duration<double> outlived = Clock::now() - killed;
+    const GangFolder next;
+    EXPECT_FALSE(std::filesystem::exists(folder)) << "the dead gang's secret and segments are still there";
     std::cout << how << ": the last process ended " << outlived.count() << " s after its coordinator\n";
   }
 }
