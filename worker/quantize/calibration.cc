@@ -1,11 +1,13 @@
 #include "worker/quantize/calibration.h"
 
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <set>
 #include <sstream>
 
 #include "schemas/error.h"
+#include "worker/generate/random_stream.h"
 
 namespace quench::worker {
 namespace {
@@ -20,11 +22,12 @@ std::string read_text(const std::string& path) {
   return std::move(text).str();
 }
 
-// SplitMix64, and an unbiased draw below a bound by rejection: the standard's distributions differ
-// between libraries, and the windows must not.
+// Unbiased draws below a bound, by rejection: the standard's distributions differ between libraries, and
+// the windows must not.
 class WindowGenerator {
  public:
-  explicit WindowGenerator(std::uint64_t seed) : state_(seed) {}
+  explicit WindowGenerator(std::uint64_t seed)
+      : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)} {}
   std::uint64_t below(std::uint64_t bound) {
     const std::uint64_t limit = ~std::uint64_t{0} - ~std::uint64_t{0} % bound;
     std::uint64_t value = next();
@@ -34,13 +37,11 @@ class WindowGenerator {
 
  private:
   std::uint64_t next() {
-    state_ += 0x9e3779b97f4a7c15ull;
-    std::uint64_t value = state_;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
-    return value ^ (value >> 31);
+    const std::array<std::uint32_t, 4> random = philox4x32({counter_++, 0, 0, 0}, key_);
+    return std::uint64_t{random[0]} << 32 | random[1];
   }
-  std::uint64_t state_;
+  std::array<std::uint32_t, 2> key_;
+  std::uint32_t counter_ = 0;
 };
 
 }  // namespace
