@@ -65,6 +65,10 @@ int generate(const ComputeOptions& compute, const GenerateArguments& arguments) 
   if (const auto eos = model.tokenizer->eos_id()) request.eos_ids.push_back(*eos);
   decoder.add(std::move(request));
   const Completion completion = decoder.run().at(0);
+  if (completion.reason == FinishReason::context_full && completion.tokens.empty())
+    throw Error(ErrorCode::bad_input, "the prompt fills the model's " +
+                                          std::to_string(model.transformer->positions_max()) +
+                                          " positions (max_position_embeddings): give a shorter one");
   const std::string text = model.tokenizer->decode_continuation(completion.tokens);
   if (arguments.json)
     std::cout << ordered_json{{"prompt", arguments.prompt},
