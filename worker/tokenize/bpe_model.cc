@@ -10,7 +10,7 @@
 namespace quench::worker {
 namespace {
 
-constexpr char32_t kShortCharacters = 0x800;
+constexpr char32_t kShortCharacters = 0x10000;
 // Longer words are rare and would fill the cache.
 constexpr std::size_t kCachedWordBytesMax = 128;
 constexpr std::size_t kCachedWordsMax = 1 << 18;
@@ -145,6 +145,9 @@ void BpeModel::read_merges(const JsonNode& node) {
       merge.fail("the merge of \"" + std::string(left) + "\" and \"" + std::string(right) +
                  "\" is there twice");
     }
+    const char32_t last = utf8_decode(left, utf8_previous(left, left.size())).code_point;
+    const char32_t first = utf8_decode(right, 0).code_point;
+    junctions_.insert(static_cast<TokenId>(last), static_cast<TokenId>(first), {0, 0});
   }
 }
 
@@ -158,30 +161,56 @@ const std::string* BpeModel::token_of(TokenId id) const {
                                                                   : tokens_[static_cast<std::size_t>(id)];
 }
 
+TokenId BpeModel::id_of_character(char32_t character, std::string_view text) const {
+  return character < kShortCharacters ? short_characters_[character] : id_of(text).value_or(-1);
+}
+
 void BpeModel::append_ids(std::string_view word, BpeWorkspace& workspace, std::vector<TokenId>& ids) const {
-  if (word.empty()) return;
-  const bool cacheable = word.size() <= kCachedWordBytesMax;
+  if (ignore_merges_) {
+    if (const std::optional<TokenId> whole = id_of(word)) {
+      ids.push_back(*whole);
+      return;
+    }
+  }
+  // LLaMA's files have no pre-tokenizer: a whole text is one word. It is cut, with the same result, where no
+  // merge reaches across: between two characters with tokens of their own that are no junction.
+  std::size_t begin = 0;
+  if (word.size() > kCachedWordBytesMax) {
+    DecodedCharacter previous = utf8_decode(word, 0);
+    for (std::size_t at = previous.bytes; at < word.size();) {
+      const DecodedCharacter next = utf8_decode(word, at);
+      if (junctions_.find(static_cast<TokenId>(previous.code_point), static_cast<TokenId>(next.code_point)) ==
+              nullptr &&
+          id_of_character(previous.code_point, word.substr(at - previous.bytes, previous.bytes)) >= 0 &&
+          id_of_character(next.code_point, word.substr(at, next.bytes)) >= 0) {
+        append_segment(word.substr(begin, at - begin), workspace, ids);
+        begin = at;
+      }
+      at += next.bytes;
+      previous = next;
+    }
+  }
+  append_segment(word.substr(begin), workspace, ids);
+}
+
+void BpeModel::append_segment(std::string_view segment, BpeWorkspace& workspace,
+                              std::vector<TokenId>& ids) const {
+  const bool cacheable = segment.size() <= kCachedWordBytesMax;
   if (cacheable) {
-    const auto cached = workspace.words_.find(word);
+    const auto cached = workspace.words_.find(segment);
     if (cached != workspace.words_.end()) {
       ids.insert(ids.end(), cached->second.begin(), cached->second.end());
       return;
     }
   }
-  const std::size_t before = ids.size();
-  const std::optional<TokenId> whole = ignore_merges_ ? id_of(word) : std::nullopt;
-  if (whole) {
-    ids.push_back(*whole);
-  } else {
-    split_to_symbols(word, workspace);
-    merge_all(workspace);
-    for (const BpeWorkspace::Symbol& symbol : workspace.symbols_) {
-      if (!symbol.gone) ids.push_back(symbol.id);
-    }
+  const auto before = static_cast<std::ptrdiff_t>(ids.size());
+  split_to_symbols(segment, workspace);
+  merge_all(workspace);
+  for (const BpeWorkspace::Symbol& symbol : workspace.symbols_) {
+    if (!symbol.gone) ids.push_back(symbol.id);
   }
   if (cacheable && workspace.words_.size() < kCachedWordsMax) {
-    workspace.words_.emplace(
-        word, std::vector<TokenId>(ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end()));
+    workspace.words_.emplace(segment, std::vector<TokenId>(ids.begin() + before, ids.end()));
   }
 }
 

@@ -99,17 +99,23 @@ class BpeModel {
   std::int32_t size() const { return static_cast<std::int32_t>(tokens_.size()); }
 
  private:
-  explicit BpeModel(std::size_t merges) : merges_(merges) {}
+  explicit BpeModel(std::size_t merges) : merges_(merges), junctions_(merges) {}
   void read_vocabulary(const JsonNode& node);
   void read_merges(const JsonNode& node);
+  // The token of a character by itself, or -1. `text` is the character.
+  TokenId id_of_character(char32_t character, std::string_view text) const;
+  void append_segment(std::string_view segment, BpeWorkspace& workspace, std::vector<TokenId>& ids) const;
   void split_to_symbols(std::string_view word, BpeWorkspace& workspace) const;
   void merge_all(BpeWorkspace& workspace) const;
 
   StringMap<TokenId> ids_;
   std::vector<const std::string*> tokens_;  // keys of ids_, which never move
-  std::vector<TokenId> short_characters_;   // by code point below 0x800: its token, or -1
+  std::vector<TokenId> short_characters_;   // by code point below 0x10000: its token, or -1
   std::vector<TokenId> byte_tokens_;        // <0x00> to <0xFF>, or empty without byte fallback
   MergeTable merges_;
+  // The pairs (last character of the left token, first of the right) over all merges: between two
+  // characters that are no such pair no merge can ever reach across. Results are all 0.
+  MergeTable junctions_;
   std::optional<TokenId> unknown_;
   bool fuse_unknown_ = false;
   bool ignore_merges_ = false;

@@ -53,6 +53,14 @@ TEST(LoadTokenizer, RefusesWhatIsNoRegularFile) {
   EXPECT_THAT(load_error(dir), HasSubstr("not a regular file"));
 }
 
+TEST(LoadTokenizer, RefusesAFileThatIsTooLargeWithoutReadingIt) {
+  const ScratchDir dir;
+  dir.write("tokenizer.json", "");
+  // Sparse: it takes no room.
+  std::filesystem::resize_file(dir.path() / "tokenizer.json", kTokenizerFileBytesMax + 1);
+  EXPECT_THAT(load_error(dir), AllOf(HasSubstr("268435457 bytes"), HasSubstr("at most 268435456")));
+}
+
 TEST(LoadTokenizer, TakesBeginAndEndFromTheFilesBeside) {
   const ScratchDir dir;
   dir.write("tokenizer.json", small_tokenizer().dump());

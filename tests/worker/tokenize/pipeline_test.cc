@@ -55,6 +55,23 @@ TEST(Merge, TakesTheLowestRankThenTheLeftmost) {
   EXPECT_THAT(encode(*make_tokenizer(document), "abcab"), ElementsAre(0, 9, 7));
 }
 
+// Words beyond 128 bytes are cut where no merge reaches across. The cuts must not show: not beside a
+// character that is left out or replaced (its neighbours may meet), not inside a merge.
+TEST(Merge, GivesLongWordsTheSameIdsAsTheirParts) {
+  json document = small_tokenizer();
+  std::string word;
+  std::vector<TokenId> ids;
+  for (int i = 0; i < 100; ++i) {
+    word += "abcdaxbd";  // x is unknown and left out: a and b meet
+    ids.insert(ids.end(), {8, 3, 7, 3});
+  }
+  EXPECT_EQ(encode(*make_tokenizer(document), word), ids);
+  document["model"]["unk_token"] = "e";
+  document["model"]["fuse_unk"] = true;
+  EXPECT_THAT(encode(*make_tokenizer(document), "a" + std::string(300, 'x') + "d"), ElementsAre(0, 4, 3));
+  EXPECT_THAT(encode(*make_tokenizer(document), std::string(300, 'd')), ::testing::SizeIs(300));
+}
+
 TEST(Merge, ReadsPairsAsStringsAndAsArrays) {
   json document = small_tokenizer();
   document["model"]["merges"] = json::parse(R"([["a", "b"], ["b", "c"], ["ab", "c"]])");
