@@ -68,9 +68,9 @@ class Backend {
   // Adds one leaf X [T_leaf, C] to the sums of every panel whose pointer is not null.
   virtual void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
                                 std::int64_t* const* sums) noexcept = 0;
-  // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` put on the diagonal, which
-  // becomes 1 should it still be 0). order[a] = original column; empty: the columns are already in
-  // factor order, and then only sums[panel] is read, else the panels it points into.
+  // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` added to the diagonal).
+  // order[a] = original column; empty: the columns are already in factor order, and then only sums[panel]
+  // is read, else the panels it points into.
   virtual void build_factor_panel(const TrianglePanels& layout, std::int64_t panel, const std::int64_t* const* sums,
                                   const SumScale& scale, std::span<const std::int32_t> order, double diagonal_add,
                                   float* out) noexcept = 0;

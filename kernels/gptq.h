@@ -3,6 +3,13 @@
 // code_k = round((W_k + sum over j<k of (W_j - Ŵ_j) S_jk) / scale) + zero, clamped to 0 .. 2^bits - 1;
 // each (row, k) is one fp32 FMA chain that starts at W_k and takes j in rising order, so the
 // result depends neither on block sizes nor on which other rows are in the tile.
+//
+// GroupRule::updated: the grid of a group that begins at column b covers W'_k = W_k + sum over j<c of
+// (W_j - Ŵ_j) S_jk + sum over c<=j<k of (W_j - W'_j) S_jk, c = b rounded down to a multiple of kGridColumns: what is
+// left of the weights when the errors of the columns before c are made good for and nothing after them
+// is rounded. Those are the weights that GPTQ holds when it reaches column c (the first sum alone is
+// not, save for k = c), and it works in blocks of 128 columns. Measured on correlated inputs: the first sum alone costs up
+// to 60 % at 3 bits, c = b instead of c up to 9 % at 2 bits in groups of 64.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +20,8 @@
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels {
+
+inline constexpr std::int64_t kGridColumns = 128;
 
 // The factor of one Hessian, in reversed order (hessian.h); every panel is present.
 struct FactorView {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
 
@@ -93,13 +94,16 @@ void CpuBackend::build_factor_panel(const TrianglePanels& layout, std::int64_t p
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(scale.exponents.size()), layout.columns);
   if (!order.empty()) QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(order.size()), layout.columns);
   const std::int64_t first = layout.first_column(panel), columns = layout.column_count(panel);
-  const int shift = sum_shift(scale.tokens);
+  // Powers of two multiply exactly: 2^e by column, and the unit of the sums.
+  std::vector<double> powers(static_cast<std::size_t>(layout.columns));
+  for (std::size_t c = 0; c < powers.size(); ++c) powers[c] = std::ldexp(1.0, scale.exponents[c]);
+  const double unit = std::ldexp(1.0, -sum_shift(scale.tokens));
   const double tokens = static_cast<double>(scale.tokens);
   pool_.for_range(layout.row_count(panel), 64, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t a = first + i;
       const std::int64_t original_a = order.empty() ? a : order[static_cast<std::size_t>(a)];
-      const std::int32_t exponent_a = scale.exponents[static_cast<std::size_t>(original_a)];
+      const double power_a = powers[static_cast<std::size_t>(original_a)] * unit;
       float* to = out + i * layout.width;
       for (std::int64_t j = 0; j < layout.width; ++j) {
         if (j >= columns) {
@@ -111,12 +115,8 @@ void CpuBackend::build_factor_panel(const TrianglePanels& layout, std::int64_t p
         const std::int64_t row = std::max(original_a, original_b), col = std::min(original_a, original_b);
         const std::int64_t from = col / layout.width;
         const std::int64_t sum = sums[from][layout.index(from, row, col)];
-        const std::int32_t e = exponent_a + scale.exponents[static_cast<std::size_t>(original_b)];
-        double value = std::ldexp(static_cast<double>(sum), e - shift) / tokens;
-        if (a == b) {
-          value += diagonal_add;
-          if (value == 0.0) value = 1.0;
-        }
+        double value = static_cast<double>(sum) * (power_a * powers[static_cast<std::size_t>(original_b)]) / tokens;
+        if (a == b) value += diagonal_add;
         to[j] = static_cast<float>(value);
       }
     }

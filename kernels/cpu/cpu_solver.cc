@@ -1,6 +1,7 @@
 // GPTQ, rounding to nearest and quadratic losses on threads. Threads share out panels of sixteen rows.
 //
-// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C.
+// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, and with several groups 8 bytes *
+// R * (group size + kGridColumns).
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -10,9 +11,8 @@
 namespace quench::kernels {
 namespace {
 
-// Columns solved between two matrix products, and columns whose feedback one product brings up to date.
+// Columns solved between two matrix products, and the depth of one step of a product.
 constexpr std::int64_t kSolveColumns = 64;
-constexpr std::int64_t kUpdateColumns = 128;
 constexpr std::int64_t kBlockColumns = 256;
 
 // S[j][k] of the header, j < k, straight from the factor's panels.
@@ -163,7 +163,7 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
 
   // current[k] += sum over j in [first, last) of E_j S_jk for k in [begin, end): the chain goes on where it was.
   const auto bring_up = [&](std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
-    if (first >= last) return;
+    if (first >= last || begin >= end) return;
     const std::int64_t rows = end - begin, count = last - first;
     float* packed = shared_.floats(rows * count);
     const std::int64_t blocks = (count + kBlockColumns - 1) / kBlockColumns;
@@ -196,38 +196,93 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
 
   float within[kSolveColumns * kSolveColumns];
   float pivots[kSolveColumns];
-  for (std::int64_t g = 0; g < groups; ++g) {
-    const std::int64_t group_begin = g * group_size, group_end = std::min(group_begin + group_size, columns);
-    std::int64_t up_to_date = 0;  // feedback of columns below this is in the group's `current`
-    if (rule == GroupRule::updated) {
-      for (std::int64_t k = group_begin; k < group_end; k += kUpdateColumns) {
-        bring_up(k, std::min(k + kUpdateColumns, group_end), 0, group_begin);
+  const auto load_within = [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t width = end - begin;
+    for (std::int64_t k = begin; k < end; ++k) {
+      const float* column = feedback.column(k);
+      pivots[k - begin] = feedback.pivot(k);
+      for (std::int64_t j = begin; j < k; ++j) {
+        within[(j - begin) * width + (k - begin)] = column[(columns - 1 - j) * feedback.width()];
       }
-      up_to_date = group_begin;
-      pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t p = begin; p < end; ++p) fit(p, g);
+    }
+  };
+  const auto columns_of = [&](std::int64_t panel, std::int64_t begin, std::int64_t end) {
+    SolveColumns solve;
+    solve.current = current + panel * 16;
+    solve.stride = lanes;
+    solve.errors = errors + panel * 16 * columns;
+    solve.begin = begin;
+    solve.end = end;
+    solve.feedback = within;
+    return solve;
+  };
+
+  // Fits the grids of groups [first_group, last_group) to W' of gptq.h. `current` of the columns [block, range_end)
+  // holds the first of its sums and `errors` the weights; both do so again afterwards, because the
+  // chains of the columns to solve go on from there.
+  const bool keeps = rule == GroupRule::updated && columns > kGridColumns && groups > 1;
+  std::vector<float> kept(keeps ? static_cast<std::size_t>((kGridColumns + group_size) * lanes * 2) : 0);
+  const auto fit_updated = [&](std::int64_t block, std::int64_t range_end, std::int64_t first_group, std::int64_t last_group) {
+    const auto for_columns = [&](std::int64_t panel, auto&& handle) {
+      for (std::int64_t k = block; k < range_end; ++k) {
+        handle(current + k * lanes + panel * 16, errors + (panel * columns + k) * 16,
+               kept.data() + ((k - block) * panels + panel) * 32);
+      }
+    };
+    for (std::int64_t begin = block; begin < range_end; begin += kSolveColumns) {
+      const std::int64_t end = std::min(begin + kSolveColumns, range_end);
+      bring_up(begin, end, block, begin);
+      load_within(begin, end);
+      pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
+        for (std::int64_t p = from; p < to; ++p) {
+          if (begin == block) {
+            for_columns(p, [](const float* sums, const float* weights, float* keep) {
+              std::copy_n(sums, 16, keep);
+              std::copy_n(weights, 16, keep + 16);
+            });
+          }
+          table_.update_columns(columns_of(p, begin, end));
+          if (end < range_end) continue;
+          for (std::int64_t g = first_group; g < last_group; ++g) fit(p, g);
+          for_columns(p, [](float* sums, float* weights, const float* keep) {
+            std::copy_n(keep, 16, sums);
+            std::copy_n(keep + 16, 16, weights);
+          });
+        }
       });
     }
-    for (std::int64_t begin = group_begin; begin < group_end; begin += kSolveColumns) {
-      const std::int64_t end = std::min(begin + kSolveColumns, group_end), width = end - begin;
-      bring_up(begin, end, up_to_date, begin);
-      for (std::int64_t k = begin; k < end; ++k) {
-        const float* column = feedback.column(k);
-        pivots[k - begin] = feedback.pivot(k);
-        for (std::int64_t j = begin; j < k; ++j) {
-          within[(j - begin) * width + (k - begin)] = column[(columns - 1 - j) * feedback.width()];
+  };
+
+  // `current` of the columns from the present block to ahead_end holds the feedback of all columns below ahead_at; of
+  // columns further on, none.
+  std::int64_t ahead_at = 0, ahead_end = 0;
+  for (std::int64_t block = 0; block < columns; block += kGridColumns) {
+    const std::int64_t block_end = std::min(block + kGridColumns, columns);
+    const std::int64_t first_group = (block + group_size - 1) / group_size;
+    const std::int64_t last_group = (block_end + group_size - 1) / group_size;  // those that begin in the block
+    const bool fits = rule == GroupRule::updated && first_group < last_group;
+    const std::int64_t range_end = fits ? std::max(block_end, std::min(last_group * group_size, columns)) : block_end;
+    bring_up(block, std::min(ahead_end, range_end), ahead_at, block);
+    bring_up(std::max(block, ahead_end), range_end, 0, block);
+    if (range_end > ahead_end) ahead_at = block, ahead_end = range_end;
+    if (fits && block == 0) {
+      pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t p = begin; p < end; ++p) {
+          for (std::int64_t g = 0; g < last_group; ++g) fit(p, g);
         }
-      }
+      });
+    } else if (fits) {
+      fit_updated(block, range_end, first_group, last_group);
+    }
+    for (std::int64_t begin = block, end = 0; begin < block_end; begin = end) {
+      const std::int64_t g = begin / group_size;
+      end = std::min({begin + kSolveColumns, (g + 1) * group_size, block_end});
+      bring_up(begin, end, block, begin);
+      load_within(begin, end);
       pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
         for (std::int64_t p = from; p < to; ++p) {
           const PanelGrids& panel_grids = grids[static_cast<std::size_t>(p)];
-          SolveColumns solve;
-          solve.current = current + p * 16;
-          solve.stride = lanes;
-          solve.errors = errors + p * 16 * columns;
-          solve.begin = begin;
-          solve.end = end;
-          solve.feedback = within;
+          SolveColumns solve = columns_of(p, begin, end);
           solve.pivots = pivots;
           solve.scale = &panel_grids.scales[static_cast<std::size_t>(g * 16)];
           solve.zero = &panel_grids.zeros[static_cast<std::size_t>(g * 16)];

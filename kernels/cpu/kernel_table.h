@@ -144,6 +144,8 @@ struct KernelTable {
   void (*factor_rows)(const FactorRows& rows);
   void (*fit_grid)(const GridColumns& columns);
   void (*solve_columns)(const SolveColumns& columns);
+  // The same feedback with nothing rounded; reads `current`, `errors` and `feedback` only.
+  void (*update_columns)(const SolveColumns& columns);
   void (*quadratic_panel)(const QuadraticPanel& panel);
 };
 

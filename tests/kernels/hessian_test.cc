@@ -197,12 +197,12 @@ TEST_P(HessianTest, APivotThatIsNotPositiveNamesItsColumn) {
   }
 }
 
-TEST_P(HessianTest, ADeadColumnHasAPivotOfOneWithoutDamping) {
+// A one in its place once counted as loss: the printed loss of a layer with five dead inputs was 6 % too high.
+TEST_P(HessianTest, ADeadColumnIsZeroInTheHessian) {
   const Matrix x = activations(300, 40);
   const Sums s = sum_leaves(*backend, x, 64, {0}, 300);
-  const Factor f = factor(*backend, s, {}, 0.0);
-  EXPECT_EQ(f.failed, -1);
-  EXPECT_EQ(f.pivots[5], 1.0f);
+  EXPECT_EQ(factor(*backend, s, {}, 0.0).failed, 5);
+  EXPECT_EQ(factor(*backend, s, {}, 0.01).failed, -1);
 }
 
 QUENCH_FOR_EVERY_BACKEND(HessianTest);

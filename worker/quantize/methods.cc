@@ -1,7 +1,10 @@
 #include "worker/quantize/methods.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "kernels/weight_panels.h"
 #include "schemas/error.h"
 
 namespace quench::worker {
@@ -26,6 +29,32 @@ double square_sum(std::span<const float> values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * value;
   return sum;
+}
+
+// Steps of processing whose input was zero in every token of the calibration text.
+std::vector<std::int64_t> dead_columns(const Hessian& hessian) {
+  std::vector<std::int64_t> dead;
+  for (std::int64_t k = 0; k < hessian.layout.columns; ++k) {
+    const std::int64_t column = hessian.processing.empty() ? k : hessian.processing[static_cast<std::size_t>(k)];
+    if (hessian.diagonal[static_cast<std::size_t>(column)] == 0) dead.push_back(k);
+  }
+  return dead;
+}
+
+// A dead column's weights on the nearest levels of the grids that the living ones chose. The published GPTQ sets
+// them to zero, which keeps them out of the range of their group, as here; another text may need them though.
+void round_column(ConstMatrixView weights, std::int64_t column, std::int64_t k, const kernels::GridSpec& grid,
+                  const kernels::SolveOutput& out) {
+  const std::int64_t groups = kernels::group_count(weights.cols, grid.group_size);
+  const std::int64_t group = grid.group_size < 0 ? 0 : k / grid.group_size;
+  const float code_max = static_cast<float>((1 << grid.bits) - 1);
+  for (std::int64_t row = 0; row < weights.rows; ++row) {
+    const float scale = kernels::f16_to_f32(out.scales[row * groups + group]);
+    const float zero = static_cast<float>(out.zeros[row * groups + group]);
+    const float code = std::clamp(std::nearbyint(weights.row(row)[column] / scale) + zero, 0.0f, code_max);
+    out.codes[row * weights.cols + k] = static_cast<std::uint8_t>(code);
+    out.dequantized.row(row)[k] = (code - zero) * scale;
+  }
 }
 
 }  // namespace
@@ -73,14 +102,22 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
       tile.energy += square_sum({weights.row(row), static_cast<std::size_t>(columns)});
   } else {
     processing = hessian->processing;
-    AlignedBuffer<float> ordered(processing.empty() ? 0 : count);
+    const std::vector<std::int64_t> dead = dead_columns(*hessian);
+    AlignedBuffer<float> ordered(processing.empty() && dead.empty() ? 0 : count);
     ConstMatrixView in_order = weights;
-    if (!processing.empty()) {
+    if (ordered.size() > 0) {
       const MatrixView into(ordered.data(), rows, columns);
-      backend.gather_columns(weights, processing, into);
+      if (processing.empty())
+        for (std::int64_t row = 0; row < rows; ++row) std::copy_n(weights.row(row), columns, into.row(row));
+      else
+        backend.gather_columns(weights, processing, into);
+      for (std::int64_t row = 0; row < rows; ++row)
+        for (const std::int64_t k : dead) into.row(row)[k] = 0;
       in_order = into;
     }
     backend.solve_gptq(in_order, factor->view(), grid, kernels::GroupRule::updated, out);
+    for (const std::int64_t k : dead)
+      round_column(weights, processing.empty() ? k : processing[static_cast<std::size_t>(k)], k, grid, out);
     // The Hessian lies in factor order, the reverse of the processing order.
     const std::vector<std::int32_t> reverse = kernels::factor_order({}, columns);
     AlignedBuffer<float> reversed(2 * count);

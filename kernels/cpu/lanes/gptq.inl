@@ -97,6 +97,20 @@ void solve_columns(const SolveColumns& s) {
   if (s.losses != nullptr) double_store(s.losses, loss);
 }
 
+// current[k] becomes W'_k of gptq.h and errors[k] = W_k - W'_k: feedback with nothing rounded.
+void update_columns(const SolveColumns& s) {
+  const std::int64_t width = s.end - s.begin;
+  for (std::int64_t k = s.begin; k < s.end; ++k) {
+    const F error = sub(load(s.errors + k * 16), load(s.current + k * s.stride));
+    store(s.errors + k * 16, error);
+    const float* row = s.feedback + (k - s.begin) * width;
+    for (std::int64_t next = k + 1; next < s.end; ++next) {
+      float* at = s.current + next * s.stride;
+      store(at, fma(error, set1(row[next - s.begin]), load(at)));
+    }
+  }
+}
+
 // sum over columns j of Δ_j (H_jj Δ_j + 2 sum_{i>j} H_ij Δ_i) in double. Lanes are sixteen columns j, Rows rows
 // of Δ at a time; i rises, then j.
 template <int Rows>
@@ -144,6 +158,7 @@ void fill_gptq(KernelTable& table) {
   table.factor_rows = factor_rows;
   table.fit_grid = fit_grid;
   table.solve_columns = solve_columns;
+  table.update_columns = update_columns;
   table.quadratic_panel = quadratic_panel;
 }
 
