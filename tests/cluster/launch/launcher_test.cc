@@ -199,7 +199,7 @@ std::string variable_of(int pid, const std::string& name) {
   return "";
 }
 
-// Of our environment PATH alone, and what a Slurm job would have put there.
+// Of our environment PATH alone (and a sanitizer's options), and what a Slurm job would have put there.
 TEST(Coordinator, StartsGangsFromABareEnvironmentAndInsideABatchJob) {
   Loop loop;
   Witness witness;
@@ -215,7 +215,7 @@ TEST(Coordinator, StartsGangsFromABareEnvironmentAndInsideABatchJob) {
                        {"SLURM_NNODES", "2"},
                        {"PMIX_RANK", "0"},
                        {"OMPI_COMM_WORLD_SIZE", "5"}},
-       .keep_variable = [](const std::string& name) { return name == "PATH"; },
+       .keep_variable = [](const std::string& name) { return name == "PATH" || name == "ASAN_OPTIONS"; },
        .out = ChildStream::lines,
        .err = ChildStream::lines},
       {.on_line = [&](ChildHandlers::Source, const std::string& line) { witness.on_line(line); },
