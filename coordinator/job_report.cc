@@ -9,13 +9,16 @@
 namespace quench::coordinator {
 namespace {
 
-ArtifactScore read_artifact(const ArtifactStore& store, const std::string& name, const Digest& digest, double seconds) {
+ArtifactScore read_artifact(const ArtifactStore& store, const std::string& name, const Digest& digest,
+                            double seconds) {
   return describe_artifact(name, digest, decode_manifest(store.get_object(digest).bytes), seconds);
 }
 
-EvaluationScore read_score(const ArtifactStore& store, const State& state, const EvaluationProgress& evaluation) {
+EvaluationScore read_score(const ArtifactStore& store, const State& state,
+                           const EvaluationProgress& evaluation) {
   const Digest key = evaluation_digest(evaluation_key(state, evaluation));
-  return score({state.job.evaluate[evaluation.evaluation], key, evaluation.opened->task_ids, read_verdicts(store, key)});
+  return score({state.job.evaluate[evaluation.evaluation], key, evaluation.opened->task_ids,
+                read_verdicts(store, key)});
 }
 
 // The job states that the store's journals give, those that are readable by this build.
@@ -23,7 +26,8 @@ std::vector<State> read_jobs(const ArtifactStore& store) {
   std::vector<State> jobs;
   for (const std::string& id : store.list_jobs()) {
     std::vector<quench::JournalEvent> history;
-    for (const JournalEvent& event : store.read_journal(id)) history.push_back(decode_journal_event(event.bytes));
+    for (const JournalEvent& event : store.read_journal(id))
+      history.push_back(decode_journal_event(event.bytes));
     if (history.empty()) continue;
     if (const auto* accepted = std::get_if<JobAccepted>(&history.front()))
       jobs.push_back(open_job(accepted->job, job_of_journal(id), accepted->source, 0, history));
@@ -41,7 +45,8 @@ JobReport report_job(const ArtifactStore& store, const State& state) {
   report.ranks = state.job.ranks;
   for (const ArtifactProgress& artifact : state.artifacts) {
     if (!artifact.published)
-      throw Error(ErrorCode::failed, "artifact " + artifact.recipe.name + " is not published yet: run the job again");
+      throw Error(ErrorCode::failed,
+                  "artifact " + artifact.recipe.name + " is not published yet: run the job again");
     report.artifacts.push_back(
         read_artifact(store, artifact.recipe.name, *artifact.published, artifact.quantize_seconds));
     report.seconds += artifact.quantize_seconds;

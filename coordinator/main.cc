@@ -55,7 +55,8 @@ int run(int argc, char** argv) {
   run_command->add_option("--ranks", run_arguments.ranks, "MPI ranks, instead of the job's");
   run_command->add_option("--threads", run_arguments.threads, "threads per rank; default: cores / ranks")
       ->check(CLI::Range(1, 1024));
-  run_command->add_option("--store", run_arguments.store, "artifact store; default $QUENCH_STORE or ./quench-store");
+  run_command->add_option("--store", run_arguments.store,
+                          "artifact store; default $QUENCH_STORE or ./quench-store");
   run_command->add_option("--report", run_arguments.report, "directory for the HTML report");
   run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");
 
@@ -66,7 +67,8 @@ int run(int argc, char** argv) {
   plan_command->add_flag("--json", plan_arguments.json);
 
   std::string artifacts_store;
-  CLI::App* artifacts_command = app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR");
+  CLI::App* artifacts_command =
+      app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR");
   artifacts_command->add_option("--store", artifacts_store);
   artifacts_command->prefix_command();
 
@@ -78,8 +80,11 @@ int run(int argc, char** argv) {
   report_command->add_flag("--json", report_arguments.json);
 
   CompareArguments compare_arguments;
-  CLI::App* compare_command = app.add_subcommand("compare", "paired tests: artifacts, or files of `quench grade`");
-  compare_command->add_option("subjects", compare_arguments.subjects, "A B...")->required()->expected(2, 1000);
+  CLI::App* compare_command =
+      app.add_subcommand("compare", "paired tests: artifacts, or files of `quench grade`");
+  compare_command->add_option("subjects", compare_arguments.subjects, "A B...")
+      ->required()
+      ->expected(2, 1000);
   compare_command->add_option("--store", compare_arguments.store);
   compare_command->add_flag("--json", compare_arguments.json);
 

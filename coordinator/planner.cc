@@ -27,16 +27,16 @@ std::uint64_t required_bytes(const std::map<std::string, TensorLocation>& tensor
   const auto found = tensors.find(name);
   if (found == tensors.end())
     throw Error(ErrorCode::bad_input,
-                fmt::format("{}: no tensor \"{}\", which config.json calls for with shape {}", model_dir, name,
-                            shape_text(shape)));
+                fmt::format("{}: no tensor \"{}\", which config.json calls for with shape {}", model_dir,
+                            name, shape_text(shape)));
   const TensorEntry& entry = found->second.entry;
   const std::string where = fmt::format("{}: tensor \"{}\"", found->second.file.string(), name);
   if (entry.shape != shape)
     throw Error(ErrorCode::bad_input, fmt::format("{} has shape {}, but config.json calls for {}", where,
                                                   shape_text(entry.shape), shape_text(shape)));
   if (entry.dtype != DType::f32 && entry.dtype != DType::f16 && entry.dtype != DType::bf16)
-    throw Error(ErrorCode::bad_input, fmt::format("{} is {}; expected F32, F16 or BF16 weights", where,
-                                                  to_string(entry.dtype)));
+    throw Error(ErrorCode::bad_input,
+                fmt::format("{} is {}; expected F32, F16 or BF16 weights", where, to_string(entry.dtype)));
   return entry.bytes;
 }
 
@@ -71,7 +71,8 @@ Plan plan_job(const JobSpec& job) {
     for (const std::string& norm : block_norms(layer))
       plan.outer_bytes += required_bytes(tensors, norm, {plan.config.hidden_size}, job.model);
     for (const LinearShape& linear : block_linears(plan.config, layer)) {
-      linear_source_bytes += required_bytes(tensors, linear.tensor, {linear.outputs, linear.inputs}, job.model);
+      linear_source_bytes +=
+          required_bytes(tensors, linear.tensor, {linear.outputs, linear.inputs}, job.model);
       plan.linear_weights += std::uint64_t{linear.outputs} * linear.inputs;
     }
   }
@@ -91,7 +92,8 @@ Plan plan_job(const JobSpec& job) {
       }
     }
     artifact.artifact_bytes = linear_bytes + plan.outer_bytes;
-    artifact.bits_per_weight = 8.0 * static_cast<double>(linear_bytes) / static_cast<double>(plan.linear_weights);
+    artifact.bits_per_weight =
+        8.0 * static_cast<double>(linear_bytes) / static_cast<double>(plan.linear_weights);
     plan.store_bytes += linear_bytes;
   }
   plan.store_bytes += plan.outer_bytes;  // the same chunks for every artifact of one model
@@ -102,7 +104,8 @@ Plan plan_job(const JobSpec& job) {
   for (const LinearShape& linear : block) {
     block_weights += std::uint64_t{linear.outputs} * linear.inputs;
     inputs_max = std::max<std::uint64_t>(inputs_max, linear.inputs);
-    if (stages.insert(linear.stage).second) factor_bytes += std::uint64_t{linear.inputs} * linear.inputs / 2 * 4;
+    if (stages.insert(linear.stage).second)
+      factor_bytes += std::uint64_t{linear.inputs} * linear.inputs / 2 * 4;
   }
   plan.memory_bytes_per_rank = block_weights * 4;
   if (calibrated) {
@@ -140,9 +143,11 @@ std::string plan_to_json(const JobSpec& job, const Plan& plan) {
 
 std::string plan_to_text(const JobSpec& job, const Plan& plan) {
   constexpr double kMega = 1e6;
-  std::string text = fmt::format("{}: {} blocks, {:.2f} M weights in linears, {} ranks\n", job.name,
-                                 plan.config.layers, static_cast<double>(plan.linear_weights) / 1e6, job.ranks);
-  text += fmt::format("  memory per rank  {:10.1f} MB\n", static_cast<double>(plan.memory_bytes_per_rank) / kMega);
+  std::string text =
+      fmt::format("{}: {} blocks, {:.2f} M weights in linears, {} ranks\n", job.name, plan.config.layers,
+                  static_cast<double>(plan.linear_weights) / 1e6, job.ranks);
+  text += fmt::format("  memory per rank  {:10.1f} MB\n",
+                      static_cast<double>(plan.memory_bytes_per_rank) / kMega);
   text += fmt::format("  MPI per rank     {:10.1f} MB for each calibrated artifact\n",
                       static_cast<double>(plan.mpi_bytes_per_rank) / kMega);
   text += fmt::format("  store            {:10.1f} MB\n\n", static_cast<double>(plan.store_bytes) / kMega);

@@ -20,38 +20,37 @@ void apply(State& state, const quench::JournalEvent& event) {
                                           std::to_string(state.artifacts.size()));
     return state.artifacts[index];
   };
-  std::visit(
-      Overloaded{
-          [&](const JobAccepted&) {},
-          [&](const AttemptStarted& started) { state.attempt.value = started.attempt; },
-          [&](const AttemptEnded&) {},
-          [&](const OuterCommitted& outer) {
-            artifact(outer.artifact).outer = outer;
-            if (!outer.calibration.is_none()) state.calibration = outer.calibration;
-          },
-          [&](const BlockWritten& block) {
-            ArtifactProgress& progress = artifact(block.artifact);
-            if (block.block != progress.blocks.size())
-              throw Error(ErrorCode::corrupt, "the journal has block " + std::to_string(block.block) +
-                                                  " after " + std::to_string(progress.blocks.size()) +
-                                                  " blocks");
-            progress.blocks.push_back(block);
-          },
-          [&](const ArtifactPublished& published) {
-            artifact(published.artifact).published = published.digest;
-            artifact(published.artifact).quantize_seconds = published.quantize_seconds;
-          },
-          [&](const EvaluationOpened& opened) {
-            for (EvaluationProgress& evaluation : state.evaluations)
-              if (evaluation.artifact == opened.artifact && evaluation.evaluation == opened.evaluation)
-                evaluation.opened = opened;
-          },
-          [&](const JobFinished&) {
-            for (EvaluationProgress& evaluation : state.evaluations) evaluation.complete = true;
-            state.phase = Phase::finished;
-          },
-      },
-      event);
+  std::visit(Overloaded{
+                 [&](const JobAccepted&) {},
+                 [&](const AttemptStarted& started) { state.attempt.value = started.attempt; },
+                 [&](const AttemptEnded&) {},
+                 [&](const OuterCommitted& outer) {
+                   artifact(outer.artifact).outer = outer;
+                   if (!outer.calibration.is_none()) state.calibration = outer.calibration;
+                 },
+                 [&](const BlockWritten& block) {
+                   ArtifactProgress& progress = artifact(block.artifact);
+                   if (block.block != progress.blocks.size())
+                     throw Error(ErrorCode::corrupt, "the journal has block " + std::to_string(block.block) +
+                                                         " after " + std::to_string(progress.blocks.size()) +
+                                                         " blocks");
+                   progress.blocks.push_back(block);
+                 },
+                 [&](const ArtifactPublished& published) {
+                   artifact(published.artifact).published = published.digest;
+                   artifact(published.artifact).quantize_seconds = published.quantize_seconds;
+                 },
+                 [&](const EvaluationOpened& opened) {
+                   for (EvaluationProgress& evaluation : state.evaluations)
+                     if (evaluation.artifact == opened.artifact && evaluation.evaluation == opened.evaluation)
+                       evaluation.opened = opened;
+                 },
+                 [&](const JobFinished&) {
+                   for (EvaluationProgress& evaluation : state.evaluations) evaluation.complete = true;
+                   state.phase = Phase::finished;
+                 },
+             },
+             event);
 }
 
 void broadcast(State& state, Outbox& outbox, const Message& message) {
@@ -67,7 +66,9 @@ std::optional<std::uint32_t> rank_of(const State& state, ConnectionId connection
   return std::nullopt;
 }
 
-std::string label(const State& state, std::uint32_t artifact) { return state.artifacts[artifact].recipe.name; }
+std::string label(const State& state, std::uint32_t artifact) {
+  return state.artifacts[artifact].recipe.name;
+}
 
 QuantizeOrder quantize_order(const State& state, std::uint32_t index) {
   const ArtifactProgress& progress = state.artifacts[index];
@@ -137,7 +138,8 @@ void note_progress(State& state) {
   state.attempts_without_progress = 0;
 }
 
-std::vector<Digest> chunks_of(const std::vector<TensorRecord>& tensors, const std::vector<FileRecord>& files) {
+std::vector<Digest> chunks_of(const std::vector<TensorRecord>& tensors,
+                              const std::vector<FileRecord>& files) {
   std::vector<Digest> digests;
   for (const TensorRecord& tensor : tensors) {
     for (const ChunkRef& chunk : tensor.chunks) digests.push_back(chunk.digest);
@@ -294,9 +296,9 @@ void on_verdicts_done(State& state, Outbox& outbox, const VerdictsDone& done) {
     outbox.keep_verdicts(evaluation_digest(evaluation_key(state, evaluation)), wanted);
     note_progress(state);
   }
-  outbox.show_progress(label(state, evaluation.artifact) + " " +
-                           state.job.evaluate[evaluation.evaluation].benchmark,
-                       evaluation.leases->done(), evaluation.leases->total());
+  outbox.show_progress(
+      label(state, evaluation.artifact) + " " + state.job.evaluate[evaluation.evaluation].benchmark,
+      evaluation.leases->done(), evaluation.leases->total());
 }
 
 void on_failure(State& state, Outbox& outbox, std::uint32_t rank, const Failure& failure) {
@@ -307,7 +309,9 @@ void on_failure(State& state, Outbox& outbox, std::uint32_t rank, const Failure&
 
 }  // namespace
 
-std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe) { return job.name + "/" + recipe.name; }
+std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe) {
+  return job.name + "/" + recipe.name;
+}
 
 EvaluationKey evaluation_key(const State& state, const EvaluationProgress& evaluation) {
   EvaluationKey key;
@@ -356,21 +360,20 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
   const std::optional<std::uint32_t> rank = rank_of(state, connection);
   if (!rank || state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
   try {
-    std::visit(Overloaded{
-                   [&](const OuterDone& done) { on_outer_done(state, outbox, connection, done); },
-                   [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
-                   [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
-                   [&](const Progress&) {},
-                   [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, info); },
-                   [&](const LeaseRequest& request) { on_lease_request(state, outbox, *rank, request); },
-                   [&](const VerdictsDone& done) { on_verdicts_done(state, outbox, done); },
-                   [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
-                   [&](const LogLine& line) {
-                     outbox.tell("rank " + std::to_string(*rank) + ": " + line.text);
-                   },
-                   [&](const auto&) { out_of_order("a message that ranks do not send"); },
-               },
-               message);
+    std::visit(
+        Overloaded{
+            [&](const OuterDone& done) { on_outer_done(state, outbox, connection, done); },
+            [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
+            [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
+            [&](const Progress&) {},
+            [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, info); },
+            [&](const LeaseRequest& request) { on_lease_request(state, outbox, *rank, request); },
+            [&](const VerdictsDone& done) { on_verdicts_done(state, outbox, done); },
+            [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
+            [&](const LogLine& line) { outbox.tell("rank " + std::to_string(*rank) + ": " + line.text); },
+            [&](const auto&) { out_of_order("a message that ranks do not send"); },
+        },
+        message);
   } catch (const Error& error) {
     fail_job(state, outbox, {error.code(), error.what()});
   }
@@ -400,12 +403,14 @@ void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
   }
   if (state.phase == Phase::failed) return;
   if (state.stop_requested) {
-    state.failure = JobFailure{ErrorCode::interrupted, "stopped by a signal; run the same job again to go on"};
+    state.failure =
+        JobFailure{ErrorCode::interrupted, "stopped by a signal; run the same job again to go on"};
     state.phase = Phase::failed;
     return;
   }
   if (!state.first_failure)
-    state.first_failure = JobFailure{ErrorCode::failed, reason.empty() ? "the gang ended before its work" : reason};
+    state.first_failure =
+        JobFailure{ErrorCode::failed, reason.empty() ? "the gang ended before its work" : reason};
   if (!state.progress_in_attempt) ++state.attempts_without_progress;
   const ErrorCode code = state.first_failure->code;
   const bool hopeless = code == ErrorCode::bad_input || code == ErrorCode::refused ||
@@ -416,18 +421,18 @@ void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
     state.phase = Phase::failed;
     return;
   }
-  outbox.tell("starting the gang again (attempt " + std::to_string(state.attempt.value + 1) + "): " +
-              state.first_failure->message);
+  outbox.tell("starting the gang again (attempt " + std::to_string(state.attempt.value + 1) +
+              "): " + state.first_failure->message);
   start_attempt(state, outbox);
 }
 
 void on_tick(State& state, Outbox& outbox, TimeMs now) {
   state.now = now;
   if (state.phase == Phase::gathering && now > state.gathering_deadline) {
-    state.first_failure = JobFailure{
-        ErrorCode::failed, "only " + std::to_string(state.ranks.size()) + " of " +
-                               std::to_string(state.job.ranks) + " ranks came within " +
-                               std::to_string(kGatheringMsMax / 1000) + " s"};
+    state.first_failure =
+        JobFailure{ErrorCode::failed, "only " + std::to_string(state.ranks.size()) + " of " +
+                                          std::to_string(state.job.ranks) + " ranks came within " +
+                                          std::to_string(kGatheringMsMax / 1000) + " s"};
     state.phase = Phase::waiting;
     outbox.stop_gang(state.first_failure->message);
   }

@@ -10,8 +10,8 @@
 
 namespace quench::coordinator {
 
-inline constexpr TimeMs kGatheringMsMax = 60'000;   // mpirun on a loaded machine needs seconds
-inline constexpr TimeMs kLeaseMsMax = 600'000;      // a batch of completions on a slow core
+inline constexpr TimeMs kGatheringMsMax = 60'000;  // mpirun on a loaded machine needs seconds
+inline constexpr TimeMs kLeaseMsMax = 600'000;     // a batch of completions on a slow core
 inline constexpr std::uint32_t kFruitlessAttemptsMax = 3;
 
 // A job's state before anything was done; `history` is its journal, oldest first.

@@ -21,12 +21,14 @@ constexpr std::chrono::milliseconds kStopGrace{3'000};
 constexpr std::size_t kSecretBytes = 32;
 
 TimeMs steady_now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
 std::int64_t unix_now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -157,8 +159,13 @@ void Service::send(ConnectionId to, const Message& message) {
 void Service::start_gang(AttemptNumber attempt) {
   cluster::GangCommand command;
   command.program = options_.worker;
-  command.arguments = {"--threads",       std::to_string(options_.threads), "gang", "--coordinator",
-                       listener_.endpoint().to_string(), "--attempt", std::to_string(attempt.value)};
+  command.arguments = {"--threads",
+                       std::to_string(options_.threads),
+                       "gang",
+                       "--coordinator",
+                       listener_.endpoint().to_string(),
+                       "--attempt",
+                       std::to_string(attempt.value)};
   command.secret = make_secret();
   command.ranks = state_.job.ranks;
   command.threads = options_.threads;
@@ -202,8 +209,9 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   commit.put_object(digest, bytes, chunks);
   commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
   commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
-  commit.append_journal(journal_name(state_.job_id),
-                        encode(quench::JournalEvent(ArtifactPublished{artifact, digest, run.quantize_seconds})));
+  commit.append_journal(
+      journal_name(state_.job_id),
+      encode(quench::JournalEvent(ArtifactPublished{artifact, digest, run.quantize_seconds})));
   store_.commit(commit);
   return digest;
 }
@@ -214,7 +222,9 @@ void Service::keep_verdicts(const Digest& evaluation, const std::vector<Verdict>
   store_.commit(commit);
 }
 
-std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) { return kept_items(store_, evaluation); }
+std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) {
+  return kept_items(store_, evaluation);
+}
 
 void Service::tell(const std::string& line) { sink_.line(line); }
 

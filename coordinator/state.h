@@ -30,7 +30,6 @@ struct ArtifactProgress {
   std::vector<BlockWritten> blocks;  // committed, from block 0 without a gap
   std::optional<Digest> published;
   double quantize_seconds = 0;
-
 };
 
 // One (artifact, evaluation of the job) pair.

@@ -45,7 +45,8 @@ StoreReply ask_owner(const std::string& endpoint, const StoreCommand& command) {
   cluster::ConnectionHandlers handlers;
   handlers.on_message = [&](Message message, Bytes) {
     if (auto* answer = std::get_if<StoreReply>(&message)) reply = std::move(*answer);
-    if (const auto* failed = std::get_if<RequestFailed>(&message)) failure = Error(failed->code, failed->message);
+    if (const auto* failed = std::get_if<RequestFailed>(&message))
+      failure = Error(failed->code, failed->message);
     loop.stop();
   };
   handlers.on_closed = [&](const Error& reason) {

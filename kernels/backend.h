@@ -40,19 +40,23 @@ class Backend {
   // y[M, N] = x[M, K] Wᵀ. Each output is one FMA chain over k = 0..K-1 starting at 0. x and y do not overlap.
   virtual void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept = 0;
   // y[m, c] = x[m, permutation[c]]; for act-order weights.
-  virtual void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation, MatrixView y) noexcept = 0;
+  virtual void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,
+                              MatrixView y) noexcept = 0;
   // out[i] = table[ids[i]] as fp32. Every id is in [0, rows).
-  virtual void embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept = 0;
+  virtual void embed(std::span<const std::int32_t> ids, const EmbeddingView& table,
+                     MatrixView out) noexcept = 0;
   // y = x / sqrt(mean(x^2) + epsilon) * weight, row by row. y may be x.
   virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept = 0;
   // Rotates x [T, heads * head_dim] in place; positions[t] < table.positions.
-  virtual void rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept = 0;
+  virtual void rope(MatrixView x, const RopeTable& table,
+                    std::span<const std::int32_t> positions) noexcept = 0;
   // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
   virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) noexcept = 0;
   // y += x.
   virtual void add(ConstMatrixView x, MatrixView y) noexcept = 0;
   // Puts rows of k and v [T, kv_heads * head_dim] behind each segment's cache and advances its length.
-  virtual void append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const KvSegment> segments) noexcept = 0;
+  virtual void append_kv(ConstMatrixView k, ConstMatrixView v,
+                         std::span<const KvSegment> segments) noexcept = 0;
   // Causal attention of q [T, heads * head_dim] (heads a multiple of kv_heads) over the caches.
   // out has q's shape; rows of no segment are left alone.
   virtual void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
@@ -71,11 +75,13 @@ class Backend {
   // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` added to the diagonal).
   // order[a] = original column; empty: the columns are already in factor order, and then only sums[panel]
   // is read, else the panels it points into.
-  virtual void build_factor_panel(const TrianglePanels& layout, std::int64_t panel, const std::int64_t* const* sums,
-                                  const SumScale& scale, std::span<const std::int32_t> order, double diagonal_add,
+  virtual void build_factor_panel(const TrianglePanels& layout, std::int64_t panel,
+                                  const std::int64_t* const* sums, const SumScale& scale,
+                                  std::span<const std::int32_t> order, double diagonal_add,
                                   float* out) noexcept = 0;
   // Factors one panel in place after all panels before it were applied: L below the diagonal (unit
-  // diagonal not stored), pivots[first_column + i] = D. Returns -1, or the first column whose pivot is not > 0.
+  // diagonal not stored), pivots[first_column + i] = D. Returns -1, or the first column whose pivot is not >
+  // 0.
   virtual std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data,
                                     float* pivots) noexcept = 0;
   // target -= L D Lᵀ of the factored source panel, for every target > source_panel whose pointer in `targets`
@@ -90,8 +96,8 @@ class Backend {
                           const SolveOutput& out) noexcept = 0;
   // The same grids without feedback; out.losses must be null.
   virtual void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) noexcept = 0;
-  // numerators[r] = Δ H Δᵀ and denominators[r] = w H wᵀ of each row, Δ = w - dequantized, H given as fp32 panels
-  // (lower triangle, in the order of w's columns), accumulated in double in a fixed order.
+  // numerators[r] = Δ H Δᵀ and denominators[r] = w H wᵀ of each row, Δ = w - dequantized, H given as fp32
+  // panels (lower triangle, in the order of w's columns), accumulated in double in a fixed order.
   virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                                 const float* const* hessian, std::span<double> numerators,
                                 std::span<double> denominators) noexcept = 0;
@@ -107,6 +113,7 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options);
 std::span<const std::string_view> runnable_isas();
 
 // Whole factorization on one rank: panels hold H (build_factor_panel) and end as L. Returns as factor_panel.
-std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels, float* pivots) noexcept;
+std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,
+                             float* pivots) noexcept;
 
 }  // namespace quench::kernels

@@ -69,10 +69,14 @@ SineCosine exact_sine_cosine(double x) noexcept {
   for (int i = 19; i >= 1; i -= 2) cosine = std::fma(cosine, -square / (i * (i + 1)), 1.0);
   sine *= r;
   switch (static_cast<std::int64_t>(n) & 3) {
-    case 0: return {sine, cosine};
-    case 1: return {cosine, -sine};
-    case 2: return {-sine, -cosine};
-    default: return {-cosine, sine};
+    case 0:
+      return {sine, cosine};
+    case 1:
+      return {cosine, -sine};
+    case 2:
+      return {-sine, -cosine};
+    default:
+      return {-cosine, sine};
   }
 }
 

@@ -1,5 +1,6 @@
 // exp, log, sin and cos in double, ours: the same bits on every machine, which libm does not promise.
-// Relative error below 4e-16 (exp, log away from 1) and absolute error below 3e-16 (sin, cos) on the ranges given.
+// Relative error below 4e-16 (exp, log away from 1) and absolute error below 3e-16 (sin, cos) on the ranges
+// given.
 #pragma once
 
 namespace quench::kernels {

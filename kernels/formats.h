@@ -35,7 +35,8 @@ enum class ScaleRule : std::uint8_t {
   search,  // the range shrunk by 1.00, 0.99, ... 0.20: the least squared error, the widest of equals
 };
 enum class GroupRule : std::uint8_t {
-  updated,   // a group's grid comes from its weights as updated when its block of 128 columns is reached (gptq.h)
+  updated,   // a group's grid comes from its weights as updated when its block of 128 columns is reached
+             // (gptq.h)
   original,  // "static groups": from the original weights
 };
 

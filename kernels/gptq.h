@@ -5,11 +5,11 @@
 // result depends neither on block sizes nor on which other rows are in the tile.
 //
 // GroupRule::updated: the grid of a group that begins at column b covers W'_k = W_k + sum over j<c of
-// (W_j - Ŵ_j) S_jk + sum over c<=j<k of (W_j - W'_j) S_jk, c = b rounded down to a multiple of kGridColumns: what is
-// left of the weights when the errors of the columns before c are made good for and nothing after them
-// is rounded. Those are the weights that GPTQ holds when it reaches column c (the first sum alone is
-// not, save for k = c), and it works in blocks of 128 columns. Measured on correlated inputs: the first sum alone costs up
-// to 60 % at 3 bits, c = b instead of c up to 9 % at 2 bits in groups of 64.
+// (W_j - Ŵ_j) S_jk + sum over c<=j<k of (W_j - W'_j) S_jk, c = b rounded down to a multiple of kGridColumns:
+// what is left of the weights when the errors of the columns before c are made good for and nothing after
+// them is rounded. Those are the weights that GPTQ holds when it reaches column c (the first sum alone is
+// not, save for k = c), and it works in blocks of 128 columns. Measured on correlated inputs: the first sum
+// alone costs up to 60 % at 3 bits, c = b instead of c up to 9 % at 2 bits in groups of 64.
 #pragma once
 
 #include <cstdint>
@@ -33,11 +33,11 @@ struct FactorView {
 // Results of a tile of `rows` rows and C columns in processing order. Row r of each array is row r
 // of the tile. `dequantized` and `losses` may be empty/null.
 struct SolveOutput {
-  std::uint8_t* codes = nullptr;   // [rows][C]
-  std::uint16_t* scales = nullptr; // fp16 bits [rows][groups]
-  std::uint8_t* zeros = nullptr;   // [rows][groups]
-  MatrixView dequantized;          // [rows, C] or data == nullptr
-  double* losses = nullptr;        // [rows]: sum over k of D_k (W_k + feedback - Ŵ_k)^2 = ΔHΔᵀ of the row
+  std::uint8_t* codes = nullptr;    // [rows][C]
+  std::uint16_t* scales = nullptr;  // fp16 bits [rows][groups]
+  std::uint8_t* zeros = nullptr;    // [rows][groups]
+  MatrixView dequantized;           // [rows, C] or data == nullptr
+  double* losses = nullptr;  // [rows]: sum over k of D_k (W_k + feedback - Ŵ_k)^2 = ΔHΔᵀ of the row
 };
 
 }  // namespace quench::kernels

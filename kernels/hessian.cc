@@ -11,7 +11,8 @@ int sum_shift(std::int64_t tokens) noexcept {
   return 62 - log2_up;
 }
 
-double sum_to_double(std::int64_t sum, std::int32_t exponent_i, std::int32_t exponent_j, std::int64_t tokens) noexcept {
+double sum_to_double(std::int64_t sum, std::int32_t exponent_i, std::int32_t exponent_j,
+                     std::int64_t tokens) noexcept {
   return std::ldexp(static_cast<double>(sum), exponent_i + exponent_j - sum_shift(tokens)) /
          static_cast<double>(tokens);
 }

@@ -82,7 +82,8 @@ struct SumScale {
 // 62 - ceil(log2(tokens)); tokens >= 1.
 int sum_shift(std::int64_t tokens) noexcept;
 // H_ij = sum * 2^-(shift - e_i - e_j) / T in double: exact power of two, one division.
-double sum_to_double(std::int64_t sum, std::int32_t exponent_i, std::int32_t exponent_j, std::int64_t tokens) noexcept;
+double sum_to_double(std::int64_t sum, std::int32_t exponent_i, std::int32_t exponent_j,
+                     std::int64_t tokens) noexcept;
 
 // The diagonal of H in original column order, from whole-triangle sums. `out` has C values.
 void hessian_diagonal(const TrianglePanels& layout, const std::int64_t* const* sums, const SumScale& scale,

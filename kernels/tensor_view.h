@@ -69,24 +69,25 @@ class AlignedBuffer {
   std::size_t count_ = 0;
 };
 
-[[noreturn]] inline void kernel_check_failed(const char* expression, const char* file, int line,
-                                             long long a, long long b) {
-  std::fprintf(stderr, "%s:%d: kernel shape invariant broken: %s [%lld, %lld]\n", file, line, expression, a, b);
+[[noreturn]] inline void kernel_check_failed(const char* expression, const char* file, int line, long long a,
+                                             long long b) {
+  std::fprintf(stderr, "%s:%d: kernel shape invariant broken: %s [%lld, %lld]\n", file, line, expression, a,
+               b);
   std::abort();
 }
 
 }  // namespace quench::kernels
 
 // Equality of two shapes; a difference is a bug of the caller, so it prints both and aborts.
-#define QUENCH_KERNEL_CHECK_EQ(a, b)                                                                \
-  do {                                                                                              \
-    if ((a) != (b)) [[unlikely]]                                                                    \
-      ::quench::kernels::kernel_check_failed(#a " == " #b, __FILE__, __LINE__,                      \
-                                             static_cast<long long>(a), static_cast<long long>(b)); \
+#define QUENCH_KERNEL_CHECK_EQ(a, b)                                                                      \
+  do {                                                                                                    \
+    if ((a) != (b)) [[unlikely]]                                                                          \
+      ::quench::kernels::kernel_check_failed(#a " == " #b, __FILE__, __LINE__, static_cast<long long>(a), \
+                                             static_cast<long long>(b));                                  \
   } while (false)
-#define QUENCH_KERNEL_CHECK_LE(a, b)                                                                \
-  do {                                                                                              \
-    if ((a) > (b)) [[unlikely]]                                                                     \
-      ::quench::kernels::kernel_check_failed(#a " <= " #b, __FILE__, __LINE__,                      \
-                                             static_cast<long long>(a), static_cast<long long>(b)); \
+#define QUENCH_KERNEL_CHECK_LE(a, b)                                                                      \
+  do {                                                                                                    \
+    if ((a) > (b)) [[unlikely]]                                                                           \
+      ::quench::kernels::kernel_check_failed(#a " <= " #b, __FILE__, __LINE__, static_cast<long long>(a), \
+                                             static_cast<long long>(b));                                  \
   } while (false)

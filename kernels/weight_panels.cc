@@ -13,11 +13,16 @@ struct Line {
 };
 Line line_of(int bits) {
   switch (bits) {
-    case 8: return {4, 64};
-    case 4: return {8, 64};
-    case 3: return {32, 192};
-    case 2: return {16, 64};
-    default: kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
+    case 8:
+      return {4, 64};
+    case 4:
+      return {8, 64};
+    case 3:
+      return {32, 192};
+    case 2:
+      return {16, 64};
+    default:
+      kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
   }
 }
 
@@ -33,7 +38,8 @@ std::uint32_t read_word(const std::uint8_t* word) {
 }
 
 // The words of one row in one line: `count` codes, fewer than the line's columns at the row's end.
-void pack_line(int bits, const std::uint8_t* codes, std::int64_t count, std::uint8_t* line, std::int64_t row) {
+void pack_line(int bits, const std::uint8_t* codes, std::int64_t count, std::uint8_t* line,
+               std::int64_t row) {
   if (bits == 3) {
     std::uint32_t low[2] = {0, 0}, high = 0;
     for (std::int64_t j = 0; j < count; ++j) {
@@ -49,7 +55,8 @@ void pack_line(int bits, const std::uint8_t* codes, std::int64_t count, std::uin
   for (std::int64_t j = 0; j < count; ++j) word |= static_cast<std::uint32_t>(codes[j]) << (bits * j);
   write_word(line + row * 4, word);
 }
-void unpack_line(int bits, const std::uint8_t* line, std::int64_t row, std::int64_t count, std::uint8_t* codes) {
+void unpack_line(int bits, const std::uint8_t* line, std::int64_t row, std::int64_t count,
+                 std::uint8_t* codes) {
   if (bits == 3) {
     const std::uint32_t low[2] = {read_word(line + row * 4), read_word(line + 64 + row * 4)};
     const std::uint32_t high = read_word(line + 128 + row * 4);
@@ -82,21 +89,31 @@ std::size_t dense_bytes(WeightFormat format) { return format == WeightFormat::f3
 
 WeightFormat packed_format(int bits) noexcept {
   switch (bits) {
-    case 8: return WeightFormat::q8;
-    case 4: return WeightFormat::q4;
-    case 3: return WeightFormat::q3;
-    case 2: return WeightFormat::q2;
-    default: kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
+    case 8:
+      return WeightFormat::q8;
+    case 4:
+      return WeightFormat::q4;
+    case 3:
+      return WeightFormat::q3;
+    case 2:
+      return WeightFormat::q2;
+    default:
+      kernel_check_failed("bits is 8, 4, 3 or 2", __FILE__, __LINE__, bits, 0);
   }
 }
 
 int code_bits(WeightFormat format) noexcept {
   switch (format) {
-    case WeightFormat::q8: return 8;
-    case WeightFormat::q4: return 4;
-    case WeightFormat::q3: return 3;
-    case WeightFormat::q2: return 2;
-    default: return 0;
+    case WeightFormat::q8:
+      return 8;
+    case WeightFormat::q4:
+      return 4;
+    case WeightFormat::q3:
+      return 3;
+    case WeightFormat::q2:
+      return 2;
+    default:
+      return 0;
   }
 }
 
@@ -117,9 +134,11 @@ WeightPanels WeightPanels::allocate(WeightFormat format, std::int64_t rows, std:
   w.rows = rows;
   w.cols = cols;
   w.group_size = group_size;
-  w.panels = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols));
+  w.panels =
+      AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols));
   if (code_bits(format) != 0) {
-    const std::size_t count = static_cast<std::size_t>(panel_count(rows) * group_count(cols, group_size) * kPanelRows);
+    const std::size_t count =
+        static_cast<std::size_t>(panel_count(rows) * group_count(cols, group_size) * kPanelRows);
     w.scales = AlignedBuffer<std::uint16_t>(count);
     w.zeros = AlignedBuffer<std::uint8_t>(count);
   }
@@ -146,35 +165,38 @@ void pack_dense(const void* source, ElementType source_type, WeightPanels& to) n
     const std::uint8_t* from = bytes + static_cast<std::size_t>(first) * row_bytes;
     std::uint8_t* out = to.panels.data() + static_cast<std::size_t>(panel) * panel_bytes(to.format, to.cols);
     if (!same) {
-      interleave_rows<2, 4>(from, row_bytes, rows, to.cols, out, [&](const std::uint8_t* value_in, std::uint8_t* value_out) {
-        float value;
-        convert_to_f32(value_in, source_type, 1, &value);
-        std::memcpy(value_out, &value, 4);
-      });
+      interleave_rows<2, 4>(from, row_bytes, rows, to.cols, out,
+                            [&](const std::uint8_t* value_in, std::uint8_t* value_out) {
+                              float value;
+                              convert_to_f32(value_in, source_type, 1, &value);
+                              std::memcpy(value_out, &value, 4);
+                            });
     } else if (size == 4) {
-      interleave_rows<4, 4>(from, row_bytes, rows, to.cols, out,
-                            [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 4); });
+      interleave_rows<4, 4>(
+          from, row_bytes, rows, to.cols, out,
+          [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 4); });
     } else {
-      interleave_rows<2, 2>(from, row_bytes, rows, to.cols, out,
-                            [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 2); });
+      interleave_rows<2, 2>(
+          from, row_bytes, rows, to.cols, out,
+          [](const std::uint8_t* value_in, std::uint8_t* value_out) { std::memcpy(value_out, value_in, 2); });
     }
   }
 }
 
-void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int64_t cols, std::int64_t stride,
-                std::uint8_t* panel) noexcept {
+void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int64_t cols,
+                std::int64_t stride, std::uint8_t* panel) noexcept {
   const Line line = line_of(bits);
   std::memset(panel, 0, panel_bytes(packed_format(bits), cols));
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t k = 0; k < cols; k += line.columns) {
-      pack_line(bits, codes + row * stride + k, std::min(line.columns, cols - k), panel + k / line.columns * line.bytes,
-                row);
+      pack_line(bits, codes + row * stride + k, std::min(line.columns, cols - k),
+                panel + k / line.columns * line.bytes, row);
     }
   }
 }
 
-void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::int64_t cols, std::int64_t stride,
-                  std::uint8_t* codes) noexcept {
+void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::int64_t cols,
+                  std::int64_t stride, std::uint8_t* codes) noexcept {
   const Line line = line_of(bits);
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t k = 0; k < cols; k += line.columns) {
@@ -210,8 +232,8 @@ void unpack_codes(const WeightView& from, std::uint8_t* codes) noexcept {
   for (std::int64_t panel = 0; panel < panel_count(from.rows); ++panel) {
     const std::int64_t first = panel * kPanelRows;
     const std::int64_t rows = from.rows - first < kPanelRows ? from.rows - first : kPanelRows;
-    unpack_panel(bits, static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size, rows,
-                 from.cols, from.cols, codes + first * from.cols);
+    unpack_panel(bits, static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size,
+                 rows, from.cols, from.cols, codes + first * from.cols);
   }
 }
 
@@ -224,14 +246,16 @@ void dequantize(const WeightView& from, MatrixView out) noexcept {
   const std::int64_t groups = group_count(from.cols, from.group_size);
   for (std::int64_t row = 0; row < from.rows; ++row) {
     const std::int64_t panel = row / kPanelRows, lane = row % kPanelRows;
-    const std::uint8_t* base = static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size;
+    const std::uint8_t* base =
+        static_cast<const std::uint8_t*>(from.panels) + static_cast<std::size_t>(panel) * size;
     float* to = out.row(row);
     if (bits == 0) {
       const ElementType type = from.format == WeightFormat::f32   ? ElementType::f32
                                : from.format == WeightFormat::f16 ? ElementType::f16
                                                                   : ElementType::bf16;
       for (std::int64_t k = 0; k < from.cols; ++k) {
-        convert_to_f32(base + static_cast<std::size_t>(k * kPanelRows + lane) * element_bytes(type), type, 1, to + k);
+        convert_to_f32(base + static_cast<std::size_t>(k * kPanelRows + lane) * element_bytes(type), type, 1,
+                       to + k);
       }
       continue;
     }
@@ -240,10 +264,12 @@ void dequantize(const WeightView& from, MatrixView out) noexcept {
     for (std::int64_t k = 0; k < from.cols; ++k) {
       const std::int64_t j = k % line.columns;
       if (j == 0) {
-        unpack_line(bits, base + k / line.columns * line.bytes, lane, std::min(line.columns, from.cols - k), codes);
+        unpack_line(bits, base + k / line.columns * line.bytes, lane, std::min(line.columns, from.cols - k),
+                    codes);
       }
       const std::int64_t at = (panel * groups + k / group_size) * kPanelRows + lane;
-      to[k] = (static_cast<float>(codes[j]) - static_cast<float>(from.zeros[at])) * f16_to_f32(from.scales[at]);
+      to[k] =
+          (static_cast<float>(codes[j]) - static_cast<float>(from.zeros[at])) * f16_to_f32(from.scales[at]);
     }
   }
 }

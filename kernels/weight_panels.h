@@ -71,10 +71,10 @@ void pack_codes(const std::uint8_t* codes, const std::uint16_t* scales, const st
 // The inverse of pack_codes for the codes: [rows, cols] row-major.
 void unpack_codes(const WeightView& from, std::uint8_t* codes) noexcept;
 // One panel: `codes` row-major with `rows` (1..16) rows `stride` apart; missing rows become zero.
-void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int64_t cols, std::int64_t stride,
-                std::uint8_t* panel) noexcept;
-void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::int64_t cols, std::int64_t stride,
-                  std::uint8_t* codes) noexcept;
+void pack_panel(int bits, const std::uint8_t* codes, std::int64_t rows, std::int64_t cols,
+                std::int64_t stride, std::uint8_t* panel) noexcept;
+void unpack_panel(int bits, const std::uint8_t* panel, std::int64_t rows, std::int64_t cols,
+                  std::int64_t stride, std::uint8_t* codes) noexcept;
 // Row-major fp32 values of any format; `out` is [rows, cols].
 void dequantize(const WeightView& from, MatrixView out) noexcept;
 

@@ -19,8 +19,8 @@ struct Digest {
   std::array<std::uint8_t, 32> bytes{};
   auto operator<=>(const Digest&) const = default;
 
-  std::string hex() const;         // 64 lower-case characters
-  std::string short_hex() const;   // the first 12
+  std::string hex() const;        // 64 lower-case characters
+  std::string short_hex() const;  // the first 12
   bool is_none() const { return *this == Digest{}; }
   std::span<const std::uint8_t> span() const { return bytes; }
   // Throws Error(bad_input) unless `text` is 64 hexadecimal characters.

@@ -16,10 +16,10 @@ struct CodeName {
 };
 
 constexpr std::array kCodes = {
-    CodeName{ErrorCode::bad_input, "bad_input", 2},     CodeName{ErrorCode::failed, "failed", 1},
-    CodeName{ErrorCode::refused, "refused", 3},         CodeName{ErrorCode::unreachable, "unreachable", 4},
+    CodeName{ErrorCode::bad_input, "bad_input", 2},      CodeName{ErrorCode::failed, "failed", 1},
+    CodeName{ErrorCode::refused, "refused", 3},          CodeName{ErrorCode::unreachable, "unreachable", 4},
     CodeName{ErrorCode::interrupted, "interrupted", 75}, CodeName{ErrorCode::corrupt, "corrupt", 1},
-    CodeName{ErrorCode::timed_out, "timed_out", 1},     CodeName{ErrorCode::internal, "internal", 1},
+    CodeName{ErrorCode::timed_out, "timed_out", 1},      CodeName{ErrorCode::internal, "internal", 1},
 };
 
 const CodeName& entry(ErrorCode code) {

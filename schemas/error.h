@@ -79,9 +79,8 @@ std::string print_operands(const Operands&... operands) {
 }  // namespace quench
 
 // An invariant of ours, checked in release builds too. Extra arguments are printed.
-#define QUENCH_CHECK(condition, ...)                                                     \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]]                                                       \
-      ::quench::check_failed(#condition, __FILE__, __LINE__,                             \
-                             ::quench::detail::print_operands(__VA_ARGS__));             \
+#define QUENCH_CHECK(condition, ...)                                                                         \
+  do {                                                                                                       \
+    if (!(condition)) [[unlikely]]                                                                           \
+      ::quench::check_failed(#condition, __FILE__, __LINE__, ::quench::detail::print_operands(__VA_ARGS__)); \
   } while (false)

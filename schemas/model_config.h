@@ -36,7 +36,7 @@ ModelConfig read_model_config(const std::filesystem::path& model_dir);
 
 // One linear of a block: y = x Wᵀ, W [outputs, inputs].
 struct LinearShape {
-  std::string tensor;  // "model.layers.3.mlp.down_proj.weight"
+  std::string tensor;      // "model.layers.3.mlp.down_proj.weight"
   std::string short_name;  // "mlp.down_proj"
   std::uint32_t outputs = 0;
   std::uint32_t inputs = 0;

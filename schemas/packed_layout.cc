@@ -22,7 +22,8 @@ std::uint32_t PackedTileShape::groups() const {
   return (inputs + size - 1) / size;
 }
 
-std::uint32_t code_at(const std::uint8_t* panel_codes, std::uint32_t bits, std::uint32_t row, std::uint32_t k) {
+std::uint32_t code_at(const std::uint8_t* panel_codes, std::uint32_t bits, std::uint32_t row,
+                      std::uint32_t k) {
   QUENCH_CHECK(row < kPanelRows && (bits == 8 || bits == 4 || bits == 3 || bits == 2), row, bits);
   if (bits != 3) {
     const std::uint32_t per_word = 32 / bits;

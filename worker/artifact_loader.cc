@@ -40,7 +40,8 @@ LoadedModel assemble(kernels::Backend& backend, const WeightSource& source, cons
 
 }  // namespace
 
-ChunkCache::ChunkCache(Service& service, fs::path directory) : service_(service), directory_(std::move(directory)) {}
+ChunkCache::ChunkCache(Service& service, fs::path directory)
+    : service_(service), directory_(std::move(directory)) {}
 
 Bytes ChunkCache::read(const ChunkRef& chunk) {
   const std::string name = chunk.digest.hex();

@@ -31,7 +31,8 @@ struct Matrix {
   ConstMatrixView view() const { return {values.data(), rows, cols}; }
 };
 
-Matrix read_matrix(const std::filesystem::path& file, const SafetensorsHeader& header, const std::string& name) {
+Matrix read_matrix(const std::filesystem::path& file, const SafetensorsHeader& header,
+                   const std::string& name) {
   const auto found = header.tensors.find(name);
   if (found == header.tensors.end() || found->second.dtype != DType::f32 || found->second.shape.size() != 2)
     throw Error(ErrorCode::bad_input, file.string() + ": expected an F32 matrix \"" + name +
@@ -44,7 +45,8 @@ Matrix read_matrix(const std::filesystem::path& file, const SafetensorsHeader& h
   auto* next = reinterpret_cast<std::uint8_t*>(matrix.values.data());
   std::uint64_t done = 0;
   while (done < entry.bytes) {
-    const ssize_t got = ::pread(descriptor, next + done, entry.bytes - done, static_cast<off_t>(entry.file_offset + done));
+    const ssize_t got =
+        ::pread(descriptor, next + done, entry.bytes - done, static_cast<off_t>(entry.file_offset + done));
     if (got <= 0) {
       const int cause = errno;
       ::close(descriptor);
@@ -78,8 +80,8 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
 
   auto start = std::chrono::steady_clock::now();
   const ConstMatrixView one_sequence = inputs.view();
-  const Hessian hessian = sum_hessian(*backend, *alone, std::span(&one_sequence, 1), weights.cols, inputs.rows,
-                                      arguments.recipe.act_order, "layer");
+  const Hessian hessian = sum_hessian(*backend, *alone, std::span(&one_sequence, 1), weights.cols,
+                                      inputs.rows, arguments.recipe.act_order, "layer");
   const double hessian_s = seconds_since(start);
 
   start = std::chrono::steady_clock::now();
@@ -91,7 +93,8 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   AlignedBuffer<float> dequantized(weights.values.size());
   for (std::int64_t row = 0; row < weights.rows; row += rows_per_tile) {
     const std::int64_t rows = std::min<std::int64_t>(rows_per_tile, weights.rows - row);
-    const std::span<float> into(dequantized.data() + row * weights.cols, static_cast<std::size_t>(rows * weights.cols));
+    const std::span<float> into(dequantized.data() + row * weights.cols,
+                                static_cast<std::size_t>(rows * weights.cols));
     solve_tile(*backend, arguments.recipe, weights.view().row_range(row, rows), factor ? &hessian : nullptr,
                factor ? &*factor : nullptr, into);
   }
@@ -101,11 +104,14 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   const std::vector<std::int32_t> order = kernels::factor_order(hessian.processing, weights.cols);
   AlignedBuffer<float> ordered(2 * weights.values.size());
   const kernels::MatrixView ordered_weights(ordered.data(), weights.rows, weights.cols);
-  const kernels::MatrixView ordered_solved(ordered.data() + weights.values.size(), weights.rows, weights.cols);
+  const kernels::MatrixView ordered_solved(ordered.data() + weights.values.size(), weights.rows,
+                                           weights.cols);
   backend->gather_columns(weights.view(), order, ordered_weights);
-  backend->gather_columns(ConstMatrixView(dequantized.data(), weights.rows, weights.cols), order, ordered_solved);
+  backend->gather_columns(ConstMatrixView(dequantized.data(), weights.rows, weights.cols), order,
+                          ordered_solved);
   std::vector<double> losses(static_cast<std::size_t>(weights.rows)), energies(losses.size());
-  backend->quadratic_losses(ordered_weights, ordered_solved, hessian.layout, hessian.values.panels(), losses, energies);
+  backend->quadratic_losses(ordered_weights, ordered_solved, hessian.layout, hessian.values.panels(), losses,
+                            energies);
   double loss = 0, energy = 0;
   for (std::size_t row = 0; row < losses.size(); ++row) {
     loss += losses[row];
@@ -114,11 +120,14 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   const double relative_loss = energy > 0 ? loss / energy : 0;
 
   if (arguments.out) {
-    SafetensorsWriter writer(*arguments.out,
-                             {{"W", DType::f32,
-                               {static_cast<std::uint64_t>(weights.rows), static_cast<std::uint64_t>(weights.cols)}}},
-                             {{"method", derived_name(arguments.recipe)}});
-    writer.append({reinterpret_cast<const std::uint8_t*>(dequantized.data()), dequantized.size() * sizeof(float)});
+    SafetensorsWriter writer(
+        *arguments.out,
+        {{"W",
+          DType::f32,
+          {static_cast<std::uint64_t>(weights.rows), static_cast<std::uint64_t>(weights.cols)}}},
+        {{"method", derived_name(arguments.recipe)}});
+    writer.append(
+        {reinterpret_cast<const std::uint8_t*>(dequantized.data()), dequantized.size() * sizeof(float)});
     writer.finish();
   }
   if (arguments.json)
@@ -134,10 +143,11 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
                      .dump(2)
               << "\n";
   else
-    std::printf("%s  %lld x %lld, %lld tokens, %d threads (%s): hessian %.3f s, solve %.3f s, relative loss %.6g\n",
-                derived_name(arguments.recipe).c_str(), static_cast<long long>(weights.rows),
-                static_cast<long long>(weights.cols), static_cast<long long>(inputs.rows), compute.threads,
-                std::string(backend->name()).c_str(), hessian_s, solve_s, relative_loss);
+    std::printf(
+        "%s  %lld x %lld, %lld tokens, %d threads (%s): hessian %.3f s, solve %.3f s, relative loss %.6g\n",
+        derived_name(arguments.recipe).c_str(), static_cast<long long>(weights.rows),
+        static_cast<long long>(weights.cols), static_cast<long long>(inputs.rows), compute.threads,
+        std::string(backend->name()).c_str(), hessian_s, solve_s, relative_loss);
   return 0;
 }
 

@@ -16,14 +16,16 @@ std::unique_ptr<kernels::Backend> make_backend(int threads, const std::string& n
   kernels::CpuBackendOptions options;
   options.threads = threads;
   options.isa = name;
-  if (const char* forced = std::getenv("QUENCH_BACKEND"); name.empty() && forced != nullptr) options.isa = forced;
+  if (const char* forced = std::getenv("QUENCH_BACKEND"); name.empty() && forced != nullptr)
+    options.isa = forced;
   try {
     return kernels::make_cpu_backend(options);
   } catch (const std::runtime_error& error) {
     std::string runnable;
     for (const std::string_view isa : kernels::runnable_isas())
       runnable += (runnable.empty() ? "" : ", ") + std::string(isa);
-    throw Error(ErrorCode::bad_input, std::string("backend: ") + error.what() + "; these run here: " + runnable);
+    throw Error(ErrorCode::bad_input,
+                std::string("backend: ") + error.what() + "; these run here: " + runnable);
   }
 }
 

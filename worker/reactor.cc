@@ -33,9 +33,7 @@ struct Filing {
 
 }  // namespace
 
-void on_message(State& state, Message message, Bytes payload) {
-  std::visit(Filing{state, payload}, message);
-}
+void on_message(State& state, Message message, Bytes payload) { std::visit(Filing{state, payload}, message); }
 
 void on_coordinator_lost(State& state, const Error& reason) {
   if (!state.lost) state.lost = reason;

@@ -86,7 +86,8 @@ void Service::report_failure(const Error& error) {
   try {
     connection_->send_from_thread(Failure{error.code(), error.what()}, Bytes{}, kFarewell);
     const auto deadline = std::chrono::steady_clock::now() + kFarewell;
-    while (connection_->queued_bytes() > 0 && !connection_->closed() && std::chrono::steady_clock::now() < deadline)
+    while (connection_->queued_bytes() > 0 && !connection_->closed() &&
+           std::chrono::steady_clock::now() < deadline)
       std::this_thread::yield();
   } catch (const Error&) {
     // The coordinator is gone; it will learn of the end from the launcher.
@@ -108,7 +109,8 @@ Bytes Service::fetch_chunk(const Digest& digest) {
     throw Error(failed->code, failed->message);
   ChunkAnswer answer = *std::exchange(state_.chunk, std::nullopt);
   if (answer.digest != digest)
-    throw Error(ErrorCode::corrupt, "asked for chunk " + digest.short_hex() + ", got " + answer.digest.short_hex());
+    throw Error(ErrorCode::corrupt,
+                "asked for chunk " + digest.short_hex() + ", got " + answer.digest.short_hex());
   return std::move(answer.bytes);
 }
 

@@ -22,7 +22,8 @@ void TaskRunner::run() {
 void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
   if (prepared_) return;
   bool calibrated = false;
-  for (const QuantizeSpec& recipe : artifact_recipes(job)) calibrated = calibrated || needs_calibration(recipe.method);
+  for (const QuantizeSpec& recipe : artifact_recipes(job))
+    calibrated = calibrated || needs_calibration(recipe.method);
   if (calibrated || !job.evaluate.empty()) {
     const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(job.model);
     tokenizer->check_fits(source.config().vocab_size);
@@ -50,8 +51,11 @@ void TaskRunner::quantize(const QuantizeOrder& order) {
   const std::unique_ptr<WeightSource> source = open_model_directory(order.job.model);
   prepare(order.job, *source);
   in_context(artifact_recipes(order.job).at(order.artifact).name, [&] {
-    const ChunkReader read_chunk = [this](const ChunkRef& chunk) { return service_.fetch_chunk(chunk.digest); };
-    quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}), read_chunk);
+    const ChunkReader read_chunk = [this](const ChunkRef& chunk) {
+      return service_.fetch_chunk(chunk.digest);
+    };
+    quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}),
+                      read_chunk);
   });
 }
 
@@ -59,7 +63,8 @@ void TaskRunner::evaluate(const EvaluateOrder& order) {
   if (!grader_) grader_ = std::make_unique<Grader>(grader_options());
   run_evaluation(
       order.job.evaluate.at(order.evaluation),
-      [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); }, *grader_, service_);
+      [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); }, *grader_,
+      service_);
 }
 
 }  // namespace quench::worker

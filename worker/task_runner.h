@@ -32,7 +32,7 @@ class TaskRunner {
   kernels::Backend& backend_;
   cluster::Collective& gang_;
   Service& service_;
-  std::unique_ptr<Grader> grader_;  // its sandboxes stay warm between evaluations
+  std::unique_ptr<Grader> grader_;             // its sandboxes stay warm between evaluations
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
   bool prepared_ = false;
 };

@@ -56,7 +56,8 @@ int generate(const ComputeOptions& compute, const GenerateArguments& arguments) 
   GenerationRequest request;
   request.prompt = model.tokenizer->encode(arguments.prompt, AddSpecialTokens::yes);
   if (request.prompt.empty())
-    throw Error(ErrorCode::bad_input, "the prompt is empty and this tokenizer begins texts with no token: give a prompt");
+    throw Error(ErrorCode::bad_input,
+                "the prompt is empty and this tokenizer begins texts with no token: give a prompt");
   request.max_new_tokens = arguments.max_tokens;
   request.sampling = {arguments.temperature, arguments.top_k, arguments.top_p};
   check_settings(request.sampling);
@@ -85,34 +86,39 @@ int generate(const ComputeOptions& compute, const GenerateArguments& arguments) 
 int perplexity(const ComputeOptions& compute, const PerplexityArguments& arguments) {
   const auto backend = backend_for(compute);
   LoadedModel model = open_model(*backend, arguments.model);
-  const std::vector<TokenId> tokens = model.tokenizer->encode(read_text(arguments.text), AddSpecialTokens::no);
+  const std::vector<TokenId> tokens =
+      model.tokenizer->encode(read_text(arguments.text), AddSpecialTokens::no);
   const std::int64_t window =
-      arguments.context > 0
-          ? arguments.context
-          : std::min<std::int64_t>(kDefaultContext, model.transformer->positions_max());
+      arguments.context > 0 ? arguments.context
+                            : std::min<std::int64_t>(kDefaultContext, model.transformer->positions_max());
   const Perplexity result = in_context(arguments.text.string(), [&] {
     return measure_perplexity(*model.transformer, tokens, window, [](std::size_t done, std::size_t windows) {
       if (done % 16 == 0 || done == windows) std::fprintf(stderr, "window %zu of %zu\n", done, windows);
     });
   });
   if (arguments.json)
-    std::cout << ordered_json{{"perplexity", result.perplexity}, {"nll", result.nll}, {"tokens", result.tokens}}.dump(2)
+    std::cout << ordered_json{{"perplexity", result.perplexity},
+                              {"nll", result.nll},
+                              {"tokens", result.tokens}}
+                     .dump(2)
               << "\n";
   else
-    std::printf("perplexity %.4f  (nll %.6f over %llu tokens, windows of %lld)\n", result.perplexity, result.nll,
-                static_cast<unsigned long long>(result.tokens), static_cast<long long>(window));
+    std::printf("perplexity %.4f  (nll %.6f over %llu tokens, windows of %lld)\n", result.perplexity,
+                result.nll, static_cast<unsigned long long>(result.tokens), static_cast<long long>(window));
   return 0;
 }
 
 int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
   if (arguments.language != "python")
-    throw Error(ErrorCode::bad_input, "--language " + arguments.language + ": this build executes python only");
+    throw Error(ErrorCode::bad_input,
+                "--language " + arguments.language + ": this build executes python only");
   GraderOptions options;
   options.sandboxes = compute.threads;
   const GradeFileReport report =
-      grade_file(benchmark_from_string(arguments.benchmark), arguments.problems, arguments.completions, arguments.out,
-                 options, [](std::size_t done, std::size_t total) {
-                   if (done % 50 == 0 || done == total) std::fprintf(stderr, "graded %zu of %zu\n", done, total);
+      grade_file(benchmark_from_string(arguments.benchmark), arguments.problems, arguments.completions,
+                 arguments.out, options, [](std::size_t done, std::size_t total) {
+                   if (done % 50 == 0 || done == total)
+                     std::fprintf(stderr, "graded %zu of %zu\n", done, total);
                  });
   if (arguments.json)
     std::cout << ordered_json{{"lines", report.lines},

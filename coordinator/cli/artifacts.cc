@@ -26,11 +26,13 @@ std::string time_text(std::uint64_t unix_ms) {
 
 std::string list(const ArtifactStore& store, bool json) {
   ordered_json all = ordered_json::array();
-  std::string text = fmt::format("{:<36} {:<13} {:>10} {:>12}  {}\n", "name", "digest", "MB", "bits/weight", "published (UTC)");
+  std::string text = fmt::format("{:<36} {:<13} {:>10} {:>12}  {}\n", "name", "digest", "MB", "bits/weight",
+                                 "published (UTC)");
   for (const Ref& ref : store.list_refs()) {
     const Manifest manifest = decode_manifest(store.get_object(ref.object).bytes);
-    text += fmt::format("{:<36} {:<13} {:>10} {:>12.3f}  {}\n", ref.name, ref.object.short_hex(),
-                        megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), time_text(ref.time_ms));
+    text +=
+        fmt::format("{:<36} {:<13} {:>10} {:>12.3f}  {}\n", ref.name, ref.object.short_hex(),
+                    megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), time_text(ref.time_ms));
     all.push_back({{"name", ref.name},
                    {"digest", ref.object.hex()},
                    {"method", method_word(manifest.recipe.method)},
@@ -46,19 +48,21 @@ std::string show(const ArtifactStore& store, const std::string& ref, bool json) 
   const Digest digest = store.resolve(ref);
   const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
   if (json) return manifest_to_json(manifest) + "\n";
-  std::string text = fmt::format("digest       {}\nmethod       {}\nsource       {}\ncalibration  {}\n", digest.hex(),
-                                 derived_name(manifest.recipe), manifest.source.hex(),
+  std::string text = fmt::format("digest       {}\nmethod       {}\nsource       {}\ncalibration  {}\n",
+                                 digest.hex(), derived_name(manifest.recipe), manifest.source.hex(),
                                  manifest.calibration.is_none() ? "none" : manifest.calibration.hex());
   text += fmt::format("size         {} MB, {:.3f} bits per weight\n", megabytes(artifact_bytes(manifest)),
                       bits_per_weight(manifest));
   text += "files       ";
   for (const FileRecord& file : manifest.files) text += " " + file.name;
-  text += fmt::format("\n\n{:<48} {:>16} {:>8} {:>8} {:>14}\n", "tensor", "shape", "bits", "chunks", "relative loss");
+  text += fmt::format("\n\n{:<48} {:>16} {:>8} {:>8} {:>14}\n", "tensor", "shape", "bits", "chunks",
+                      "relative loss");
   for (const TensorRecord& tensor : manifest.tensors) {
     std::string loss;
     for (const LinearLoss& entry : manifest.losses)
       if (entry.tensor == tensor.name) loss = fmt::format("{:.3e}", entry.relative_loss);
-    text += fmt::format("{:<48} {:>16} {:>8} {:>8} {:>14}\n", tensor.name, fmt::format("{}", fmt::join(tensor.shape, "x")),
+    text += fmt::format("{:<48} {:>16} {:>8} {:>8} {:>14}\n", tensor.name,
+                        fmt::format("{}", fmt::join(tensor.shape, "x")),
                         tensor.layout == TensorLayout::packed ? std::to_string(tensor.bits)
                                                               : std::string(to_string(tensor.dtype)),
                         tensor.chunks.size(), loss);
@@ -79,20 +83,26 @@ ObjectOpinion check_manifest(const StoredObject& object) {
 int verify(const ArtifactStore& store, bool json, std::string& out) {
   const VerifyReport report = store.verify(check_manifest);
   if (json) {
-    out = ordered_json{{"chunks", report.chunks},     {"chunk_bytes", report.chunk_bytes},
-                       {"objects", report.objects},   {"refs", report.refs},
-                       {"events", report.events},     {"results", report.results},
-                       {"corrupt", report.corrupt},   {"untrusted", report.untrusted},
-                       {"unverifiable", report.unverifiable}, {"findings", report.findings}}
+    out = ordered_json{{"chunks", report.chunks},
+                       {"chunk_bytes", report.chunk_bytes},
+                       {"objects", report.objects},
+                       {"refs", report.refs},
+                       {"events", report.events},
+                       {"results", report.results},
+                       {"corrupt", report.corrupt},
+                       {"untrusted", report.untrusted},
+                       {"unverifiable", report.unverifiable},
+                       {"findings", report.findings}}
               .dump(2) +
           "\n";
   } else {
-    out = fmt::format("checked {} chunks ({} MB), {} objects, {} names, {} journal events, {} results\n", report.chunks,
-                      megabytes(report.chunk_bytes), report.objects, report.refs, report.events, report.results);
+    out = fmt::format("checked {} chunks ({} MB), {} objects, {} names, {} journal events, {} results\n",
+                      report.chunks, megabytes(report.chunk_bytes), report.objects, report.refs,
+                      report.events, report.results);
     for (const std::string& finding : report.findings) out += finding + "\n";
     out += report.exit_status() == 0 ? "everything has its digest\n"
-                                     : fmt::format("{} corrupt, {} untrusted, {} unverifiable\n", report.corrupt,
-                                                   report.untrusted, report.unverifiable);
+                                     : fmt::format("{} corrupt, {} untrusted, {} unverifiable\n",
+                                                   report.corrupt, report.untrusted, report.unverifiable);
   }
   return report.exit_status();
 }

@@ -27,7 +27,8 @@ std::string duration_text(double seconds) {
   return fmt::format("{} s", whole);
 }
 
-TerminalProgress::TerminalProgress(const std::filesystem::path& log_file) : terminal_(::isatty(STDERR_FILENO) == 1) {
+TerminalProgress::TerminalProgress(const std::filesystem::path& log_file)
+    : terminal_(::isatty(STDERR_FILENO) == 1) {
   if (log_file.empty()) return;
   std::error_code ignored;
   std::filesystem::create_directories(log_file.parent_path(), ignored);
@@ -45,8 +46,9 @@ void TerminalProgress::erase() {
 void TerminalProgress::draw() {
   if (!terminal_ || total_ == 0) return;
   const int filled = static_cast<int>(std::uint64_t{kBarCells} * done_ / total_);
-  std::string text = fmt::format("{} [{}{}] {}/{}", what_, std::string(static_cast<std::size_t>(filled), '#'),
-                                 std::string(static_cast<std::size_t>(kBarCells - filled), '.'), done_, total_);
+  std::string text =
+      fmt::format("{} [{}{}] {}/{}", what_, std::string(static_cast<std::size_t>(filled), '#'),
+                  std::string(static_cast<std::size_t>(kBarCells - filled), '.'), done_, total_);
   const std::uint32_t worked = done_ - std::min(done_, done_at_start_);
   if (worked > 0 && done_ < total_) {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - started_;

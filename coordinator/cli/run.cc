@@ -42,7 +42,8 @@ std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> 
 State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& source, std::uint32_t blocks) {
   const Digest id = job_id(job, source);
   std::vector<quench::JournalEvent> history;
-  for (const JournalEvent& event : store.read_journal(journal_name(id))) history.push_back(decode_journal_event(event.bytes));
+  for (const JournalEvent& event : store.read_journal(journal_name(id)))
+    history.push_back(decode_journal_event(event.bytes));
   if (history.empty()) {
     Commit commit;
     commit.append_journal(journal_name(id), encode(quench::JournalEvent(JobAccepted{job, source})));

@@ -12,11 +12,12 @@ namespace quench::coordinator {
 
 namespace fs = std::filesystem;
 
-void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format, const fs::path& to) {
-  if (format != "gptq")
-    throw Error(ErrorCode::bad_input, "--format " + format + ": this build writes gptq");
+void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format,
+                     const fs::path& to) {
+  if (format != "gptq") throw Error(ErrorCode::bad_input, "--format " + format + ": this build writes gptq");
   if (fs::exists(to))
-    throw Error(ErrorCode::bad_input, "--to " + to.string() + " is there already: name a directory that is not");
+    throw Error(ErrorCode::bad_input,
+                "--to " + to.string() + " is there already: name a directory that is not");
   const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
   const fs::path partial = to.string() + ".partial-" + std::to_string(::getpid());
   std::error_code error;

@@ -19,22 +19,24 @@ using nlohmann::ordered_json;
 // One quantized linear taken out of its tiles, columns in the source's order.
 struct PlainLinear {
   std::uint32_t outputs = 0, inputs = 0, groups = 0, bits = 0;
-  std::vector<std::uint32_t> codes;   // [inputs][outputs]
-  std::vector<std::uint16_t> scales;  // [groups][outputs], fp16 bits
-  std::vector<std::uint32_t> zeros;   // [groups][outputs]
+  std::vector<std::uint32_t> codes;    // [inputs][outputs]
+  std::vector<std::uint16_t> scales;   // [groups][outputs], fp16 bits
+  std::vector<std::uint32_t> zeros;    // [groups][outputs]
   std::vector<std::int32_t> group_of;  // [inputs]
 };
 
 Bytes checked_chunk(const ArtifactStore& store, const ChunkRef& chunk) {
   Bytes bytes = store.get_chunk(chunk.digest);
   if (bytes.size() != chunk.bytes)
-    throw Error(ErrorCode::corrupt, "chunk " + chunk.digest.short_hex() + " has " + std::to_string(bytes.size()) +
-                                        " bytes, the manifest says " + std::to_string(chunk.bytes));
+    throw Error(ErrorCode::corrupt, "chunk " + chunk.digest.short_hex() + " has " +
+                                        std::to_string(bytes.size()) + " bytes, the manifest says " +
+                                        std::to_string(chunk.bytes));
   return bytes;
 }
 
 // Where column k of the codes lies in the source.
-std::vector<std::uint32_t> source_columns(const ArtifactStore& store, const TensorRecord& tensor, std::uint32_t inputs) {
+std::vector<std::uint32_t> source_columns(const ArtifactStore& store, const TensorRecord& tensor,
+                                          std::uint32_t inputs) {
   std::vector<std::uint32_t> columns(inputs);
   for (std::uint32_t k = 0; k < inputs; ++k) columns[k] = k;
   if (tensor.permutation.digest.is_none()) return columns;
@@ -58,7 +60,8 @@ PlainLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
   linear.bits = tensor.bits;
   PackedTileShape shape{tensor.rows_per_tile, linear.inputs, tensor.bits, tensor.group_size};
   linear.groups = shape.groups();
-  const std::uint32_t group_size = tensor.group_size < 0 ? linear.inputs : static_cast<std::uint32_t>(tensor.group_size);
+  const std::uint32_t group_size =
+      tensor.group_size < 0 ? linear.inputs : static_cast<std::uint32_t>(tensor.group_size);
   const std::vector<std::uint32_t> columns = source_columns(store, tensor, linear.inputs);
   linear.codes.resize(std::size_t{linear.inputs} * linear.outputs);
   linear.scales.resize(std::size_t{linear.groups} * linear.outputs);
@@ -72,7 +75,8 @@ PlainLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
     shape.rows = std::min(tensor.rows_per_tile, linear.outputs - first_row);
     const Bytes bytes = checked_chunk(store, tensor.chunks[tile]);
     if (bytes.size() != shape.bytes())
-      throw Error(ErrorCode::corrupt, tensor.name + ": tile " + std::to_string(tile) + " has another size than its shape");
+      throw Error(ErrorCode::corrupt,
+                  tensor.name + ": tile " + std::to_string(tile) + " has another size than its shape");
     const std::uint8_t* scales = bytes.data() + shape.code_bytes();
     const std::uint8_t* zeros = scales + shape.scale_bytes();
     for (std::uint32_t row = 0; row < shape.rows; ++row) {
@@ -80,7 +84,8 @@ PlainLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
       const std::uint8_t* codes = bytes.data() + panel * shape.panel_code_bytes();
       const std::uint32_t output = first_row + row;
       for (std::uint32_t k = 0; k < linear.inputs; ++k)
-        linear.codes[std::size_t{columns[k]} * linear.outputs + output] = code_at(codes, tensor.bits, lane, k);
+        linear.codes[std::size_t{columns[k]} * linear.outputs + output] =
+            code_at(codes, tensor.bits, lane, k);
       for (std::uint32_t group = 0; group < linear.groups; ++group) {
         const std::size_t at = (std::size_t{panel} * linear.groups + group) * kPanelRows + lane;
         const std::size_t to = std::size_t{group} * linear.outputs + output;
@@ -104,9 +109,10 @@ std::string stem_of(const std::string& tensor) { return tensor.substr(0, tensor.
 void check_expressible(const TensorRecord& tensor) {
   const std::uint64_t outputs = tensor.shape.at(0), inputs = tensor.shape.at(1);
   if (inputs * tensor.bits % 32 != 0 || outputs * tensor.bits % 32 != 0)
-    throw Error(ErrorCode::bad_input, tensor.name + " [" + std::to_string(outputs) + ", " + std::to_string(inputs) +
-                                          "] at " + std::to_string(tensor.bits) +
-                                          " bits does not fill whole 32-bit words, which the GPTQ format needs");
+    throw Error(ErrorCode::bad_input,
+                tensor.name + " [" + std::to_string(outputs) + ", " + std::to_string(inputs) + "] at " +
+                    std::to_string(tensor.bits) +
+                    " bits does not fill whole 32-bit words, which the GPTQ format needs");
 }
 
 std::vector<Output> outputs_of(const Manifest& manifest) {
@@ -125,10 +131,12 @@ std::vector<Output> outputs_of(const Manifest& manifest) {
     const std::string stem = stem_of(tensor.name);
     outputs.push_back({{stem + ".g_idx", DType::i32, {k}}, i, Output::Part::g_idx});
     outputs.push_back({{stem + ".qweight", DType::i32, {k * tensor.bits / 32, n}}, i, Output::Part::qweight});
-    outputs.push_back({{stem + ".qzeros", DType::i32, {groups, n * tensor.bits / 32}}, i, Output::Part::qzeros});
+    outputs.push_back(
+        {{stem + ".qzeros", DType::i32, {groups, n * tensor.bits / 32}}, i, Output::Part::qzeros});
     outputs.push_back({{stem + ".scales", DType::f16, {groups, n}}, i, Output::Part::scales});
   }
-  std::sort(outputs.begin(), outputs.end(), [](const Output& a, const Output& b) { return a.item.name < b.item.name; });
+  std::sort(outputs.begin(), outputs.end(),
+            [](const Output& a, const Output& b) { return a.item.name < b.item.name; });
   return outputs;
 }
 
@@ -143,8 +151,10 @@ Bytes part_bytes(const PlainLinear& linear, Output::Part part, bool minus_one) {
   const std::uint32_t mask = (1u << linear.bits) - 1;
   std::vector<std::uint32_t> line, words;
   switch (part) {
-    case Output::Part::g_idx: return bytes_of(linear.group_of);
-    case Output::Part::scales: return bytes_of(linear.scales);
+    case Output::Part::g_idx:
+      return bytes_of(linear.group_of);
+    case Output::Part::scales:
+      return bytes_of(linear.scales);
     case Output::Part::qzeros:
       for (std::uint32_t group = 0; group < linear.groups; ++group) {
         line.assign(linear.zeros.begin() + std::size_t{group} * linear.outputs,
@@ -160,13 +170,15 @@ Bytes part_bytes(const PlainLinear& linear, Output::Part part, bool minus_one) {
       words.resize(rows * linear.outputs);
       line.resize(linear.inputs);
       for (std::uint32_t output = 0; output < linear.outputs; ++output) {
-        for (std::uint32_t k = 0; k < linear.inputs; ++k) line[k] = linear.codes[std::size_t{k} * linear.outputs + output];
+        for (std::uint32_t k = 0; k < linear.inputs; ++k)
+          line[k] = linear.codes[std::size_t{k} * linear.outputs + output];
         const std::vector<std::uint32_t> packed = pack_bits(line, linear.bits);
         for (std::size_t row = 0; row < rows; ++row) words[row * linear.outputs + output] = packed[row];
       }
       return bytes_of(words);
     }
-    case Output::Part::raw: break;
+    case Output::Part::raw:
+      break;
   }
   QUENCH_CHECK(false);
   return {};
@@ -182,15 +194,16 @@ void write_file(const fs::path& path, std::string_view text) {
 ordered_json quantization_config(const Manifest& manifest) {
   const bool per_channel = manifest.recipe.method == Method::int8;
   const bool symmetric = per_channel || manifest.recipe.symmetric;
-  return {{"bits", manifest.recipe.bits},
-          {"group_size", per_channel ? -1 : manifest.recipe.group_size},
-          {"desc_act", manifest.recipe.method == Method::gptq && manifest.recipe.act_order},
-          {"sym", symmetric},
-          {"lm_head", false},
-          {"quant_method", "gptq"},
-          {"checkpoint_format", symmetric ? "gptq" : "gptq_v2"},
-          {"pack_dtype", "int32"},
-          {"meta", {{"quantizer", ordered_json::array({"quench"})}, {"damp_percent", manifest.recipe.damping}}}};
+  return {
+      {"bits", manifest.recipe.bits},
+      {"group_size", per_channel ? -1 : manifest.recipe.group_size},
+      {"desc_act", manifest.recipe.method == Method::gptq && manifest.recipe.act_order},
+      {"sym", symmetric},
+      {"lm_head", false},
+      {"quant_method", "gptq"},
+      {"checkpoint_format", symmetric ? "gptq" : "gptq_v2"},
+      {"pack_dtype", "int32"},
+      {"meta", {{"quantizer", ordered_json::array({"quench"})}, {"damp_percent", manifest.recipe.damping}}}};
 }
 
 }  // namespace
@@ -208,12 +221,14 @@ std::vector<std::uint32_t> pack_bits(std::span<const std::uint32_t> codes, std::
 
 void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
   if (manifest.recipe.method == Method::none)
-    throw Error(ErrorCode::bad_input, "the artifact is not quantized (method none), so there is nothing to pack");
+    throw Error(ErrorCode::bad_input,
+                "the artifact is not quantized (method none), so there is nothing to pack");
   const ordered_json quantization = quantization_config(manifest);
   bool has_config = false;
   for (const FileRecord& file : manifest.files) {
     if (fs::path(file.name).filename() != file.name)
-      throw Error(ErrorCode::corrupt, "the artifact carries \"" + file.name + "\", which is not a plain file name");
+      throw Error(ErrorCode::corrupt,
+                  "the artifact carries \"" + file.name + "\", which is not a plain file name");
     const Bytes bytes = checked_chunk(store, file.chunk);
     std::string text(bytes.begin(), bytes.end());
     if (file.name == "config.json") {

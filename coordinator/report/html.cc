@@ -37,10 +37,10 @@ std::string row(const std::vector<std::string>& cells, const char* tag) {
 }
 
 std::string score_table(const JobReport& report) {
-  std::string text = "<div class=\"scroll\"><table>\n" +
-                     row({"artifact", "MB", "bits per weight", "mean loss", "seconds", "benchmark", "passed", "pass@1 %",
-                          "95 % interval", "digest"},
-                         "th");
+  std::string text =
+      "<div class=\"scroll\"><table>\n" + row({"artifact", "MB", "bits per weight", "mean loss", "seconds",
+                                               "benchmark", "passed", "pass@1 %", "95 % interval", "digest"},
+                                              "th");
   for (const ArtifactScore& artifact : report.artifacts) {
     const std::vector<std::string> head = {
         html_text(artifact.name), megabytes(artifact.bytes), fmt::format("{:.3f}", artifact.bits_per_weight),
@@ -54,10 +54,11 @@ std::string score_table(const JobReport& report) {
     }
     for (const EvaluationScore& score : artifact.evaluations) {
       std::vector<std::string> cells = head;
-      cells.insert(cells.end(), {html_text(score.spec.benchmark),
-                                 fmt::format("{} of {}", score.passed, std::uint64_t{score.tasks} * score.samples),
-                                 percent(score.pass_at_1),
-                                 percent(score.interval.low) + " to " + percent(score.interval.high), digest});
+      cells.insert(cells.end(),
+                   {html_text(score.spec.benchmark),
+                    fmt::format("{} of {}", score.passed, std::uint64_t{score.tasks} * score.samples),
+                    percent(score.pass_at_1),
+                    percent(score.interval.low) + " to " + percent(score.interval.high), digest});
       text += row(cells, "td");
     }
   }
@@ -65,13 +66,15 @@ std::string score_table(const JobReport& report) {
 }
 
 std::string comparison_table(const JobReport& report) {
-  std::string text = "<div class=\"scroll\"><table>\n" +
-                     row({"comparison", "benchmark", "only first", "only second", "odds ratio", "p", "p adjusted"}, "th");
+  std::string text =
+      "<div class=\"scroll\"><table>\n" +
+      row({"comparison", "benchmark", "only first", "only second", "odds ratio", "p", "p adjusted"}, "th");
   for (const Comparison& comparison : report.comparisons)
-    text += row({html_text(comparison.a) + " against " + html_text(comparison.b), html_text(comparison.benchmark),
-                 std::to_string(comparison.pairs.only_a), std::to_string(comparison.pairs.only_b),
-                 odds(comparison.odds_ratio), p_value(comparison.p), p_value(comparison.p_adjusted)},
-                "td");
+    text +=
+        row({html_text(comparison.a) + " against " + html_text(comparison.b), html_text(comparison.benchmark),
+             std::to_string(comparison.pairs.only_a), std::to_string(comparison.pairs.only_b),
+             odds(comparison.odds_ratio), p_value(comparison.p), p_value(comparison.p_adjusted)},
+            "td");
   return text + "</table></div>\n";
 }
 
@@ -79,10 +82,13 @@ std::string loss_tables(const JobReport& report) {
   std::string text;
   for (const ArtifactScore& artifact : report.artifacts) {
     if (artifact.losses.empty()) continue;
-    text += fmt::format("<details><summary>{}</summary><div class=\"scroll\"><table>\n", html_text(artifact.name)) +
+    text += fmt::format("<details><summary>{}</summary><div class=\"scroll\"><table>\n",
+                        html_text(artifact.name)) +
             row({"linear", "loss", "relative loss"}, "th");
     for (const LinearLoss& loss : artifact.losses)
-      text += row({html_text(loss.tensor), fmt::format("{:.4e}", loss.loss), fmt::format("{:.4e}", loss.relative_loss)}, "td");
+      text += row({html_text(loss.tensor), fmt::format("{:.4e}", loss.loss),
+                   fmt::format("{:.4e}", loss.relative_loss)},
+                  "td");
     text += "</table></div></details>\n";
   }
   return text;
@@ -101,27 +107,32 @@ void write_file(const std::filesystem::path& path, const std::string& text) {
 }  // namespace
 
 std::string report_to_html(const JobReport& report) {
-  std::string page = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-  page += fmt::format("<title>{} · Quench</title>\n<style>{}</style></head><body>\n", html_text(report.job_name), kStyle);
-  page += fmt::format("<h1>{}</h1>\n<p>What the bits cost: <code>{}</code> on {} ranks.</p>\n", html_text(report.job_name),
-                      html_text(report.model), report.ranks);
+  std::string page =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
+  page += fmt::format("<title>{} · Quench</title>\n<style>{}</style></head><body>\n",
+                      html_text(report.job_name), kStyle);
+  page += fmt::format("<h1>{}</h1>\n<p>What the bits cost: <code>{}</code> on {} ranks.</p>\n",
+                      html_text(report.job_name), html_text(report.model), report.ranks);
   page += score_table(report);
   std::size_t evaluations = 0;
-  for (const ArtifactScore& artifact : report.artifacts) evaluations = std::max(evaluations, artifact.evaluations.size());
+  for (const ArtifactScore& artifact : report.artifacts)
+    evaluations = std::max(evaluations, artifact.evaluations.size());
   for (std::size_t i = 0; i < evaluations; ++i)
     page += fmt::format("<h2>{}: pass@1 against size</h2>\n",
                         html_text(report.artifacts.front().evaluations.at(i).spec.benchmark)) +
             "<div class=\"scroll\">" + plot_svg(report, i) + "</div>\n";
   if (!report.comparisons.empty())
-    page += "<h2>Paired comparisons</h2>\n<p>Exact McNemar test on paired completions; p adjusted by "
-            "Benjamini–Hochberg within one benchmark.</p>\n" +
-            comparison_table(report);
+    page +=
+        "<h2>Paired comparisons</h2>\n<p>Exact McNemar test on paired completions; p adjusted by "
+        "Benjamini–Hochberg within one benchmark.</p>\n" +
+        comparison_table(report);
   const std::string losses = loss_tables(report);
   if (!losses.empty())
-    page += "<h2>Loss of every linear</h2>\n<p>tr(ΔHΔᵀ), and over tr(WHWᵀ); H is the calibration Hessian, or the "
-            "identity for methods without calibration.</p>\n" +
-            losses;
+    page +=
+        "<h2>Loss of every linear</h2>\n<p>tr(ΔHΔᵀ), and over tr(WHWᵀ); H is the calibration Hessian, or the "
+        "identity for methods without calibration.</p>\n" +
+        losses;
   return page + "</body></html>\n";
 }
 

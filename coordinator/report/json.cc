@@ -11,12 +11,15 @@ namespace {
 using nlohmann::ordered_json;
 
 // JSON has no infinity; an odds ratio without a bound is null.
-ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+ordered_json number(double value) {
+  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+}
 
 ordered_json evaluation_json(const EvaluationScore& score) {
-  return {{"benchmark", score.spec.benchmark}, {"language", score.spec.language},   {"tasks", score.tasks},
-          {"samples", score.samples},          {"passed", score.passed},            {"pass_at_1", score.pass_at_1},
-          {"ci_low", score.interval.low},      {"ci_high", score.interval.high},    {"digest", score.digest.hex()}};
+  return {
+      {"benchmark", score.spec.benchmark}, {"language", score.spec.language}, {"tasks", score.tasks},
+      {"samples", score.samples},          {"passed", score.passed},          {"pass_at_1", score.pass_at_1},
+      {"ci_low", score.interval.low},      {"ci_high", score.interval.high},  {"digest", score.digest.hex()}};
 }
 
 ordered_json comparisons_json(const std::vector<Comparison>& comparisons) {
@@ -37,7 +40,10 @@ ordered_json comparisons_json(const std::vector<Comparison>& comparisons) {
 
 std::string report_to_json(const JobReport& report) {
   ordered_json out;
-  out["job"] = {{"name", report.job_name}, {"id", report.job_id.hex()}, {"model", report.model}, {"ranks", report.ranks}};
+  out["job"] = {{"name", report.job_name},
+                {"id", report.job_id.hex()},
+                {"model", report.model},
+                {"ranks", report.ranks}};
   out["artifacts"] = ordered_json::array();
   for (const ArtifactScore& artifact : report.artifacts) {
     ordered_json one = {{"name", artifact.name},
@@ -49,7 +55,8 @@ std::string report_to_json(const JobReport& report) {
                         {"seconds", artifact.seconds},
                         {"mean_relative_loss", artifact.mean_relative_loss},
                         {"evaluations", ordered_json::array()}};
-    for (const EvaluationScore& score : artifact.evaluations) one["evaluations"].push_back(evaluation_json(score));
+    for (const EvaluationScore& score : artifact.evaluations)
+      one["evaluations"].push_back(evaluation_json(score));
     out["artifacts"].push_back(std::move(one));
   }
   out["comparisons"] = comparisons_json(report.comparisons);

@@ -51,7 +51,8 @@ Box place_label(const std::string& name, double px, double py, const std::vector
     const Box box{left, top, left + width, top + kHeightOfLine};
     if (step == 0) best = box;
     const bool inside = box.left >= kLeft && box.right <= kWidth && box.bottom <= kHeight - kBottom;
-    const bool is_free = std::none_of(placed.begin(), placed.end(), [&](const Box& other) { return box.overlaps(other); });
+    const bool is_free =
+        std::none_of(placed.begin(), placed.end(), [&](const Box& other) { return box.overlaps(other); });
     if (inside && is_free) return box;
   }
   return best;
@@ -62,12 +63,23 @@ Box place_label(const std::string& name, double px, double py, const std::vector
 std::string html_text(const std::string& text) {
   std::string out;
   for (const char character : text) switch (character) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += character;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += character;
     }
   return out;
 }
@@ -88,29 +100,39 @@ std::string plot_svg(const JobReport& report, std::size_t evaluation) {
   const auto y = [&](double share) { return kTop + (1 - share) * (kHeight - kTop - kBottom); };
 
   std::string svg = fmt::format(
-      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"pass@1 against size\">\n<g class=\"grid\">\n", kWidth, kHeight);
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"pass@1 against size\">\n<g class=\"grid\">\n",
+      kWidth, kHeight);
   for (int i = 0; i <= 5; ++i)
-    svg += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
-                       kLeft, kWidth - kRight, y(i / 5.0), y(i / 5.0), kLeft - 8, y(i / 5.0) + 4, i * 20);
+    svg += fmt::format(
+        "<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"{}\" y=\"{:.1f}\" "
+        "text-anchor=\"end\">{}</text>\n",
+        kLeft, kWidth - kRight, y(i / 5.0), y(i / 5.0), kLeft - 8, y(i / 5.0) + 4, i * 20);
   for (double size = 0; size <= limit + step / 2; size += step)
-    svg += fmt::format("<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/><text x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4:g}</text>\n",
-                       x(size), y(0), y(1), y(0) + 18, size);
-  svg += fmt::format("</g>\n<text class=\"axis\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">size, MB</text>\n",
-                     (kLeft + kWidth - kRight) / 2, kHeight - 12);
-  svg += fmt::format("<text class=\"axis\" transform=\"translate(16 {:.1f}) rotate(-90)\" text-anchor=\"middle\">pass@1, %</text>\n",
-                     (y(0) + y(1)) / 2);
+    svg += fmt::format(
+        "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/><text x=\"{0:.1f}\" "
+        "y=\"{3:.1f}\" text-anchor=\"middle\">{4:g}</text>\n",
+        x(size), y(0), y(1), y(0) + 18, size);
+  svg +=
+      fmt::format("</g>\n<text class=\"axis\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">size, MB</text>\n",
+                  (kLeft + kWidth - kRight) / 2, kHeight - 12);
+  svg += fmt::format(
+      "<text class=\"axis\" transform=\"translate(16 {:.1f}) rotate(-90)\" text-anchor=\"middle\">pass@1, "
+      "%</text>\n",
+      (y(0) + y(1)) / 2);
 
   std::vector<Box> placed;
   for (const Point& point : points) {
     const double px = x(point.megabytes), py = y(point.score);
     const Box label = place_label(point.name, px, py, placed);
     placed.push_back(label);
-    svg += fmt::format("<g class=\"point{}\"><title>{}: {:.2f} MB, {} % ({} to {})</title>"
-                       "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"/>"
-                       "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text></g>\n",
-                       point.baseline ? " baseline" : "", html_text(point.name), point.megabytes, percent(point.score),
-                       percent(point.interval.low), percent(point.interval.high), px, px, y(point.interval.low),
-                       y(point.interval.high), px, py, label.left, label.bottom - 3, html_text(point.name));
+    svg += fmt::format(
+        "<g class=\"point{}\"><title>{}: {:.2f} MB, {} % ({} to {})</title>"
+        "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><circle cx=\"{:.1f}\" cy=\"{:.1f}\" "
+        "r=\"5\"/>"
+        "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text></g>\n",
+        point.baseline ? " baseline" : "", html_text(point.name), point.megabytes, percent(point.score),
+        percent(point.interval.low), percent(point.interval.high), px, px, y(point.interval.low),
+        y(point.interval.high), px, py, label.left, label.bottom - 3, html_text(point.name));
   }
   return svg + "</svg>\n";
 }

@@ -22,7 +22,8 @@ std::string layout(const std::vector<std::vector<std::string>>& rows) {
   for (std::size_t r = 0; r < rows.size(); ++r) {
     std::string line;
     for (std::size_t i = 0; i < rows[r].size(); ++i)
-      line += i == 0 ? fmt::format("  {:<{}}", rows[r][i], widths[i]) : fmt::format("  {:>{}}", rows[r][i], widths[i]);
+      line += i == 0 ? fmt::format("  {:<{}}", rows[r][i], widths[i])
+                     : fmt::format("  {:>{}}", rows[r][i], widths[i]);
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     if (r == 0) text += "  " + std::string(line.size() - 2, '-') + "\n";
   }
@@ -32,7 +33,8 @@ std::string layout(const std::vector<std::vector<std::string>>& rows) {
 const Comparison* comparison_of(const JobReport& report, const ArtifactScore& artifact,
                                 const EvaluationScore& evaluation) {
   for (const Comparison& comparison : report.comparisons)
-    if (comparison.b == artifact.name && comparison.benchmark == evaluation.spec.benchmark) return &comparison;
+    if (comparison.b == artifact.name && comparison.benchmark == evaluation.spec.benchmark)
+      return &comparison;
   return nullptr;
 }
 
@@ -40,13 +42,13 @@ const Comparison* comparison_of(const JobReport& report, const ArtifactScore& ar
 
 std::string report_to_table(const JobReport& report) {
   std::vector<std::vector<std::string>> rows;
-  rows.push_back({"artifact", "MB", "bits/weight", "loss", "seconds", "benchmark", "passed", "pass@1 %", "95 % interval",
-                  "lost/won", "odds", "p adj."});
+  rows.push_back({"artifact", "MB", "bits/weight", "loss", "seconds", "benchmark", "passed", "pass@1 %",
+                  "95 % interval", "lost/won", "odds", "p adj."});
   for (const ArtifactScore& artifact : report.artifacts) {
-    std::vector<std::string> head = {artifact.name, megabytes(artifact.bytes),
-                                     fmt::format("{:.2f}", artifact.bits_per_weight),
-                                     artifact.method == Method::none ? "" : fmt::format("{:.2e}", artifact.mean_relative_loss),
-                                     fmt::format("{:.1f}", artifact.seconds)};
+    std::vector<std::string> head = {
+        artifact.name, megabytes(artifact.bytes), fmt::format("{:.2f}", artifact.bits_per_weight),
+        artifact.method == Method::none ? "" : fmt::format("{:.2e}", artifact.mean_relative_loss),
+        fmt::format("{:.1f}", artifact.seconds)};
     if (artifact.evaluations.empty()) {
       head.resize(rows.front().size());
       rows.push_back(head);
@@ -67,14 +69,16 @@ std::string report_to_table(const JobReport& report) {
       rows.push_back(row);
     }
   }
-  const bool evaluated = std::any_of(report.artifacts.begin(), report.artifacts.end(),
-                                     [](const ArtifactScore& artifact) { return !artifact.evaluations.empty(); });
+  const bool evaluated =
+      std::any_of(report.artifacts.begin(), report.artifacts.end(),
+                  [](const ArtifactScore& artifact) { return !artifact.evaluations.empty(); });
   if (!evaluated) {
     for (auto& row : rows) row.resize(kColumnsOfSize);
     return layout(rows) + "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW').\n";
   }
   return layout(rows) +
-         "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW'). lost/won: completions that only\n"
+         "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW'). lost/won: "
+         "completions that only\n"
          "  the baseline / only this artifact solved; exact McNemar, p adjusted by Benjamini-Hochberg.\n";
 }
 
@@ -83,8 +87,8 @@ std::string comparisons_to_table(const std::vector<Comparison>& comparisons) {
   rows.push_back({"a", "b", "benchmark", "only a", "only b", "odds", "p", "p adj."});
   for (const Comparison& comparison : comparisons)
     rows.push_back({comparison.a, comparison.b, comparison.benchmark, std::to_string(comparison.pairs.only_a),
-                    std::to_string(comparison.pairs.only_b), odds(comparison.odds_ratio), p_value(comparison.p),
-                    p_value(comparison.p_adjusted)});
+                    std::to_string(comparison.pairs.only_b), odds(comparison.odds_ratio),
+                    p_value(comparison.p), p_value(comparison.p_adjusted)});
   return layout(rows);
 }
 

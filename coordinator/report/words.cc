@@ -8,10 +8,14 @@ namespace quench::coordinator {
 
 std::string method_word(Method method) {
   switch (method) {
-    case Method::none: return "none";
-    case Method::int8: return "int8";
-    case Method::rtn: return "rtn";
-    case Method::gptq: return "gptq";
+    case Method::none:
+      return "none";
+    case Method::int8:
+      return "int8";
+    case Method::rtn:
+      return "rtn";
+    case Method::gptq:
+      return "gptq";
   }
   return "unknown";
 }

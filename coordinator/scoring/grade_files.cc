@@ -41,10 +41,10 @@ std::vector<ArtifactScore> read_grade_files(const std::vector<std::string>& file
     for (const auto& [task, samples] : first) {
       const auto other = outcomes.find(task);
       if (other == outcomes.end() || other->second.size() != samples.size())
-        throw Error(ErrorCode::bad_input, file + " has " +
-                                              std::to_string(other == outcomes.end() ? 0 : other->second.size()) +
-                                              " samples of " + task + ", " + files.front() + " has " +
-                                              std::to_string(samples.size()) + ": only equal sets can be paired");
+        throw Error(ErrorCode::bad_input,
+                    file + " has " + std::to_string(other == outcomes.end() ? 0 : other->second.size()) +
+                        " samples of " + task + ", " + files.front() + " has " +
+                        std::to_string(samples.size()) + ": only equal sets can be paired");
     }
     if (outcomes.size() != first.size())
       throw Error(ErrorCode::bad_input, file + " has tasks that " + files.front() + " lacks");

@@ -33,8 +33,8 @@ void check_creatable(const fs::path& directory) {
   if (!fs::exists(directory)) return;
   if (fs::exists(directory / Databases::kCreatingName)) return;
   if (fs::exists(directory / "catalog") || fs::exists(directory / "chunks"))
-    throw Error(ErrorCode::corrupt, "the store " + directory.string() +
-                                        " has lost its HEAD file: restore the store from a copy");
+    throw Error(ErrorCode::corrupt,
+                "the store " + directory.string() + " has lost its HEAD file: restore the store from a copy");
   for (const fs::directory_entry& entry : fs::directory_iterator(directory))
     if (const fs::path name = entry.path().filename(); name != "LOCK" && name != "quench.sock")
       throw Error(ErrorCode::bad_input, directory.string() + " is not a store: it has no HEAD, and holds " +
@@ -64,9 +64,9 @@ auto translating(const fs::path& directory, Body&& body) -> decltype(body()) {
   } catch (const fs::filesystem_error& error) {
     if (error.code() == std::errc::no_space_on_device)
       throw Error(ErrorCode::failed, disk_full_text(directory));
-    throw Error(ErrorCode::bad_input, "cannot use " + directory.string() + " as a store: " +
-                                          error.code().message() + " (" + error.path1().string() +
-                                          "); name a directory that you may write");
+    throw Error(ErrorCode::bad_input, "cannot use " + directory.string() +
+                                          " as a store: " + error.code().message() + " (" +
+                                          error.path1().string() + "); name a directory that you may write");
   }
 }
 
@@ -103,7 +103,8 @@ struct ArtifactStore::State {
 
   Databases& open_databases() const {
     if (!databases)
-      throw Error(ErrorCode::failed, "the store " + directory.string() + " is closed: " + reason().value_or(""));
+      throw Error(ErrorCode::failed,
+                  "the store " + directory.string() + " is closed: " + reason().value_or(""));
     return *databases;
   }
 
@@ -194,8 +195,9 @@ std::uint64_t ArtifactStore::commit(const Commit& commit) {
     if (commit.empty()) return open.commit_number();
     for (const Digest& digest : referred)
       if (!open.chunks().size_bytes(digest))
-        throw Error(ErrorCode::failed, "chunk " + digest.hex() + " is not in the store: it must be put "
-                                       "before a commit refers to it");
+        throw Error(ErrorCode::failed, "chunk " + digest.hex() +
+                                           " is not in the store: it must be put "
+                                           "before a commit refers to it");
     state_->writing(open, [&](Databases& writable) {
       writable.chunks().flush_for(referred);
       writable.apply(commit);
@@ -242,7 +244,8 @@ Digest ArtifactStore::resolve(std::string_view text) const {
     if (const std::optional<Ref> ref = find_ref(text)) return ref->object;
   if (!is_digest_prefix(text)) throw unknown();
   std::string wanted(text);
-  std::ranges::transform(wanted, wanted.begin(), [](char c) { return c >= 'A' && c <= 'F' ? char(c + 32) : c; });
+  std::ranges::transform(wanted, wanted.begin(),
+                         [](char c) { return c >= 'A' && c <= 'F' ? char(c + 32) : c; });
   // The catalog is in the order of the digests; the bytes that the prefix covers narrow the scan.
   const std::string whole = wanted.substr(0, wanted.size() / 2 * 2);
   const Digest padded = Digest::from_hex(whole + std::string(64 - whole.size(), '0'));
@@ -252,9 +255,9 @@ Digest ArtifactStore::resolve(std::string_view text) const {
   std::erase_if(found, [&](const Digest& digest) { return !digest.hex().starts_with(wanted); });
   if (found.empty()) throw unknown();
   if (found.size() > 1)
-    throw Error(ErrorCode::bad_input, "the digest prefix " + wanted + " fits " + std::to_string(found.size()) +
-                                          " objects, " + found[0].hex() + " and " + found[1].hex() +
-                                          " among them: give more of it");
+    throw Error(ErrorCode::bad_input, "the digest prefix " + wanted + " fits " +
+                                          std::to_string(found.size()) + " objects, " + found[0].hex() +
+                                          " and " + found[1].hex() + " among them: give more of it");
   return found.front();
 }
 
@@ -316,7 +319,8 @@ void ArtifactStore::reopen() {
     state_->set_reason(error.what());
     // Damage stays refused; a disk that takes no writes may still be read.
     if (error.code() == ErrorCode::failed)
-      state_->databases = std::make_unique<Databases>(state_->directory, Databases::Access::read_only, state_->log);
+      state_->databases =
+          std::make_unique<Databases>(state_->directory, Databases::Access::read_only, state_->log);
     throw;
   }
 }

@@ -51,7 +51,7 @@ struct StoredObject {
 // A name, or one entry of its history.
 struct Ref {
   std::string name;
-  Digest object;             // none in an entry that deleted the name
+  Digest object;  // none in an entry that deleted the name
   std::uint64_t time_ms = 0;
   std::uint64_t commit = 0;  // the commit that wrote it
 };

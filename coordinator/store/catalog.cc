@@ -245,8 +245,11 @@ CommitState Catalog::write(std::vector<OwnedPut> puts, const CommitState& before
   Hasher chain;
   chain.update(before.chain.bytes).update_u64(after.number);
   for (const OwnedPut& put : puts)
-    chain.update_u64(put.family).update_u64(put.key.size()).update(put.key)
-        .update_u64(put.value.size()).update(put.value);
+    chain.update_u64(put.family)
+        .update_u64(put.key.size())
+        .update(put.key)
+        .update_u64(put.value.size())
+        .update(put.value);
   after.chain = chain.finish();
 
   std::string payload;

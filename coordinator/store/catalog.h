@@ -51,8 +51,7 @@ class Catalog {
   std::vector<JournalEvent> read_journal(std::string_view job_id) const;
   std::vector<std::string> list_jobs() const;
   std::optional<Bytes> get_result(std::string_view key) const;
-  void scan_results(std::string_view prefix,
-                    const std::function<bool(std::string_view, Bytes)>& visit) const;
+  void scan_results(std::string_view prefix, const std::function<bool(std::string_view, Bytes)>& visit) const;
 
   // For verify, which goes through the records one by one and outlives bad ones.
   const Database& database() const { return database_; }

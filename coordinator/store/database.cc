@@ -34,8 +34,8 @@ void check(const rocksdb::Status& status, const std::filesystem::path& path, con
   if (status.IsNoSpace()) throw Error(ErrorCode::failed, where + disk_full_text(path));
   // A file that the MANIFEST names and the directory lacks is lost data, not a failing disk.
   if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound())
-    throw Error(ErrorCode::corrupt, where + "the database is damaged (" + status.ToString() +
-                                        "); restore the store from a copy");
+    throw Error(ErrorCode::corrupt,
+                where + "the database is damaged (" + status.ToString() + "); restore the store from a copy");
   throw Error(ErrorCode::failed, where + status.ToString());
 }
 
@@ -141,7 +141,8 @@ void Database::write(std::span<const Put> puts) {
   for (const Put& put : puts) bytes += put.key.size() + put.value.size() + 16;
   rocksdb::WriteBatch batch(bytes);
   for (const Put& put : puts)
-    check(batch.Put(handle_->families.at(put.family), slice(put.key), slice(put.value)), handle_->path, "write");
+    check(batch.Put(handle_->families.at(put.family), slice(put.key), slice(put.value)), handle_->path,
+          "write");
   rocksdb::WriteOptions options;
   options.disableWAL = handle_->profile == DatabaseProfile::blobs;
   options.sync = !options.disableWAL;

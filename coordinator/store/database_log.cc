@@ -15,11 +15,15 @@ constexpr std::size_t kLineBytesMax = 2048;
 
 LogLevel level_of(rocksdb::InfoLogLevel level) {
   switch (level) {
-    case rocksdb::DEBUG_LEVEL: return LogLevel::debug;
-    case rocksdb::WARN_LEVEL: return LogLevel::warning;
+    case rocksdb::DEBUG_LEVEL:
+      return LogLevel::debug;
+    case rocksdb::WARN_LEVEL:
+      return LogLevel::warning;
     case rocksdb::ERROR_LEVEL:
-    case rocksdb::FATAL_LEVEL: return LogLevel::error;
-    default: return LogLevel::info;
+    case rocksdb::FATAL_LEVEL:
+      return LogLevel::error;
+    default:
+      return LogLevel::info;
   }
 }
 
@@ -28,9 +32,7 @@ class DatabaseLog final : public rocksdb::Logger {
   explicit DatabaseLog(LogSink sink) : rocksdb::Logger(rocksdb::INFO_LEVEL), sink_(std::move(sink)) {}
 
   using rocksdb::Logger::Logv;
-  void Logv(const char* format, va_list arguments) override {
-    Logv(rocksdb::INFO_LEVEL, format, arguments);
-  }
+  void Logv(const char* format, va_list arguments) override { Logv(rocksdb::INFO_LEVEL, format, arguments); }
   void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
     if (!sink_ || level < GetInfoLogLevel()) return;
     std::array<char, kLineBytesMax> line;

@@ -91,7 +91,9 @@ void File::sync() {
   if (::fsync(descriptor_) != 0) throw write_error(path_, errno);
 }
 
-void sync_directory(const std::filesystem::path& directory) { File(directory, O_RDONLY | O_DIRECTORY).sync(); }
+void sync_directory(const std::filesystem::path& directory) {
+  File(directory, O_RDONLY | O_DIRECTORY).sync();
+}
 
 std::string disk_full_text(const std::filesystem::path& path) {
   std::ostringstream text;

@@ -34,14 +34,17 @@ bool is_name(std::string_view name) {
 // A name as an error message may show it: hostile bytes would garble a terminal.
 std::string printable(std::string_view name) {
   std::string text(name.substr(0, kNameBytesMax));
-  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::ranges::replace_if(
+      text, [](char c) { return c < ' ' || c > '~'; }, '?');
   return name.size() > kNameBytesMax ? text + "..." : text;
 }
 
 Digest seal_digest(std::string_view family, std::string_view key, std::string_view payload) {
   return Hasher()
-      .update_u64(family.size()).update(family)
-      .update_u64(key.size()).update(key)
+      .update_u64(family.size())
+      .update(family)
+      .update_u64(key.size())
+      .update(key)
       .update(payload)
       .finish();
 }
@@ -100,7 +103,8 @@ VersionedKey parse_versioned_key(std::string_view key) {
   if (key.size() < 10 || key[key.size() - 9] != '\0')
     throw Error(ErrorCode::corrupt, "a key of the catalog is not a name with a number");
   VersionedKey parsed{key.substr(0, key.size() - 9), 0};
-  for (char c : key.substr(key.size() - 8)) parsed.version = parsed.version << 8 | static_cast<std::uint8_t>(c);
+  for (char c : key.substr(key.size() - 8))
+    parsed.version = parsed.version << 8 | static_cast<std::uint8_t>(c);
   return parsed;
 }
 
@@ -113,7 +117,8 @@ void append_digest(std::string& out, const Digest& digest) { out += as_text(dige
 std::uint64_t take_u64(std::string_view& in) {
   if (in.size() < 8) throw_short();
   std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) value |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(in[i])) << (8 * i);
+  for (int i = 0; i < 8; ++i)
+    value |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(in[i])) << (8 * i);
   in.remove_prefix(8);
   return value;
 }

@@ -36,10 +36,9 @@ StoreLock::StoreLock(const std::filesystem::path& directory)
       throw errno_error(ErrorCode::failed, "cannot lock " + file_.path().string(), errno);
     std::string holder = file_.read_at(0, kHolderBytesMax);
     holder = holder.substr(0, holder.find('\n'));
-    throw Error(ErrorCode::bad_input,
-                "the store " + directory.string() + " is in use by process " +
-                    (holder.empty() ? "unknown" : holder) + ": use its socket " +
-                    (directory / "quench.sock").string() + ", or wait until it ends");
+    throw Error(ErrorCode::bad_input, "the store " + directory.string() + " is in use by process " +
+                                          (holder.empty() ? "unknown" : holder) + ": use its socket " +
+                                          (directory / "quench.sock").string() + ", or wait until it ends");
   }
   if (!may_write(file_.path())) return;
   // Overwritten before it is cut, so that a full disk does not stand in the way of reading the store.

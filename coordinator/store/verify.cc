@@ -48,7 +48,8 @@ class Walk {
       const std::optional<Ref> newest = catalog_.newest_ref(ref.name);
       const bool current = newest && newest->commit == ref.commit && !ref.object.is_none();
       if (current && !catalog_.has_object(ref.object))
-        throw Error(ErrorCode::corrupt, "name " + ref.name + " points at the missing object " + ref.object.hex());
+        throw Error(ErrorCode::corrupt,
+                    "name " + ref.name + " points at the missing object " + ref.object.hex());
     });
   }
 

@@ -34,9 +34,11 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
     known += (known.empty() ? "" : ", ") + std::string(entry.name);
     if (options.isa.empty() ? !entry.runs_here() : entry.name != options.isa) continue;
     if (!entry.runs_here()) {
-      throw std::runtime_error("instruction set '" + options.isa +
-                               "' was asked for but this CPU or its operating system cannot run it; the best that "
-                               "runs here is '" + std::string(runnable_isas().front()) + "'");
+      throw std::runtime_error(
+          "instruction set '" + options.isa +
+          "' was asked for but this CPU or its operating system cannot run it; the best that "
+          "runs here is '" +
+          std::string(runnable_isas().front()) + "'");
     }
     return std::make_unique<CpuBackend>(make_kernel_table(entry.name), options.threads);
   }

@@ -15,7 +15,8 @@ namespace quench::kernels {
 class Scratch {
  public:
   float* floats(std::int64_t count) {
-    if (static_cast<std::size_t>(count) > memory_.size()) memory_ = AlignedBuffer<float>(static_cast<std::size_t>(count));
+    if (static_cast<std::size_t>(count) > memory_.size())
+      memory_ = AlignedBuffer<float>(static_cast<std::size_t>(count));
     return memory_.data();
   }
 
@@ -31,7 +32,8 @@ class CpuBackend final : public Backend {
   int thread_count() const noexcept override { return pool_.size(); }
 
   void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept override;
-  void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation, MatrixView y) noexcept override;
+  void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,
+                      MatrixView y) noexcept override;
   void embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept override;
   void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept override;
   void rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept override;

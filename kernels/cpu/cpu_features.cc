@@ -32,13 +32,15 @@ bool runs_scalar() { return true; }
 
 bool runs_avx2() {
   const CpuidLeaf one = cpuid(1, 0), seven = cpuid(7, 0);
-  const bool cpu = bit(one.c, 12) && bit(one.c, 28) && bit(one.c, 29) && bit(seven.b, 5);  // FMA, AVX, F16C, AVX2
+  const bool cpu =
+      bit(one.c, 12) && bit(one.c, 28) && bit(one.c, 29) && bit(seven.b, 5);  // FMA, AVX, F16C, AVX2
   return cpu && (saved_state() & 0x6) == 0x6;
 }
 
 bool runs_avx512() {
   const CpuidLeaf seven = cpuid(7, 0);
-  const bool cpu = bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31);  // F, DQ, BW, VL
+  const bool cpu =
+      bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31);  // F, DQ, BW, VL
   return cpu && runs_avx2() && (saved_state() & 0xe6) == 0xe6;
 }
 

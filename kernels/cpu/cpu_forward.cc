@@ -52,11 +52,13 @@ void CpuBackend::multiply_rows(ConstMatrixView x, const WeightView& weight, Matr
                   });
   const std::int64_t panels = panel_count(weight.rows);
   const std::int64_t units = (panels + table_.gemm_panels - 1) / table_.gemm_panels;
-  const std::int64_t grain = kGrainFlops / (16 * table_.gemm_panels * x.rows * std::max<std::int64_t>(x.cols, 1)) + 1;
+  const std::int64_t grain =
+      kGrainFlops / (16 * table_.gemm_panels * x.rows * std::max<std::int64_t>(x.cols, 1)) + 1;
   // With fewer panels than threads (a narrow layer on a wide machine) the rows are shared out as well.
   const std::int64_t micro_panels = (x.rows + table_.gemm_rows - 1) / table_.gemm_rows;
   std::int64_t row_shares = 1;
-  while (units < pool_.size() / row_shares && row_shares < micro_panels && pool_.size() % (row_shares * 2) == 0) {
+  while (units < pool_.size() / row_shares && row_shares < micro_panels &&
+         pool_.size() % (row_shares * 2) == 0) {
     row_shares *= 2;
   }
   pool_.for_range(units * row_shares, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -88,7 +90,8 @@ void CpuBackend::multiply_rows(ConstMatrixView x, const WeightView& weight, Matr
   });
 }
 
-void CpuBackend::gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation, MatrixView y) noexcept {
+void CpuBackend::gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,
+                                MatrixView y) noexcept {
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(permutation.size()), y.cols);
   QUENCH_KERNEL_CHECK_EQ(x.rows, y.rows);
   pool_.for_range(x.rows, rows_grain(y.cols), [&](int, std::int64_t begin, std::int64_t end) {
@@ -100,7 +103,8 @@ void CpuBackend::gather_columns(ConstMatrixView x, std::span<const std::int32_t>
   });
 }
 
-void CpuBackend::embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept {
+void CpuBackend::embed(std::span<const std::int32_t> ids, const EmbeddingView& table,
+                       MatrixView out) noexcept {
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(ids.size()), out.rows);
   QUENCH_KERNEL_CHECK_EQ(table.cols, out.cols);
   const std::uint8_t* base = static_cast<const std::uint8_t*>(table.data);
@@ -117,11 +121,13 @@ void CpuBackend::rms_norm(ConstMatrixView x, const float* weight, float epsilon,
   QUENCH_KERNEL_CHECK_EQ(x.rows, y.rows);
   QUENCH_KERNEL_CHECK_EQ(x.cols, y.cols);
   pool_.for_range(x.rows, rows_grain(x.cols), [&](int, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) table_.rms_norm(x.row(row), weight, epsilon, x.cols, y.row(row));
+    for (std::int64_t row = begin; row < end; ++row)
+      table_.rms_norm(x.row(row), weight, epsilon, x.cols, y.row(row));
   });
 }
 
-void CpuBackend::rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept {
+void CpuBackend::rope(MatrixView x, const RopeTable& table,
+                      std::span<const std::int32_t> positions) noexcept {
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(positions.size()), x.rows);
   QUENCH_KERNEL_CHECK_EQ(x.cols % table.head_dim, 0);
   const std::int64_t half = table.head_dim / 2;
@@ -155,7 +161,8 @@ void CpuBackend::add(ConstMatrixView x, MatrixView y) noexcept {
   });
 }
 
-void CpuBackend::append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const KvSegment> segments) noexcept {
+void CpuBackend::append_kv(ConstMatrixView k, ConstMatrixView v,
+                           std::span<const KvSegment> segments) noexcept {
   QUENCH_KERNEL_CHECK_EQ(k.rows, v.rows);
   QUENCH_KERNEL_CHECK_EQ(k.cols, v.cols);
   for (const KvSegment& segment : segments) {
@@ -166,20 +173,22 @@ void CpuBackend::append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const
     const std::int64_t dim = cache.head_dim, padded = cache.padded_dim();
     pool_.for_range(cache.kv_heads, kGrainElements / (dim * segment.row_count + 1) + 1,
                     [&](int, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t head = begin; head < end; ++head) {
-        for (std::int64_t i = 0; i < segment.row_count; ++i) {
-          const std::int64_t key = cache.length + i, row = segment.row_begin + i;
-          float* block = cache.key_block(head, key / 16);
-          // A fresh block starts at zero, so that lanes not yet written hold numbers.
-          if (key % 16 == 0) std::memset(block, 0, static_cast<std::size_t>(dim) * 16 * sizeof(float));
-          const float* from_key = k.row(row) + head * dim;
-          for (std::int64_t d = 0; d < dim; ++d) block[d * 16 + key % 16] = from_key[d];
-          float* value = cache.value_row(head, key);
-          std::memcpy(value, v.row(row) + head * dim, static_cast<std::size_t>(dim) * sizeof(float));
-          for (std::int64_t d = dim; d < padded; ++d) value[d] = 0.0f;
-        }
-      }
-    });
+                      for (std::int64_t head = begin; head < end; ++head) {
+                        for (std::int64_t i = 0; i < segment.row_count; ++i) {
+                          const std::int64_t key = cache.length + i, row = segment.row_begin + i;
+                          float* block = cache.key_block(head, key / 16);
+                          // A fresh block starts at zero, so that lanes not yet written hold numbers.
+                          if (key % 16 == 0)
+                            std::memset(block, 0, static_cast<std::size_t>(dim) * 16 * sizeof(float));
+                          const float* from_key = k.row(row) + head * dim;
+                          for (std::int64_t d = 0; d < dim; ++d) block[d * 16 + key % 16] = from_key[d];
+                          float* value = cache.value_row(head, key);
+                          std::memcpy(value, v.row(row) + head * dim,
+                                      static_cast<std::size_t>(dim) * sizeof(float));
+                          for (std::int64_t d = dim; d < padded; ++d) value[d] = 0.0f;
+                        }
+                      }
+                    });
     cache.length += segment.row_count;
   }
 }
@@ -250,7 +259,8 @@ void CpuBackend::argmax(ConstMatrixView logits, std::span<std::int32_t> out) noe
   QUENCH_KERNEL_CHECK_EQ(logits.rows, static_cast<std::int64_t>(out.size()));
   pool_.for_range(logits.rows, rows_grain(logits.cols), [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      out[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(table_.argmax(logits.row(row), logits.cols));
+      out[static_cast<std::size_t>(row)] =
+          static_cast<std::int32_t>(table_.argmax(logits.row(row), logits.cols));
     }
   });
 }

@@ -54,8 +54,8 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
   }
   pool_.for_range(lane_panels, 4, [&](int, std::int64_t begin, std::int64_t end) {
     const std::int64_t first = begin * 16, count = std::min(end * 16, columns) - first;
-    table_.pack_columns(leaf.data + first, leaf.stride, tokens, count, factors + first, table_.hessian_rows, false,
-                        as_rows + first * tokens);
+    table_.pack_columns(leaf.data + first, leaf.stride, tokens, count, factors + first, table_.hessian_rows,
+                        false, as_rows + first * tokens);
     table_.pack_columns(leaf.data + first, leaf.stride, tokens, count, factors + first, 16, true,
                         as_lanes + first * tokens);
   });
@@ -90,7 +90,8 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
 
 void CpuBackend::build_factor_panel(const TrianglePanels& layout, std::int64_t panel,
                                     const std::int64_t* const* sums, const SumScale& scale,
-                                    std::span<const std::int32_t> order, double diagonal_add, float* out) noexcept {
+                                    std::span<const std::int32_t> order, double diagonal_add,
+                                    float* out) noexcept {
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(scale.exponents.size()), layout.columns);
   if (!order.empty()) QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(order.size()), layout.columns);
   const std::int64_t first = layout.first_column(panel), columns = layout.column_count(panel);
@@ -115,7 +116,8 @@ void CpuBackend::build_factor_panel(const TrianglePanels& layout, std::int64_t p
         const std::int64_t row = std::max(original_a, original_b), col = std::min(original_a, original_b);
         const std::int64_t from = col / layout.width;
         const std::int64_t sum = sums[from][layout.index(from, row, col)];
-        double value = static_cast<double>(sum) * (power_a * powers[static_cast<std::size_t>(original_b)]) / tokens;
+        double value =
+            static_cast<double>(sum) * (power_a * powers[static_cast<std::size_t>(original_b)]) / tokens;
         if (a == b) value += diagonal_add;
         to[j] = static_cast<float>(value);
       }
@@ -186,7 +188,8 @@ void CpuBackend::update_panels(const TrianglePanels& layout, std::int64_t source
       block.weight.panels = lanes + top * width;
       block.panel_begin = 0;
       block.panel_end = panel_count(block.weight.rows);
-      // The packed groups start at `first`, a target need not: its rows up to the next group are packed apart.
+      // The packed groups start at `first`, a target need not: its rows up to the next group are packed
+      // apart.
       const std::int64_t aligned = std::min((top + group - 1) / group * group, rows);
       if (aligned > top && index++ % pool_.size() == thread) {
         float* head = own.floats(group * width);

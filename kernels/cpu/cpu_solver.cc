@@ -1,7 +1,7 @@
 // GPTQ, rounding to nearest and quadratic losses on threads. Threads share out panels of sixteen rows.
 //
-// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, and with several groups 8 bytes *
-// R * (group size + kGridColumns).
+// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, and with several groups 8
+// bytes * R * (group size + kGridColumns).
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -44,7 +44,8 @@ class Feedback {
   std::int64_t width() const { return factor_.layout.width; }
 
  private:
-  void pack_micro_panel(std::int64_t k, std::int64_t used, std::int64_t first, std::int64_t count, float* out) const {
+  void pack_micro_panel(std::int64_t k, std::int64_t used, std::int64_t first, std::int64_t count,
+                        float* out) const {
     const float* from = column(k) + (last_ - first) * width();
     // Columns k, k+1, ... lie side by side, falling, as long as they share a panel of the factor.
     const bool one_panel = (last_ - k) / width() == (last_ - (k + used - 1)) / width();
@@ -77,8 +78,8 @@ void check_output(ConstMatrixView w, const GridSpec& grid, const SolveOutput& ou
   }
 }
 
-// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero. Columns are the outer
-// loop: sixteen sequential reads and one sequential write.
+// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero. Columns are the
+// outer loop: sixteen sequential reads and one sequential write.
 void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int64_t stride) {
   const std::int64_t rows = std::min<std::int64_t>(16, w.rows - panel * 16);
   const float* from = w.row(panel * 16);
@@ -91,8 +92,8 @@ void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int6
 
 // The results of one panel, from lanes to rows.
 void write_panel(ConstMatrixView w, std::int64_t panel, std::int64_t group_size, const std::uint8_t* codes,
-                 std::int64_t code_stride, const std::uint16_t* scale_bits, const float* scales, const float* zeros,
-                 const SolveOutput& out) {
+                 std::int64_t code_stride, const std::uint16_t* scale_bits, const float* scales,
+                 const float* zeros, const SolveOutput& out) {
   const std::int64_t groups = group_count(w.cols, group_size);
   const std::int64_t first = panel * 16, rows = std::min<std::int64_t>(16, w.rows - first);
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -142,7 +143,8 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   const Feedback feedback(factor);
   float* current = solver_current_.floats(columns * lanes);  // [C][lanes]
   float* errors = solver_errors_.floats(columns * lanes);    // [panel][C][16]
-  std::uint8_t* codes = reinterpret_cast<std::uint8_t*>(solver_codes_.floats(columns * lanes / 4));  // [C][lanes]
+  std::uint8_t* codes =
+      reinterpret_cast<std::uint8_t*>(solver_codes_.floats(columns * lanes / 4));  // [C][lanes]
   std::vector<double> losses(static_cast<std::size_t>(lanes), 0.0);
   std::vector<PanelGrids> grids(static_cast<std::size_t>(panels), PanelGrids(groups));
 
@@ -161,7 +163,8 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
     }
   });
 
-  // current[k] += sum over j in [first, last) of E_j S_jk for k in [begin, end): the chain goes on where it was.
+  // current[k] += sum over j in [first, last) of E_j S_jk for k in [begin, end): the chain goes on where it
+  // was.
   const auto bring_up = [&](std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
     if (first >= last || begin >= end) return;
     const std::int64_t rows = end - begin, count = last - first;
@@ -170,7 +173,8 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
     pool_.for_range(blocks, 1, [&](int, std::int64_t from, std::int64_t to) {
       for (std::int64_t b = from; b < to; ++b) {
         const std::int64_t j = b * kBlockColumns;
-        feedback.pack(begin, end, first + j, std::min(kBlockColumns, count - j), table_.gemm_rows, packed + rows * j);
+        feedback.pack(begin, end, first + j, std::min(kBlockColumns, count - j), table_.gemm_rows,
+                      packed + rows * j);
       }
     });
     pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
@@ -217,12 +221,13 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
     return solve;
   };
 
-  // Fits the grids of groups [first_group, last_group) to W' of gptq.h. `current` of the columns [block, range_end)
-  // holds the first of its sums and `errors` the weights; both do so again afterwards, because the
+  // Fits the grids of groups [first_group, last_group) to W' of gptq.h. `current` of the columns [block,
+  // range_end) holds the first of its sums and `errors` the weights; both do so again afterwards, because the
   // chains of the columns to solve go on from there.
   const bool keeps = rule == GroupRule::updated && columns > kGridColumns && groups > 1;
   std::vector<float> kept(keeps ? static_cast<std::size_t>((kGridColumns + group_size) * lanes * 2) : 0);
-  const auto fit_updated = [&](std::int64_t block, std::int64_t range_end, std::int64_t first_group, std::int64_t last_group) {
+  const auto fit_updated = [&](std::int64_t block, std::int64_t range_end, std::int64_t first_group,
+                               std::int64_t last_group) {
     const auto for_columns = [&](std::int64_t panel, auto&& handle) {
       for (std::int64_t k = block; k < range_end; ++k) {
         handle(current + k * lanes + panel * 16, errors + (panel * columns + k) * 16,
@@ -253,15 +258,17 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
     }
   };
 
-  // `current` of the columns from the present block to ahead_end holds the feedback of all columns below ahead_at; of
-  // columns further on, none.
+  // `current` of the columns from the present block to ahead_end holds the feedback of all columns below
+  // ahead_at; of columns further on, none.
   std::int64_t ahead_at = 0, ahead_end = 0;
   for (std::int64_t block = 0; block < columns; block += kGridColumns) {
     const std::int64_t block_end = std::min(block + kGridColumns, columns);
     const std::int64_t first_group = (block + group_size - 1) / group_size;
-    const std::int64_t last_group = (block_end + group_size - 1) / group_size;  // those that begin in the block
+    const std::int64_t last_group =
+        (block_end + group_size - 1) / group_size;  // those that begin in the block
     const bool fits = rule == GroupRule::updated && first_group < last_group;
-    const std::int64_t range_end = fits ? std::max(block_end, std::min(last_group * group_size, columns)) : block_end;
+    const std::int64_t range_end =
+        fits ? std::max(block_end, std::min(last_group * group_size, columns)) : block_end;
     bring_up(block, std::min(ahead_end, range_end), ahead_at, block);
     bring_up(std::max(block, ahead_end), range_end, 0, block);
     if (range_end > ahead_end) ahead_at = block, ahead_end = range_end;
@@ -299,7 +306,8 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       const PanelGrids& g = grids[static_cast<std::size_t>(p)];
-      write_panel(w, p, group_size, codes + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(), out);
+      write_panel(w, p, group_size, codes + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(),
+                  out);
     }
   });
   if (out.losses != nullptr) std::copy_n(losses.begin(), w.rows, out.losses);
@@ -335,14 +343,15 @@ void CpuBackend::round_to_nearest(ConstMatrixView w, const GridSpec& grid, const
         solve.code_stride = 16;
         table_.solve_columns(solve);
       }
-      write_panel(w, p, group_size, codes.data(), 16, grids.bits.data(), grids.scales.data(), grids.zeros.data(), out);
+      write_panel(w, p, group_size, codes.data(), 16, grids.bits.data(), grids.scales.data(),
+                  grids.zeros.data(), out);
     }
   });
 }
 
-void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
-                                  const float* const* hessian, std::span<double> numerators,
-                                  std::span<double> denominators) noexcept {
+void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized,
+                                  const TrianglePanels& layout, const float* const* hessian,
+                                  std::span<double> numerators, std::span<double> denominators) noexcept {
   QUENCH_KERNEL_CHECK_EQ(w.cols, layout.columns);
   QUENCH_KERNEL_CHECK_EQ(w.rows, dequantized.rows);
   QUENCH_KERNEL_CHECK_EQ(w.cols, dequantized.cols);
@@ -351,7 +360,8 @@ void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized
   // Two jobs a panel of rows: Δ and w.
   pool_.for_range(2 * panel_count(w.rows), 1, [&](int thread, std::int64_t begin, std::int64_t end) {
     // Twice the floats: [C][16] doubles.
-    double* vectors = reinterpret_cast<double*>(own_[static_cast<std::size_t>(thread)].floats(2 * w.cols * 16));
+    double* vectors =
+        reinterpret_cast<double*>(own_[static_cast<std::size_t>(thread)].floats(2 * w.cols * 16));
     for (std::int64_t job = begin; job < end; ++job) {
       const std::int64_t panel = job / 2, first = panel * 16;
       const std::span<double> result = job % 2 == 0 ? numerators : denominators;
@@ -374,7 +384,8 @@ void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized
         quadratic.sums = sums;
         table_.quadratic_panel(quadratic);
       }
-      for (std::int64_t lane = 0; lane < rows; ++lane) result[static_cast<std::size_t>(panel * 16 + lane)] = sums[lane];
+      for (std::int64_t lane = 0; lane < rows; ++lane)
+        result[static_cast<std::size_t>(panel * 16 + lane)] = sums[lane];
     }
   });
 }

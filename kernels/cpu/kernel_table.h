@@ -20,17 +20,17 @@ struct GemmBlock {
   WeightView weight;
   std::int64_t panel_begin = 0;
   std::int64_t panel_end = 0;
-  float* y = nullptr;             // row 0 of the block, output column 0 (panel p writes columns 16p ...)
+  float* y = nullptr;  // row 0 of the block, output column 0 (panel p writes columns 16p ...)
   std::int64_t y_stride = 0;
-  bool carry = false;             // go on with the chains in y instead of starting at 0
-  float* scratch = nullptr;       // k_count * 16 * gemm_panels floats
+  bool carry = false;        // go on with the chains in y instead of starting at 0
+  float* scratch = nullptr;  // k_count * 16 * gemm_panels floats
 };
 
 // Up to four query rows that share one key-value head, in order of rising position.
 struct AttentionTile {
   const float* q[4] = {};
   float* out[4] = {};
-  std::int64_t lengths[4] = {};   // keys each row sees, >= 1
+  std::int64_t lengths[4] = {};  // keys each row sees, >= 1
   std::int64_t rows = 0;
   std::int64_t head_dim = 0;
   const float* keys = nullptr;    // [block][head_dim][16]
@@ -42,31 +42,32 @@ struct AttentionTile {
 
 // `rows` x 16 * panels products of the Hessian of a leaf, added to int64 sums.
 struct HessianTile {
-  const float* a = nullptr;       // packed columns i (pack_columns), [tokens][rows]
-  std::int64_t rows = 0;          // 1 .. hessian_rows
-  const float* b = nullptr;       // packed columns j: `panels` panels of [tokens][16], one after the other
+  const float* a = nullptr;  // packed columns i (pack_columns), [tokens][rows]
+  std::int64_t rows = 0;     // 1 .. hessian_rows
+  const float* b = nullptr;  // packed columns j: `panels` panels of [tokens][16], one after the other
   std::int64_t panels = 0;
   std::int64_t tokens = 0;
-  double unit = 1.0;              // 2^(62 - ceil(log2 T))
-  std::int64_t* sums = nullptr;   // row i, column j of the tile
+  double unit = 1.0;             // 2^(62 - ceil(log2 T))
+  std::int64_t* sums = nullptr;  // row i, column j of the tile
   std::int64_t stride = 0;
 };
 
 // Sixteen weight rows being solved; the lanes are rows.
 struct SolveColumns {
-  float* current = nullptr;         // weight plus feedback: column k of lane r at current[k * stride + r]
+  float* current = nullptr;  // weight plus feedback: column k of lane r at current[k * stride + r]
   std::int64_t stride = 0;
-  float* errors = nullptr;          // panel [C][16]: the original weights, overwritten by W - Ŵ
-  std::int64_t begin = 0;           // columns [begin, end)
+  float* errors = nullptr;  // panel [C][16]: the original weights, overwritten by W - Ŵ
+  std::int64_t begin = 0;   // columns [begin, end)
   std::int64_t end = 0;
-  const float* feedback = nullptr;  // S[j][k] at [(j - begin) * (end - begin) + (k - begin)], j < k; null: none
-  const float* pivots = nullptr;    // D_k by processing column - begin; null: no loss
-  const float* scale = nullptr;     // 16 values for these columns
+  const float* feedback =
+      nullptr;                    // S[j][k] at [(j - begin) * (end - begin) + (k - begin)], j < k; null: none
+  const float* pivots = nullptr;  // D_k by processing column - begin; null: no loss
+  const float* scale = nullptr;   // 16 values for these columns
   const float* zero = nullptr;
   float code_max = 0;
-  std::uint8_t* codes = nullptr;    // [C][code_stride], this panel's 16 lanes first
+  std::uint8_t* codes = nullptr;  // [C][code_stride], this panel's 16 lanes first
   std::int64_t code_stride = 0;
-  double* losses = nullptr;         // 16, added to
+  double* losses = nullptr;  // 16, added to
 };
 
 struct GridColumns {
@@ -82,18 +83,18 @@ struct GridColumns {
 
 // Rows below the diagonal tile of a panel of an LDLᵀ.
 struct FactorRows {
-  float* data = nullptr;            // row-major rows, overwritten by L
+  float* data = nullptr;  // row-major rows, overwritten by L
   std::int64_t rows = 0;
   std::int64_t stride = 0;
   std::int64_t columns = 0;
   const float* diagonal = nullptr;  // the factored diagonal tile (L), same stride
   const float* pivots = nullptr;
-  float* scratch = nullptr;         // columns * 16 floats
+  float* scratch = nullptr;  // columns * 16 floats
 };
 
 // Part of tr(Δ H Δᵀ) of sixteen rows: one panel of H.
 struct QuadraticPanel {
-  const float* hessian = nullptr;   // the panel, `rows` x `stride`
+  const float* hessian = nullptr;  // the panel, `rows` x `stride`
   std::int64_t rows = 0;
   std::int64_t stride = 0;
   std::int64_t columns = 0;
@@ -106,16 +107,18 @@ struct KernelTable {
   std::int64_t gemm_rows;    // rows of a packed micro-panel
   std::int64_t gemm_panels;  // panels side by side in the inner kernel
 
-  std::int64_t hessian_rows; // rows of a packed group of columns
+  std::int64_t hessian_rows;  // rows of a packed group of columns
 
   // gemm: x[rows, k_count] -> micro-panels of gemm_rows rows, each [k][rows of it].
-  void (*pack_rows)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t k_count, float* packed);
+  void (*pack_rows)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t k_count,
+                    float* packed);
   void (*gemm_block)(const GemmBlock& block);
   // Columns k_begin .. of one panel as fp32 [k_count][16]; k_begin a multiple of 32.
-  void (*expand_panel)(const WeightView& weight, std::int64_t panel, std::int64_t k_begin, std::int64_t k_count,
-                       float* out);
+  void (*expand_panel)(const WeightView& weight, std::int64_t panel, std::int64_t k_begin,
+                       std::int64_t k_count, float* out);
   // packed_gemv: one row of x against panels [panel_begin, panel_end) over all of K.
-  void (*gemv)(const WeightView& weight, const float* x, std::int64_t panel_begin, std::int64_t panel_end, float* y);
+  void (*gemv)(const WeightView& weight, const float* x, std::int64_t panel_begin, std::int64_t panel_end,
+               float* y);
 
   void (*attention)(const AttentionTile& tile);
 
@@ -131,7 +134,8 @@ struct KernelTable {
   // y = (x - max) - log_sum.
   void (*shift)(const float* x, std::int64_t count, float max, float log_sum, float* y);
   std::int64_t (*argmax)(const float* x, std::int64_t count);
-  void (*absolute_max)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t count, float* max);
+  void (*absolute_max)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t count,
+                       float* max);
 
   // hessian: columns [0, count) of x[tokens] times `factors`, as groups of `lanes` columns, each
   // [tokens][lanes]; the last group is narrower, or, when `pad`, filled up with zeros.

@@ -47,7 +47,8 @@ class FakeOutbox : public Outbox {
   std::vector<Kind> to(ConnectionId connection) const {
     std::vector<Kind> found;
     for (const auto& [id, message] : sent)
-      if (const Kind* one = std::get_if<Kind>(&message); one != nullptr && id == connection) found.push_back(*one);
+      if (const Kind* one = std::get_if<Kind>(&message); one != nullptr && id == connection)
+        found.push_back(*one);
     return found;
   }
 

@@ -26,7 +26,8 @@ TEST(LeaseTable, LendsEveryItemOnce) {
   LeaseTable table(3, 2, {{1, 0}});
   EXPECT_EQ(table.done(), 1u);
   std::set<LeaseTable::Item> seen;
-  for (LeaseGrant grant = table.grant(0, 1, 2, 0, 10); !grant.items.empty(); grant = table.grant(0, 1, 2, 0, 10))
+  for (LeaseGrant grant = table.grant(0, 1, 2, 0, 10); !grant.items.empty();
+       grant = table.grant(0, 1, 2, 0, 10))
     for (const LeaseItem& item : grant.items) EXPECT_TRUE(seen.emplace(item.task, item.sample).second);
   EXPECT_EQ(seen.size(), 5u);
   EXPECT_EQ(seen.count({1, 0}), 0u);
@@ -73,8 +74,12 @@ TEST(LeaseTable, SurvivesAnyOrderOfLosses) {
     for (int step = 0; step < 10'000 && !table.complete(); ++step) {
       now += random() % 5;
       switch (random() % 5) {
-        case 0: table.release_rank(random() % 3); break;
-        case 1: table.expire(now); break;
+        case 0:
+          table.release_rank(random() % 3);
+          break;
+        case 1:
+          table.expire(now);
+          break;
         case 2:
         case 3: {
           const std::uint32_t rank = random() % 3;

@@ -58,7 +58,10 @@ class Reactor : public ::testing::Test {
     return record;
   }
   void do_outer(std::uint32_t artifact) {
-    say(0, OuterDone{artifact, artifact == 0 ? Digest{} : named("calibration"), {{"config.json", {named("c"), 3}}}, {tensor("embed")}});
+    say(0, OuterDone{artifact,
+                     artifact == 0 ? Digest{} : named("calibration"),
+                     {{"config.json", {named("c"), 3}}},
+                     {tensor("embed")}});
   }
   void do_block(std::uint32_t artifact, std::uint32_t block) {
     say(0, BlockDone{artifact, block, {tensor("t" + std::to_string(block))}, {{"t", 0.5, 0.1}}, 1.5, false});
@@ -69,7 +72,8 @@ class Reactor : public ::testing::Test {
     say(0, ArtifactDone{artifact, 3, 0});
   }
   void open_benchmark() {
-    for (std::uint32_t rank = 0; rank < job.ranks; ++rank) say(rank, BenchmarkInfo{named("problems"), {"T/0", "T/1", "T/2"}});
+    for (std::uint32_t rank = 0; rank < job.ranks; ++rank)
+      say(rank, BenchmarkInfo{named("problems"), {"T/0", "T/1", "T/2"}});
   }
   static std::vector<Verdict> verdicts_of(const LeaseGrant& grant) {
     std::vector<Verdict> verdicts;
@@ -103,7 +107,8 @@ TEST_F(Reactor, QuantizesThenEvaluatesThenLetsTheGangGo) {
     const LeaseGrant first = outbox.to<LeaseGrant>(connection(0)).back();
     EXPECT_EQ(first.items.size(), 3u) << "a rank gets no more than its share";
     say(1, LeaseRequest{4});
-    say(1, VerdictsDone{outbox.to<LeaseGrant>(connection(1)).back().lease, verdicts_of(outbox.to<LeaseGrant>(connection(1)).back())});
+    say(1, VerdictsDone{outbox.to<LeaseGrant>(connection(1)).back().lease,
+                        verdicts_of(outbox.to<LeaseGrant>(connection(1)).back())});
     say(1, LeaseRequest{4});
     say(0, VerdictsDone{first.lease, verdicts_of(first)});
     say(0, LeaseRequest{4});
@@ -168,7 +173,8 @@ TEST_F(Reactor, ABlockIsCommittedWithItsChunksBeforeItIsAcknowledged) {
   do_outer(0);
   outbox.disk_full = true;
   do_block(0, 0);
-  EXPECT_EQ(outbox.to<BlockCommitted>(connection(0)).size(), 1u) << "only the outer tensors were acknowledged";
+  EXPECT_EQ(outbox.to<BlockCommitted>(connection(0)).size(), 1u)
+      << "only the outer tensors were acknowledged";
   EXPECT_EQ(state.phase, Phase::failed);
   ASSERT_TRUE(state.failure);
   EXPECT_NE(state.failure->message.find("no space"), std::string::npos);

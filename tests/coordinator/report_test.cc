@@ -40,9 +40,11 @@ JobReport sample_report() {
 TEST(Report, JsonHasTheFormOfTheContract) {
   const nlohmann::json report = nlohmann::json::parse(report_to_json(sample_report()));
   EXPECT_EQ(report["artifacts"].size(), 3u);
-  for (const char* key : {"name", "method", "bits", "digest", "bytes", "bits_per_weight", "seconds", "evaluations"})
+  for (const char* key :
+       {"name", "method", "bits", "digest", "bytes", "bits_per_weight", "seconds", "evaluations"})
     EXPECT_TRUE(report["artifacts"][1].contains(key)) << key;
-  for (const char* key : {"benchmark", "language", "tasks", "samples", "pass_at_1", "ci_low", "ci_high", "digest"})
+  for (const char* key :
+       {"benchmark", "language", "tasks", "samples", "pass_at_1", "ci_low", "ci_high", "digest"})
     EXPECT_TRUE(report["artifacts"][1]["evaluations"][0].contains(key)) << key;
   for (const char* key : {"a", "b", "benchmark", "only_a", "only_b", "odds_ratio", "p", "p_adjusted"})
     EXPECT_TRUE(report["comparisons"][0].contains(key)) << key;

@@ -64,7 +64,8 @@ TEST_P(BadInput, IsToldAndPublishesNothing) {
   for (const std::string& word : GetParam().told)
     EXPECT_NE(finished.err.find(word), std::string::npos) << "no \"" << word << "\" in: " << finished.err;
   if (fs::exists(scratch / "store")) {
-    const Finished listed = run({quench_program(), "artifacts", "ls", "--json", "--store", scratch / "store"});
+    const Finished listed =
+        run({quench_program(), "artifacts", "ls", "--json", "--store", scratch / "store"});
     EXPECT_EQ(listed.exit_code, 0) << listed.err;
     EXPECT_EQ(listed.out, "[]\n");
     EXPECT_EQ(run({quench_program(), "artifacts", "verify", "--store", scratch / "store"}).exit_code, 0);
@@ -74,13 +75,25 @@ TEST_P(BadInput, IsToldAndPublishesNothing) {
 std::vector<Case> cases() {
   const auto model = [](const ScratchDirectory& scratch) { return scratch / "model"; };
   return {
-      {"UnknownKey", [](const auto&, auto& job) { job["calibratoin"] = 1; }, {"/calibratoin", "did you mean \"calibration\""}},
+      {"UnknownKey",
+       [](const auto&, auto& job) { job["calibratoin"] = 1; },
+       {"/calibratoin", "did you mean \"calibration\""}},
       {"WrongType", [](const auto&, auto& job) { job["ranks"] = "two"; }, {"/ranks", "two"}},
-      {"ImpossibleBits", [](const auto&, auto& job) { job["quantize"][0]["bits"] = 5; }, {"/quantize/0/bits", "8, 4, 3 or 2"}},
-      {"NoModelDirectory", [](const auto&, auto& job) { job["model"] = "/nonexistent/model"; }, {"/nonexistent/model", "config.json"}},
-      {"NoConfig", [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "config.json"); }, {"config.json"}},
-      {"NoWeights", [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "model.safetensors"); }, {"model.safetensors"}},
-      {"NoTokenizer", [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "tokenizer.json"); }, {"tokenizer.json", "tokenizer.model"}},
+      {"ImpossibleBits",
+       [](const auto&, auto& job) { job["quantize"][0]["bits"] = 5; },
+       {"/quantize/0/bits", "8, 4, 3 or 2"}},
+      {"NoModelDirectory",
+       [](const auto&, auto& job) { job["model"] = "/nonexistent/model"; },
+       {"/nonexistent/model", "config.json"}},
+      {"NoConfig",
+       [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "config.json"); },
+       {"config.json"}},
+      {"NoWeights",
+       [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "model.safetensors"); },
+       {"model.safetensors"}},
+      {"NoTokenizer",
+       [=](const auto& scratch, auto&) { fs::remove(model(scratch) / "tokenizer.json"); },
+       {"tokenizer.json", "tokenizer.model"}},
       {"IndexNamesMissingShard",
        [=](const auto& scratch, auto&) {
          fs::remove(model(scratch) / "model.safetensors");
@@ -90,7 +103,8 @@ std::vector<Case> cases() {
        {"model-00001-of-00002.safetensors"}},
       {"LyingHeaderLength",
        [=](const auto& scratch, auto&) {
-         std::fstream file(model(scratch) / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+         std::fstream file(model(scratch) / "model.safetensors",
+                           std::ios::in | std::ios::out | std::ios::binary);
          const std::uint64_t huge = 1ull << 60;
          file.write(reinterpret_cast<const char*>(&huge), sizeof huge);
        },
@@ -112,13 +126,15 @@ std::vector<Case> cases() {
        {"model.safetensors", "model.norm.weight"}},
       {"Truncated",
        [=](const auto& scratch, auto&) {
-         fs::resize_file(model(scratch) / "model.safetensors", fs::file_size(model(scratch) / "model.safetensors") - 100);
+         fs::resize_file(model(scratch) / "model.safetensors",
+                         fs::file_size(model(scratch) / "model.safetensors") - 100);
        },
        {"model.safetensors"}},
       {"NaNWeight",
        [=](const auto& scratch, auto&) {
          const auto size = static_cast<std::streamoff>(fs::file_size(model(scratch) / "model.safetensors"));
-         std::fstream file(model(scratch) / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+         std::fstream file(model(scratch) / "model.safetensors",
+                           std::ios::in | std::ios::out | std::ios::binary);
          file.seekp(size - 4);
          const std::uint32_t nan = 0x7fc00000;
          file.write(reinterpret_cast<const char*>(&nan), sizeof nan);
@@ -134,7 +150,8 @@ std::vector<Case> cases() {
        {"config.json", "LlamaForCausalLM"}},
       {"AbsurdSizes",
        [=](const auto& scratch, auto&) {
-         edit_json(model(scratch) / "config.json", [](auto& config) { config["num_hidden_layers"] = 100000000; });
+         edit_json(model(scratch) / "config.json",
+                   [](auto& config) { config["num_hidden_layers"] = 100000000; });
        },
        {"config.json", "num_hidden_layers"}},
       {"ConfigDoesNotFitTheWeights",
@@ -145,8 +162,12 @@ std::vector<Case> cases() {
       {"TokenizerLargerThanVocabulary",
        [=](const auto& scratch, auto&) {
          edit_json(model(scratch) / "tokenizer.json", [](auto& tokenizer) {
-           tokenizer["added_tokens"].push_back({{"id", 600}, {"content", "<extra>"}, {"single_word", false},
-                                                {"lstrip", false}, {"rstrip", false}, {"normalized", false},
+           tokenizer["added_tokens"].push_back({{"id", 600},
+                                                {"content", "<extra>"},
+                                                {"single_word", false},
+                                                {"lstrip", false},
+                                                {"rstrip", false},
+                                                {"normalized", false},
                                                 {"special", true}});
          });
        },
@@ -160,7 +181,8 @@ std::vector<Case> cases() {
       {"CalibrationFileMissing",
        [](const auto&, auto& job) { job["calibration"]["files"] = {"/nonexistent/text"}; },
        {"/nonexistent/text", "No such file"}},
-      {"CalibrationLongerThanTheModel", [](const auto&, auto& job) { job["calibration"]["length"] = 513; },
+      {"CalibrationLongerThanTheModel",
+       [](const auto&, auto& job) { job["calibration"]["length"] = 513; },
        {"513", "512", "max_position_embeddings"}},
   };
 }
@@ -258,7 +280,8 @@ TEST(FullDisk, EndsWithOneErrorAndTheJobGoesOnWhenThereIsRoom) {
   EXPECT_EQ(full.exit_code, 1) << full.err;
   EXPECT_NE(full.err.find("space"), std::string::npos) << full.err;
   disk.resize("64m");
-  const Finished verified = run({quench_program(), "artifacts", "verify", "--store", scratch / "disk" / "store"});
+  const Finished verified =
+      run({quench_program(), "artifacts", "verify", "--store", scratch / "disk" / "store"});
   EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
   const Finished done = run(arguments);
   EXPECT_EQ(done.exit_code, 0) << done.err;

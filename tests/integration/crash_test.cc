@@ -61,7 +61,8 @@ TEST(Crash, TwentyKillsAtSeededPointsCostNothing) {
     bool done = false;
     for (int attempt = 0; attempt < 4 && !done; ++attempt) {
       const int ranks = 1 + static_cast<int>(random() % 3);
-      const std::string marker = "QUENCH_CRASH_TEST=" + std::to_string(stores) + "-" + std::to_string(attempt);
+      const std::string marker =
+          "QUENCH_CRASH_TEST=" + std::to_string(stores) + "-" + std::to_string(attempt);
       const std::size_t point = log_lines(store) + 1 + random() % (lines_of_a_run / 3);
       const auto victim = static_cast<Victim>(random() % 3);
       Running coordinator(run_arguments(scratch / "job.json", store, ranks),
@@ -78,7 +79,8 @@ TEST(Crash, TwentyKillsAtSeededPointsCostNothing) {
         }
       }
       // A lost rank or gang is started again by the coordinator; a lost coordinator ends the run.
-      ASSERT_TRUE(wait_for([&] { return coordinator.ended(); }, std::chrono::seconds(120))) << read_text(scratch / "err.txt");
+      ASSERT_TRUE(wait_for([&] { return coordinator.ended(); }, std::chrono::seconds(120)))
+          << read_text(scratch / "err.txt");
       const auto died = Clock::now();
       done = coordinator.wait() == 0;
       ASSERT_TRUE(wait_for([&] { return processes_with(marker).empty(); }, kAfterlifeMax))

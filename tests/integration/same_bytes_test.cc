@@ -17,8 +17,8 @@ struct Setting {
 };
 
 Finished quantize(const ScratchDirectory& scratch, const Setting& setting) {
-  const auto store = scratch / ("store-" + std::to_string(setting.ranks) + "-" + std::to_string(setting.threads) +
-                                setting.backend);
+  const auto store = scratch / ("store-" + std::to_string(setting.ranks) + "-" +
+                                std::to_string(setting.threads) + setting.backend);
   std::vector<std::string> arguments = run_arguments(scratch / "job.json", store, setting.ranks);
   arguments.insert(arguments.end(), {"--threads", std::to_string(setting.threads)});
   Environment environment;
@@ -35,7 +35,8 @@ TEST(SameBytes, OnEveryNumberOfRanksAndThreadsAndBackend) {
   ASSERT_EQ(expected.size(), 6u);
   EXPECT_EQ(std::set<std::string>(expected.begin(), expected.end()).size(), expected.size());
 
-  std::vector<Setting> settings = {{2, 1, ""}, {3, 1, ""}, {4, 1, ""}, {1, 2, ""}, {2, 2, ""}, {1, 1, "scalar"}, {3, 1, "scalar"}};
+  std::vector<Setting> settings = {{2, 1, ""}, {3, 1, ""},       {4, 1, ""},      {1, 2, ""},
+                                   {2, 2, ""}, {1, 1, "scalar"}, {3, 1, "scalar"}};
   for (const std::string backend : {"avx2", "avx512"}) {
     const Finished probe = run({worker_program(), "--backend", backend, "generate", "--model",
                                 fixture("stories260k"), "--prompt", "a", "--max-tokens", "1"});
@@ -82,7 +83,8 @@ TEST(SameBytes, AnotherJobWithTheSameRecipeGivesTheSameArtifact) {
   const Finished b = run(run_arguments(scratch / "b.json", scratch / "store", 2));
   ASSERT_EQ(a.exit_code, 0) << a.err;
   ASSERT_EQ(b.exit_code, 0) << b.err;
-  EXPECT_EQ(nlohmann::json::parse(a.out)["artifacts"][0]["digest"], nlohmann::json::parse(b.out)["artifacts"][0]["digest"]);
+  EXPECT_EQ(nlohmann::json::parse(a.out)["artifacts"][0]["digest"],
+            nlohmann::json::parse(b.out)["artifacts"][0]["digest"]);
 }
 
 }  // namespace

@@ -22,11 +22,14 @@ inline nlohmann::json small_job() {
             {{"method", "gptq"}, {"bits", 3}, {"groupSize", -1}, {"symmetric", false}, {"actOrder", true}},
             {{"method", "gptq"}, {"bits", 2}, {"groupSize", 16}, {"scaleRule", "search"}}}},
           {"calibration",
-           {{"files", {fixture("calibration_python.txt").string()}}, {"sequences", 7}, {"length", 40}, {"seed", 3}}}};
+           {{"files", {fixture("calibration_python.txt").string()}},
+            {"sequences", 7},
+            {"length", 40},
+            {"seed", 3}}}};
 }
 
-inline std::vector<std::string> run_arguments(const std::filesystem::path& job, const std::filesystem::path& store,
-                                              int ranks) {
+inline std::vector<std::string> run_arguments(const std::filesystem::path& job,
+                                              const std::filesystem::path& store, int ranks) {
   return {quench_program(), "run", job, "--store", store, "--ranks", std::to_string(ranks), "--json"};
 }
 

@@ -8,8 +8,8 @@ namespace {
 class AttentionTest : public BackendTest {};
 
 // Prefills `tokens` rows in chunks, so that many, some or one token is processed at a time.
-Matrix attend_in_chunks(Backend& backend, const Matrix& q, const Matrix& k, const Matrix& v, std::int64_t kv_heads,
-                        std::int64_t dim, std::int64_t chunk) {
+Matrix attend_in_chunks(Backend& backend, const Matrix& q, const Matrix& k, const Matrix& v,
+                        std::int64_t kv_heads, std::int64_t dim, std::int64_t chunk) {
   KvCache cache(kv_heads, dim, q.rows);
   Matrix out(q.rows, q.cols);
   for (std::int64_t t = 0; t < q.rows; t += chunk) {
@@ -25,13 +25,16 @@ TEST_P(AttentionTest, MatchesDoubleScalarAndAnyChunking) {
   struct Shape {
     std::int64_t tokens, heads, kv_heads, dim;
   };
-  for (const Shape s : {Shape{17, 6, 2, 8}, Shape{70, 4, 4, 40}, Shape{33, 8, 1, 64}, Shape{130, 3, 1, 128}}) {
-    const Matrix q = random_matrix(s.tokens, s.heads * s.dim, 1), k = random_matrix(s.tokens, s.kv_heads * s.dim, 2),
+  for (const Shape s :
+       {Shape{17, 6, 2, 8}, Shape{70, 4, 4, 40}, Shape{33, 8, 1, 64}, Shape{130, 3, 1, 128}}) {
+    const Matrix q = random_matrix(s.tokens, s.heads * s.dim, 1),
+                 k = random_matrix(s.tokens, s.kv_heads * s.dim, 2),
                  v = random_matrix(s.tokens, s.kv_heads * s.dim, 3);
     const Matrix prefill = attend_in_chunks(*backend, q, k, v, s.kv_heads, s.dim, s.tokens);
     EXPECT_TRUE(same_bits(prefill.values, attend_in_chunks(*backend, q, k, v, s.kv_heads, s.dim, 1).values));
     EXPECT_TRUE(same_bits(prefill.values, attend_in_chunks(*backend, q, k, v, s.kv_heads, s.dim, 7).values));
-    EXPECT_TRUE(same_bits(prefill.values, attend_in_chunks(*reference, q, k, v, s.kv_heads, s.dim, s.tokens).values));
+    EXPECT_TRUE(
+        same_bits(prefill.values, attend_in_chunks(*reference, q, k, v, s.kv_heads, s.dim, s.tokens).values));
     for (std::int64_t t = 0; t < s.tokens; ++t) {
       for (std::int64_t h = 0; h < s.heads; ++h) {
         const std::int64_t kv = h / (s.heads / s.kv_heads);
@@ -48,7 +51,8 @@ TEST_P(AttentionTest, MatchesDoubleScalarAndAnyChunking) {
         for (double& value : p) sum += value = std::exp(value - max);
         for (std::int64_t d = 0; d < s.dim; ++d) {
           double value = 0;
-          for (std::int64_t j = 0; j <= t; ++j) value += p[static_cast<std::size_t>(j)] / sum * v.at(j, kv * s.dim + d);
+          for (std::int64_t j = 0; j <= t; ++j)
+            value += p[static_cast<std::size_t>(j)] / sum * v.at(j, kv * s.dim + d);
           ASSERT_NEAR(prefill.at(t, h * s.dim + d), value, 2e-5) << "token " << t << " head " << h;
         }
       }

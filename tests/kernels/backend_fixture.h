@@ -36,12 +36,14 @@ class BackendTest : public ::testing::TestWithParam<BackendCase> {
   std::unique_ptr<Backend> reference;
 };
 
-#define QUENCH_FOR_EVERY_BACKEND(Suite)                                                                       \
-  INSTANTIATE_TEST_SUITE_P(Isa, Suite,                                                                        \
-                           ::testing::Values(BackendCase{"scalar", 2}, BackendCase{"avx2", 1},                \
-                                             BackendCase{"avx2", 2}, BackendCase{"avx512", 1},                \
-                                             BackendCase{"avx512", 2}, BackendCase{"avx512", 3}),             \
-                           [](const auto& instance) { return instance.param.isa + "_" + std::to_string(instance.param.threads); })
+#define QUENCH_FOR_EVERY_BACKEND(Suite)                                                                \
+  INSTANTIATE_TEST_SUITE_P(                                                                            \
+      Isa, Suite,                                                                                      \
+      ::testing::Values(BackendCase{"scalar", 2}, BackendCase{"avx2", 1}, BackendCase{"avx2", 2},      \
+                        BackendCase{"avx512", 1}, BackendCase{"avx512", 2}, BackendCase{"avx512", 3}), \
+      [](const auto& instance) {                                                                       \
+        return instance.param.isa + "_" + std::to_string(instance.param.threads);                      \
+      })
 
 // A matrix that owns its memory; rows are `stride` apart so that views with gaps are tested too.
 struct Matrix {

@@ -32,7 +32,8 @@ TEST(RopeTable, HasTheAnglesOfTheModelWithinOneRounding) {
   const RopeTable table = rope_table(40, 10000.0, 4.0, 300);
   for (std::int64_t p = 0; p < 300; ++p) {
     for (std::int64_t i = 0; i < 20; ++i) {
-      const double angle = static_cast<double>(p) / 4.0 * std::pow(10000.0, -2.0 * static_cast<double>(i) / 40.0);
+      const double angle =
+          static_cast<double>(p) / 4.0 * std::pow(10000.0, -2.0 * static_cast<double>(i) / 40.0);
       // Three fp32 roundings of the angle (frequency, factor, product), one of the result.
       const double bound = 2.5e-7 * angle + 6e-8;
       ASSERT_NEAR(table.cosines[static_cast<std::size_t>(p * 20 + i)], std::cos(angle), bound);

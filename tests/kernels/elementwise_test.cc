@@ -12,7 +12,8 @@ class ElementwiseTest : public BackendTest {};
 TEST_P(ElementwiseTest, ExpIsAccurateAndTheSameEverywhere) {
   const KernelTable table = make_kernel_table(GetParam().isa), scalar = make_kernel_table("scalar");
   std::vector<float> x;
-  for (int i = -120 * 256; i <= 90 * 256; ++i) x.push_back(static_cast<float>(i) / 256.0f + 1e-4f * static_cast<float>(i % 7));
+  for (int i = -120 * 256; i <= 90 * 256; ++i)
+    x.push_back(static_cast<float>(i) / 256.0f + 1e-4f * static_cast<float>(i % 7));
   std::vector<float> y(x.size()), expected(x.size());
   table.exp(x.data(), static_cast<std::int64_t>(x.size()), y.data());
   scalar.exp(x.data(), static_cast<std::int64_t>(x.size()), expected.data());
@@ -62,7 +63,8 @@ TEST_P(ElementwiseTest, RopeRotatesHalves) {
     for (std::int64_t t = 0; t < 5; ++t) {
       for (std::int64_t h = 0; h < 3; ++h) {
         for (std::int64_t i = 0; i < dim / 2; ++i) {
-          const std::size_t at = static_cast<std::size_t>(positions[static_cast<std::size_t>(t)] * (dim / 2) + i);
+          const std::size_t at =
+              static_cast<std::size_t>(positions[static_cast<std::size_t>(t)] * (dim / 2) + i);
           const double c = table.cosines[at], s = table.sines[at];
           const double a = x.at(t, h * dim + i), b = x.at(t, h * dim + dim / 2 + i);
           ASSERT_NEAR(y.at(t, h * dim + i), a * c - b * s, 1e-6);
@@ -99,7 +101,8 @@ TEST_P(ElementwiseTest, EmbedConvertsStoredRows) {
     backend->embed(ids, {table.data(), type, 11, 37}, y.view());
     for (std::int64_t t = 0; t < 4; ++t) {
       for (std::int64_t c = 0; c < 37; ++c) {
-        const std::uint16_t stored = table[static_cast<std::size_t>(ids[static_cast<std::size_t>(t)] * 37 + c)];
+        const std::uint16_t stored =
+            table[static_cast<std::size_t>(ids[static_cast<std::size_t>(t)] * 37 + c)];
         ASSERT_EQ(y.at(t, c), type == ElementType::f16 ? f16_to_f32(stored) : bf16_to_f32(stored));
       }
     }
@@ -150,7 +153,8 @@ TEST_P(ElementwiseTest, ColumnExponentsBoundTheColumns) {
   EXPECT_EQ(exponents[6], 90);
   for (std::size_t c = 7; c < 37; ++c) {
     float most = 0;
-    for (std::int64_t t = 0; t < 20; ++t) most = std::max(most, std::abs(x.at(t, static_cast<std::int64_t>(c))));
+    for (std::int64_t t = 0; t < 20; ++t)
+      most = std::max(most, std::abs(x.at(t, static_cast<std::int64_t>(c))));
     EXPECT_LT(most, std::ldexp(1.0, exponents[c]));
     EXPECT_GE(most, std::ldexp(1.0, exponents[c] - 1));
   }

@@ -24,8 +24,8 @@ TEST_P(GemmTest, IsOneChainOverKForEveryShape) {
   struct Shape {
     std::int64_t m, n, k;
   };
-  for (const Shape s : {Shape{1, 515, 40}, Shape{17, 515, 40}, Shape{33, 35, 300}, Shape{12, 16, 1}, Shape{13, 1, 257},
-                        Shape{2, 64, 512}, Shape{500, 33, 20}}) {
+  for (const Shape s : {Shape{1, 515, 40}, Shape{17, 515, 40}, Shape{33, 35, 300}, Shape{12, 16, 1},
+                        Shape{13, 1, 257}, Shape{2, 64, 512}, Shape{500, 33, 20}}) {
     const Matrix x = random_matrix(s.m, s.k, 1), w = random_matrix(s.n, s.k, 2, 0.1f);
     const WeightPanels panels = dense_panels(w);
     Matrix y(s.m, s.n);
@@ -99,7 +99,8 @@ TEST_P(GemmTest, HalfAndBrainPanelsHaveTheBitsOfTheirExactValues) {
       const Matrix x = random_matrix(rows, 41, 6);
       Matrix y(rows, 67);
       backend->gemm(x.view(), panels.view(), y.view());
-      EXPECT_TRUE(same_bits(y.values, chain_product(x, w).values)) << static_cast<int>(type) << " rows " << rows;
+      EXPECT_TRUE(same_bits(y.values, chain_product(x, w).values))
+          << static_cast<int>(type) << " rows " << rows;
     }
   }
 }
@@ -130,7 +131,8 @@ TEST(Dequantize, IsCodeMinusZeroTimesScale) {
   for (std::int64_t r = 0; r < 5; ++r) {
     for (std::int64_t k = 0; k < 70; ++k) {
       const std::size_t g = static_cast<std::size_t>(r * 3 + k / 32);
-      const float difference = static_cast<float>(static_cast<int>(c.codes[static_cast<std::size_t>(r * 70 + k)]) - c.zeros[g]);
+      const float difference =
+          static_cast<float>(static_cast<int>(c.codes[static_cast<std::size_t>(r * 70 + k)]) - c.zeros[g]);
       ASSERT_EQ(w.at(r, k), difference * f16_to_f32(c.scales[g]));
     }
   }

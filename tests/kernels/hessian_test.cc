@@ -28,16 +28,16 @@ struct Sums {
 };
 
 // Adds leaves of X in the given order.
-Sums sum_leaves(Backend& backend, const Matrix& x, std::int64_t width, const std::vector<std::int64_t>& leaf_begins,
-                std::int64_t leaf) {
+Sums sum_leaves(Backend& backend, const Matrix& x, std::int64_t width,
+                const std::vector<std::int64_t>& leaf_begins, std::int64_t leaf) {
   Sums s;
   s.exponents.assign(static_cast<std::size_t>(x.cols), -126);
   backend.column_exponents(x.view(), s.exponents);
   s.sums = TriangleBuffer<std::int64_t>(TrianglePanels{x.cols, width});
   s.scale = {x.rows, s.exponents};
   for (const std::int64_t begin : leaf_begins) {
-    backend.add_hessian_leaf(x.view().row_range(begin, std::min(leaf, x.rows - begin)), s.scale, s.sums.layout(),
-                             s.sums.panels());
+    backend.add_hessian_leaf(x.view().row_range(begin, std::min(leaf, x.rows - begin)), s.scale,
+                             s.sums.layout(), s.sums.panels());
   }
   return s;
 }
@@ -61,7 +61,8 @@ TEST_P(HessianTest, SumsAreExactlyTheSameInAnyOrderOnAnyBackend) {
       for (std::int64_t p = 0; p < forward.sums.layout().count(); ++p) {
         const auto& layout = forward.sums.layout();
         for (std::int64_t row = layout.first_column(p); row < columns; ++row) {
-          for (std::int64_t col = layout.first_column(p); col < layout.first_column(p) + layout.column_count(p); ++col) {
+          for (std::int64_t col = layout.first_column(p);
+               col < layout.first_column(p) + layout.column_count(p); ++col) {
             const std::int64_t a = forward.sums.panels()[p][layout.index(p, row, col)];
             ASSERT_EQ(a, backward.sums.panels()[p][layout.index(p, row, col)]) << row << ", " << col;
             double expected = 0, size = 0;
@@ -71,7 +72,8 @@ TEST_P(HessianTest, SumsAreExactlyTheSameInAnyOrderOnAnyBackend) {
               size += std::abs(product);
             }
             const double value = sum_to_double(a, forward.exponents[static_cast<std::size_t>(row)],
-                                               forward.exponents[static_cast<std::size_t>(col)], 90) * 90;
+                                               forward.exponents[static_cast<std::size_t>(col)], 90) *
+                                 90;
             // fp32 chains of 32 tokens: at most 32 half units of the size of what is summed.
             ASSERT_NEAR(value, expected, 2e-6 * size);
           }
@@ -96,7 +98,8 @@ TEST_P(HessianTest, PanelsThatAreNotHeldAreLeftOut) {
   std::vector<std::int64_t*> some = {nullptr, own.panels()[1], nullptr};
   backend->add_hessian_leaf(x.view(), all.scale, all.sums.layout(), some.data());
   const auto& layout = all.sums.layout();
-  for (std::int64_t i = 0; i < layout.elements(1); ++i) ASSERT_EQ(own.panels()[1][i], all.sums.panels()[1][i]);
+  for (std::int64_t i = 0; i < layout.elements(1); ++i)
+    ASSERT_EQ(own.panels()[1][i], all.sums.panels()[1][i]);
   for (std::int64_t i = 0; i < layout.elements(0); ++i) ASSERT_EQ(own.panels()[0][i], 0);
 }
 
@@ -176,7 +179,8 @@ TEST_P(HessianTest, UpdatingOnePanelAtATimeIsUpdatingAll) {
   EXPECT_TRUE(same_bits(pivots, whole.pivots));
   for (std::int64_t p = 0; p < layout.count(); ++p) {
     for (std::int64_t row = layout.first_column(p) + 1; row < 250; ++row) {
-      for (std::int64_t col = layout.first_column(p); col < std::min(row, layout.first_column(p) + 64); ++col) {
+      for (std::int64_t col = layout.first_column(p); col < std::min(row, layout.first_column(p) + 64);
+           ++col) {
         if (col >= 250) break;
         ASSERT_EQ(l.panels()[p][layout.index(p, row, col)], whole.l.panels()[p][layout.index(p, row, col)]);
       }
@@ -197,7 +201,8 @@ TEST_P(HessianTest, APivotThatIsNotPositiveNamesItsColumn) {
   }
 }
 
-// A one in its place once counted as loss: the printed loss of a layer with five dead inputs was 6 % too high.
+// A one in its place once counted as loss: the printed loss of a layer with five dead inputs was 6 % too
+// high.
 TEST_P(HessianTest, ADeadColumnIsZeroInTheHessian) {
   const Matrix x = activations(300, 40);
   const Sums s = sum_leaves(*backend, x, 64, {0}, 300);

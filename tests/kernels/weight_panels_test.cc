@@ -21,10 +21,13 @@ TEST(WeightPanels, PackThenUnpackGivesTheCodesBack) {
 // The layout is part of the artifact format: word r of line g holds row r, lowest column lowest.
 TEST(WeightPanels, WordsHoldOneRowLowestColumnLowest) {
   std::vector<std::uint8_t> codes(16 * 64);
-  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>((i * 37 + i / 64) % 256);
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    codes[i] = static_cast<std::uint8_t>((i * 37 + i / 64) % 256);
   const auto word = [](const std::vector<std::uint8_t>& panel, std::size_t index) {
-    return static_cast<std::uint32_t>(panel[4 * index]) | static_cast<std::uint32_t>(panel[4 * index + 1]) << 8 |
-           static_cast<std::uint32_t>(panel[4 * index + 2]) << 16 | static_cast<std::uint32_t>(panel[4 * index + 3]) << 24;
+    return static_cast<std::uint32_t>(panel[4 * index]) |
+           static_cast<std::uint32_t>(panel[4 * index + 1]) << 8 |
+           static_cast<std::uint32_t>(panel[4 * index + 2]) << 16 |
+           static_cast<std::uint32_t>(panel[4 * index + 3]) << 24;
   };
   for (const int bits : {8, 4, 2}) {
     std::vector<std::uint8_t> small = codes;
@@ -36,9 +39,11 @@ TEST(WeightPanels, WordsHoldOneRowLowestColumnLowest) {
       for (std::size_t row = 0; row < 16; ++row) {
         std::uint32_t expected = 0;
         for (std::size_t j = 0; j < per; ++j) {
-          expected |= static_cast<std::uint32_t>(small[row * 64 + line * per + j]) << (static_cast<std::size_t>(bits) * j);
+          expected |= static_cast<std::uint32_t>(small[row * 64 + line * per + j])
+                      << (static_cast<std::size_t>(bits) * j);
         }
-        ASSERT_EQ(word(panel, line * 16 + row), expected) << bits << " bits, line " << line << ", row " << row;
+        ASSERT_EQ(word(panel, line * 16 + row), expected)
+            << bits << " bits, line " << line << ", row " << row;
       }
     }
   }

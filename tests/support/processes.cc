@@ -45,7 +45,8 @@ int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : 
 
 }  // namespace
 
-Finished run(const std::vector<std::string>& arguments, const Environment& added, std::chrono::seconds deadline) {
+Finished run(const std::vector<std::string>& arguments, const Environment& added,
+             std::chrono::seconds deadline) {
   int out[2], err[2];
   if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0) throw std::runtime_error("pipe failed");
   const pid_t child = spawn(arguments, added, out[1], err[1]);
@@ -57,7 +58,8 @@ Finished run(const std::vector<std::string>& arguments, const Environment& added
   std::string* texts[2] = {&finished.out, &finished.err};
   int open = 2;
   while (open > 0) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     if (left.count() <= 0 || ::poll(streams, 2, static_cast<int>(left.count())) == 0) {
       ::kill(child, SIGKILL);
       break;

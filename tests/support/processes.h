@@ -27,7 +27,8 @@ Finished run(const std::vector<std::string>& arguments, const Environment& added
 // A program in the background; killed when the object goes.
 class Running {
  public:
-  Running(const std::vector<std::string>& arguments, const Environment& added, const std::filesystem::path& err_file);
+  Running(const std::vector<std::string>& arguments, const Environment& added,
+          const std::filesystem::path& err_file);
   ~Running();
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;

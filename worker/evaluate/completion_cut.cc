@@ -32,7 +32,8 @@ std::optional<std::size_t> first_stop(Benchmark benchmark, std::string_view text
 std::size_t resume_offset(Benchmark benchmark, std::size_t scanned) {
   std::size_t longest = 0;
   for (std::string_view stop : stop_strings(benchmark)) longest = std::max(longest, stop.size());
-  // Searching `scanned` bytes found every stop that ends within them; one that does not may begin in the last longest − 1.
+  // Searching `scanned` bytes found every stop that ends within them; one that does not may begin in the last
+  // longest − 1.
   return scanned - std::min(scanned, longest - 1);
 }
 

@@ -37,7 +37,8 @@ class CompletionMaker {
       GenerationRequest request;
       request.id = i;
       const Problem& problem = problems_.problems().at(items[i].task);
-      request.prompt = model_.tokenizer->encode(completion_prompt(problems_.benchmark(), problem), AddSpecialTokens::yes);
+      request.prompt =
+          model_.tokenizer->encode(completion_prompt(problems_.benchmark(), problem), AddSpecialTokens::yes);
       request.max_new_tokens = spec_.max_tokens;
       request.sampling = {spec_.temperature, spec_.top_k, spec_.top_p};
       request.key = {spec_.seed, items[i].task, items[i].sample};

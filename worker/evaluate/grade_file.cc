@@ -24,7 +24,8 @@ struct Form {
   const char* field;
   SubmissionForm form;
 };
-constexpr std::array kForms{Form{"completion", SubmissionForm::completion}, Form{"solution", SubmissionForm::solution},
+constexpr std::array kForms{Form{"completion", SubmissionForm::completion},
+                            Form{"solution", SubmissionForm::solution},
                             Form{"program", SubmissionForm::program}};
 
 Submission parse_submission(const Json& line, const ProblemSet& problems) {
@@ -46,8 +47,9 @@ Submission parse_submission(const Json& line, const ProblemSet& problems) {
   submission.form = found->form;
   submission.text = required_string(line, found->field);
   if (submission.problem == nullptr) {
-    throw Error(ErrorCode::bad_input, "unknown task_id \"" + task_id + "\"; " + std::string(to_string(problems.benchmark())) +
-                                          " has " + problems.problems().front().task_id + " to " +
+    throw Error(ErrorCode::bad_input, "unknown task_id \"" + task_id + "\"; " +
+                                          std::string(to_string(problems.benchmark())) + " has " +
+                                          problems.problems().front().task_id + " to " +
                                           problems.problems().back().task_id);
   }
   return submission;
@@ -59,7 +61,8 @@ class PendingFile {
   explicit PendingFile(const std::filesystem::path& out)
       : out_(out), pending_(out.string() + ".pending-" + std::to_string(::getpid())) {
     if (std::filesystem::is_directory(out)) {
-      throw Error(ErrorCode::bad_input, out.string() + " is a directory; expected the name of a file to write");
+      throw Error(ErrorCode::bad_input,
+                  out.string() + " is a directory; expected the name of a file to write");
     }
     file_ = OwnedFd(::open(pending_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (file_.get() < 0) throw errno_error(ErrorCode::bad_input, "cannot write " + pending_.string(), errno);
@@ -120,7 +123,8 @@ GradeFileReport grade_file(Benchmark benchmark, const std::optional<std::filesys
       submissions.push_back(parse_submission(line, problems));
       lines.push_back(std::move(line));
     });
-    if (lines.empty()) throw Error(ErrorCode::bad_input, "no lines in it; expected one JSON object per answer");
+    if (lines.empty())
+      throw Error(ErrorCode::bad_input, "no lines in it; expected one JSON object per answer");
   });
 
   PendingFile pending(out);

@@ -13,7 +13,7 @@ namespace quench::worker {
 struct GradeFileReport {
   std::size_t lines = 0;
   std::size_t passed = 0;
-  Digest problems;      // digest of the problem file used
+  Digest problems;  // digest of the problem file used
   double seconds = 0;
 };
 

@@ -93,8 +93,9 @@ void Grader::State::serve_queue(Sandbox& sandbox) {
     Attempt attempt;
     try {
       const std::string source = source_of(options.benchmark, submission);
-      attempt = submission.form == SubmissionForm::program ? sandbox.run_program(source, wall_ms)
-                                                           : sandbox.run_answer(*submission.problem, source, wall_ms);
+      attempt = submission.form == SubmissionForm::program
+                    ? sandbox.run_program(source, wall_ms)
+                    : sandbox.run_answer(*submission.problem, source, wall_ms);
     } catch (...) {
       broken = std::current_exception();
     }
@@ -137,7 +138,8 @@ Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move
   State& state = *state_;
   const SandboxHost host = find_sandbox_host(state.options.bwrap, state.options.python);
   if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
-    throw Error(ErrorCode::bad_input, "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");
+    throw Error(ErrorCode::bad_input,
+                "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");
   }
   const int count = state.options.sandboxes > 0 ? state.options.sandboxes : cores_we_may_use();
   state.starting = count;

@@ -34,8 +34,8 @@ struct Submission {
 struct GraderOptions {
   Benchmark benchmark = Benchmark::humaneval;
   SandboxLimits limits;
-  int sandboxes = 0;                          // run at the same time; 0 = one for each core we may use
-  std::filesystem::path bwrap;                // empty: looked for on PATH
+  int sandboxes = 0;            // run at the same time; 0 = one for each core we may use
+  std::filesystem::path bwrap;  // empty: looked for on PATH
   std::filesystem::path python = "/usr/bin/python3";
 };
 
@@ -52,7 +52,7 @@ class Grader {
   // that starved for CPU, or a sandbox that broke, is run once more alone. `on_done(index,
   // execution)` is called from the sandboxes' threads, one at a time, when it is final.
   std::vector<Execution> grade(std::span<const Submission> submissions,
-                             const std::function<void(std::size_t, const Execution&)>& on_done = {});
+                               const std::function<void(std::size_t, const Execution&)>& on_done = {});
 
  private:
   struct State;

@@ -19,7 +19,8 @@ constexpr int kNestingMax = 64;
 
 Json parse_line(std::string_view line) {
   if (line.size() > kLineBytesMax) {
-    throw Error(ErrorCode::bad_input, "the line has " + std::to_string(line.size()) + " bytes; at most 64 MiB are read");
+    throw Error(ErrorCode::bad_input,
+                "the line has " + std::to_string(line.size()) + " bytes; at most 64 MiB are read");
   }
   if (const std::size_t nul = line.find('\0'); nul != std::string_view::npos) {
     throw Error(ErrorCode::bad_input, "byte " + std::to_string(nul + 1) + " is NUL; JSON text has none");
@@ -42,7 +43,8 @@ Json parse_line(std::string_view line) {
     parsed = Json::parse(line, watch);
   } catch (const Json::exception& error) {
     std::string why = error.what();
-    // "[json.exception.parse_error.101] parse error at line 1, column 7: …": the tag and its own line are noise.
+    // "[json.exception.parse_error.101] parse error at line 1, column 7: …": the tag and its own line are
+    // noise.
     if (const std::size_t tag = why.find("] "); tag != std::string::npos) why = why.substr(tag + 2);
     if (const std::size_t column = why.find("column "); column != std::string::npos) why = why.substr(column);
     throw Error(ErrorCode::bad_input, "not JSON: " + why);
@@ -72,9 +74,11 @@ void for_each_json_line(std::string_view text, const std::function<void(std::siz
 
 const std::string& required_string(const Json& object, const char* field) {
   const auto found = object.find(field);
-  if (found == object.end()) throw Error(ErrorCode::bad_input, std::string("the field \"") + field + "\" is missing");
+  if (found == object.end())
+    throw Error(ErrorCode::bad_input, std::string("the field \"") + field + "\" is missing");
   if (!found->is_string()) {
-    throw Error(ErrorCode::bad_input, std::string("the field \"") + field + "\" is a " + found->type_name() + "; expected a string");
+    throw Error(ErrorCode::bad_input, std::string("the field \"") + field + "\" is a " + found->type_name() +
+                                          "; expected a string");
   }
   return found->get_ref<const std::string&>();
 }
@@ -90,7 +94,8 @@ std::string read_text_file(const std::filesystem::path& path) {
   std::vector<char> block(1 << 20);
   while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0) {
     text.append(block.data(), static_cast<std::size_t>(in.gcount()));
-    if (text.size() > kFileBytesMax) throw Error(ErrorCode::bad_input, path.string() + " is larger than 4 GiB; split it");
+    if (text.size() > kFileBytesMax)
+      throw Error(ErrorCode::bad_input, path.string() + " is larger than 4 GiB; split it");
   }
   if (in.bad()) throw errno_error(ErrorCode::bad_input, "cannot read " + path.string(), errno);
   return text;

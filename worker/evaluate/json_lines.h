@@ -12,9 +12,9 @@
 namespace quench::worker {
 
 // Calls `on_line(line_number, object)` for every line, numbers from 1. Empty lines are skipped, as is a
-// carriage return at a line's end. An Error of the callback carries "line N". Throws Error(bad_input) for a line that is not
-// one JSON object of valid UTF-8, is longer than 64 MiB, nests deeper than 64, holds a NUL byte or
-// a key twice.
+// carriage return at a line's end. An Error of the callback carries "line N". Throws Error(bad_input) for a
+// line that is not one JSON object of valid UTF-8, is longer than 64 MiB, nests deeper than 64, holds a NUL
+// byte or a key twice.
 void for_each_json_line(std::string_view text,
                         const std::function<void(std::size_t, nlohmann::ordered_json)>& on_line);
 

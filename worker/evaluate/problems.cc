@@ -34,7 +34,8 @@ const BenchmarkRow& row_of(Benchmark benchmark) {
 bool is_identifier(std::string_view name) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
   for (char c : name) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    const bool letter =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     if (!letter) return false;
   }
   return true;
@@ -54,7 +55,8 @@ Problem parse_problem(const nlohmann::ordered_json& line) {
     throw Error(ErrorCode::bad_input,
                 "entry_point \"" + problem.entry_point + "\" is not the name of a Python function");
   }
-  for (const std::string* text : {&problem.task_id, &problem.prompt, &problem.canonical_solution, &problem.test}) {
+  for (const std::string* text :
+       {&problem.task_id, &problem.prompt, &problem.canonical_solution, &problem.test}) {
     if (text->find('\0') != std::string::npos) {
       throw Error(ErrorCode::bad_input, "a field holds a NUL character; Python source cannot");
     }
@@ -92,10 +94,10 @@ const Problem* ProblemSet::find(std::string_view task_id) const {
 ProblemSet parse_problems(Benchmark benchmark, std::string_view text, const std::string& origin) {
   return in_context(origin, [&] {
     std::vector<Problem> problems;
-    for_each_json_line(text, [&](std::size_t, nlohmann::ordered_json line) {
-      problems.push_back(parse_problem(line));
-    });
-    if (problems.empty()) throw Error(ErrorCode::bad_input, "no problems in it; expected one JSON object per line");
+    for_each_json_line(
+        text, [&](std::size_t, nlohmann::ordered_json line) { problems.push_back(parse_problem(line)); });
+    if (problems.empty())
+      throw Error(ErrorCode::bad_input, "no problems in it; expected one JSON object per line");
     return ProblemSet(benchmark, sha256(text), std::move(problems));
   });
 }

@@ -37,8 +37,8 @@ TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe
 }
 
 // Appends the linear's chunks and loss from the gathered pieces.
-void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece>& pieces, std::uint64_t& next,
-                TensorRecord& record, std::vector<LinearLoss>& losses) {
+void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece>& pieces,
+                std::uint64_t& next, TensorRecord& record, std::vector<LinearLoss>& losses) {
   double loss = 0, energy = 0;
   for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
     const PieceRecords::Piece& piece = pieces.at(next++);
@@ -115,7 +115,8 @@ class CalibratedPass {
   void run_stage(std::uint32_t stage, const std::string& names, ConstMatrixView input, std::int64_t length,
                  std::int64_t total_tokens, const std::function<void(const std::string&)>& on_step) {
     std::vector<ConstMatrixView> sequences;
-    for (std::int64_t row = 0; row < input.rows; row += length) sequences.push_back(input.row_range(row, length));
+    for (std::int64_t row = 0; row < input.rows; row += length)
+      sequences.push_back(input.row_range(row, length));
     const std::int64_t columns = input.cols;
     const Hessian hessian = sum_hessian(context_.backend, context_.gang, sequences, columns, total_tokens,
                                         recipe_.act_order, names);
@@ -149,8 +150,8 @@ class CalibratedPass {
       kernels::AlignedBuffer<float> weights(values);
       kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
                               element_type(tensor.dtype), values, weights.data());
-      SolvedTile solved = solve_tile(context_.backend, recipe_, ConstMatrixView(weights.data(), rows, linear.inputs),
-                                     &hessian, &factor);
+      SolvedTile solved = solve_tile(context_.backend, recipe_,
+                                     ConstMatrixView(weights.data(), rows, linear.inputs), &hessian, &factor);
       mine.insert(mine.end(), solved.chunk.begin(), solved.chunk.end());
       records_.add(context_.sink, index_, std::move(solved.chunk), solved.loss, solved.energy);
     }
@@ -158,15 +159,16 @@ class CalibratedPass {
 
     // Every rank forwards with the whole quantized linear.
     const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
-    Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
-                                   rows_per_tile, hessian.processing);
+    Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits),
+                                   record.group_size, rows_per_tile, hessian.processing);
     for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
       PieceDealer replay = before;
       replay.take_part_of(rank);
       std::size_t offset = 0;
       for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
         if (!replay.deal()) continue;
-        const PackedTileShape shape{rows_of_tile(linear, tile), linear.inputs, record.bits, record.group_size};
+        const PackedTileShape shape{rows_of_tile(linear, tile), linear.inputs, record.bits,
+                                    record.group_size};
         QUENCH_CHECK(offset + shape.bytes() <= all[rank].size(), offset, shape.bytes(), all[rank].size());
         packed.set_tile(tile, std::span(all[rank]).subspan(offset, shape.bytes()));
         offset += shape.bytes();
@@ -183,7 +185,8 @@ class CalibratedPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_) result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
+    for (const std::string& norm : norms_)
+      result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
     std::map<std::size_t, std::vector<LinearLoss>> losses;
     for (const std::size_t which : solved_order_)
       take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);
@@ -219,14 +222,16 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
   });
 }
 
-CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeSpec& recipe, std::uint32_t layer) {
+CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeSpec& recipe,
+                                     std::uint32_t layer) {
   return in_context("block " + std::to_string(layer), [&] {
     const std::vector<LinearShape> linears = block_linears(context.source.config(), layer);
     const std::vector<std::string> norms = block_norms(layer);
     PieceDealer dealer(context.gang.rank(), context.gang.world());
     PieceRecords records;
     std::uint64_t index = 0;
-    for (const std::string& norm : norms) put_raw_pieces(context.source, norm, dealer, index, records, context.sink);
+    for (const std::string& norm : norms)
+      put_raw_pieces(context.source, norm, dealer, index, records, context.sink);
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         put_raw_pieces(context.source, linear.tensor, dealer, index, records, context.sink);
@@ -238,8 +243,8 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
         const std::uint32_t rows = rows_of_tile(linear, tile);
         const std::vector<float> weights =
             read_rows(context.source, linear.tensor, std::uint64_t{tile} * rows_per_tile, rows);
-        SolvedTile solved = solve_tile(context.backend, recipe, ConstMatrixView(weights.data(), rows, linear.inputs),
-                                       nullptr, nullptr);
+        SolvedTile solved = solve_tile(
+            context.backend, recipe, ConstMatrixView(weights.data(), rows, linear.inputs), nullptr, nullptr);
         records.add(context.sink, index, std::move(solved.chunk), solved.loss, solved.energy);
       }
     }
@@ -247,7 +252,8 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
     const std::vector<PieceRecords::Piece> pieces = records.gather(context.gang, index, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms) result.tensors.push_back(raw_record(context.source, norm, pieces, next));
+    for (const std::string& norm : norms)
+      result.tensors.push_back(raw_record(context.source, norm, pieces, next));
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         result.tensors.push_back(raw_record(context.source, linear.tensor, pieces, next));

@@ -14,11 +14,11 @@ namespace {
 
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be opened", errno);
+  if (!file) throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be opened", errno);
   std::ostringstream text;
   text << file.rdbuf();
-  if (file.bad()) throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be read", errno);
+  if (file.bad())
+    throw errno_error(ErrorCode::bad_input, "calibration file " + path + " cannot be read", errno);
   return std::move(text).str();
 }
 
@@ -57,8 +57,8 @@ CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& t
     std::string names;
     for (const std::string& file : spec.files) names += (names.empty() ? "" : ", ") + file;
     throw Error(ErrorCode::bad_input,
-                "the calibration text (" + names + ") has " + std::to_string(tokens.size()) +
-                    " tokens; " + std::to_string(spec.sequences) + " different sequences of " +
+                "the calibration text (" + names + ") has " + std::to_string(tokens.size()) + " tokens; " +
+                    std::to_string(spec.sequences) + " different sequences of " +
                     std::to_string(spec.length) + " need at least " + std::to_string(needed) +
                     ": give more text, or fewer or shorter sequences");
   }

@@ -13,7 +13,7 @@
 namespace quench::worker {
 
 struct CalibrationSet {
-  std::uint32_t length = 0;                    // tokens of every sequence
+  std::uint32_t length = 0;  // tokens of every sequence
   std::vector<std::vector<TokenId>> sequences;
   Digest digest;  // of sequences and length: what the artifact is derived from
 };

@@ -76,7 +76,8 @@ std::vector<std::int32_t> exponents_of(kernels::Backend& backend, cluster::Colle
 
 // Adds the leaves of this rank's sequences, columns gathered into `order` (empty: as they are).
 void add_leaves(kernels::Backend& backend, std::span<const ConstMatrixView> inputs, const SumScale& scale,
-                const TrianglePanels& layout, std::span<const std::int32_t> order, std::int64_t* const* sums) {
+                const TrianglePanels& layout, std::span<const std::int32_t> order,
+                std::int64_t* const* sums) {
   kernels::AlignedBuffer<float> gathered(
       order.empty() ? 0 : static_cast<std::size_t>(kLeafTokens * layout.columns));
   for (const ConstMatrixView& input : inputs)

@@ -32,8 +32,8 @@ struct Hessian {
 // tokens over all ranks. With act_order columns are processed by falling diagonal.
 // Throws Error(bad_input) when an input is not finite.
 Hessian sum_hessian(kernels::Backend& backend, cluster::Collective& gang,
-                    std::span<const kernels::ConstMatrixView> inputs, std::int64_t columns, std::int64_t tokens,
-                    bool act_order, const std::string& label);
+                    std::span<const kernels::ConstMatrixView> inputs, std::int64_t columns,
+                    std::int64_t tokens, bool act_order, const std::string& label);
 
 struct Factor {
   kernels::TriangleBuffer<float> panels;  // L below the diagonal, whole on every rank

@@ -35,7 +35,8 @@ HiddenStates::HiddenStates(fs::path directory, Digest key) : directory_(std::mov
   std::error_code error;
   fs::create_directories(directory_, error);
   if (error)
-    throw Error(ErrorCode::failed, "scratch directory " + directory_.string() + " cannot be made: " + error.message());
+    throw Error(ErrorCode::failed,
+                "scratch directory " + directory_.string() + " cannot be made: " + error.message());
 }
 
 fs::path HiddenStates::file_of(std::uint32_t block, std::uint32_t sequence) const {
@@ -76,7 +77,8 @@ bool HiddenStates::load(std::uint32_t block, std::uint32_t sequence, kernels::Ma
       header.columns != hidden.cols)
     return false;
   const std::span<const std::uint8_t> values = bytes_of(hidden);
-  if (!in.read(reinterpret_cast<char*>(hidden.data), static_cast<std::streamsize>(values.size()))) return false;
+  if (!in.read(reinterpret_cast<char*>(hidden.data), static_cast<std::streamsize>(values.size())))
+    return false;
   return std::memcmp(sha256(values).bytes.data(), header.digest, 32) == 0;
 }
 

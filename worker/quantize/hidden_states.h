@@ -22,7 +22,8 @@ class HiddenStates {
   // The input of block `block` for `sequence`, [tokens, hidden].
   void save(std::uint32_t block, std::uint32_t sequence, kernels::ConstMatrixView hidden);
   // The latest boundary at or before `block` at which `sequence` is kept whole, if any.
-  std::optional<std::uint32_t> load_latest(std::uint32_t block, std::uint32_t sequence, kernels::MatrixView hidden) const;
+  std::optional<std::uint32_t> load_latest(std::uint32_t block, std::uint32_t sequence,
+                                           kernels::MatrixView hidden) const;
   // Forgets the boundaries of `sequence` other than `block` and the one before it.
   void keep_two(std::uint32_t block, std::uint32_t sequence) const;
 

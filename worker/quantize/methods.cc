@@ -35,14 +35,16 @@ double square_sum(std::span<const float> values) {
 std::vector<std::int64_t> dead_columns(const Hessian& hessian) {
   std::vector<std::int64_t> dead;
   for (std::int64_t k = 0; k < hessian.layout.columns; ++k) {
-    const std::int64_t column = hessian.processing.empty() ? k : hessian.processing[static_cast<std::size_t>(k)];
+    const std::int64_t column =
+        hessian.processing.empty() ? k : hessian.processing[static_cast<std::size_t>(k)];
     if (hessian.diagonal[static_cast<std::size_t>(column)] == 0) dead.push_back(k);
   }
   return dead;
 }
 
-// A dead column's weights on the nearest levels of the grids that the living ones chose. The published GPTQ sets
-// them to zero, which keeps them out of the range of their group, as here; another text may need them though.
+// A dead column's weights on the nearest levels of the grids that the living ones chose. The published GPTQ
+// sets them to zero, which keeps them out of the range of their group, as here; another text may need them
+// though.
 void round_column(ConstMatrixView weights, std::int64_t column, std::int64_t k, const kernels::GridSpec& grid,
                   const kernels::SolveOutput& out) {
   const std::int64_t groups = kernels::group_count(weights.cols, grid.group_size);
@@ -126,8 +128,8 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
     backend.gather_columns(in_order, reverse, reversed_weights);
     backend.gather_columns(solved_view, reverse, reversed_solved);
     std::vector<double> losses(static_cast<std::size_t>(rows)), energies(static_cast<std::size_t>(rows));
-    backend.quadratic_losses(reversed_weights, reversed_solved, hessian->layout, hessian->values.panels(), losses,
-                             energies);
+    backend.quadratic_losses(reversed_weights, reversed_solved, hessian->layout, hessian->values.panels(),
+                             losses, energies);
     for (std::size_t row = 0; row < losses.size(); ++row) {
       tile.loss += losses[row];
       tile.energy += energies[row];

@@ -19,9 +19,9 @@ using kernels::ConstMatrixView;
 using kernels::MatrixView;
 
 // What an artifact carries so that it can be used without its source.
-constexpr const char* kCarriedFiles[] = {"config.json",           "generation_config.json",
-                                         "special_tokens_map.json", "tokenizer.json",
-                                         "tokenizer.model",       "tokenizer_config.json"};
+constexpr const char* kCarriedFiles[] = {
+    "config.json",    "generation_config.json", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer.model",        "tokenizer_config.json"};
 
 std::vector<std::uint8_t> read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -115,7 +115,8 @@ class Activations {
 
  private:
   static fs::path scratch_of(const QuantizeOrder& order) {
-    return fs::path(order.scratch_dir) / order.job_id.short_hex() / ("artifact-" + std::to_string(order.artifact));
+    return fs::path(order.scratch_dir) / order.job_id.short_hex() /
+           ("artifact-" + std::to_string(order.artifact));
   }
   static Digest key_of(const QuantizeOrder& order, const CalibrationSet& calibration) {
     return Hasher()
@@ -137,22 +138,25 @@ class Activations {
 };
 
 // All ranks must have cut the same windows, or the sums would mix two calibration sets.
-void check_calibration(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration) {
-  const std::vector<Bytes> all = context.gang.all_gather_bytes(calibration.digest.span(), "calibration digest");
+void check_calibration(const GangContext& context, const QuantizeOrder& order,
+                       const CalibrationSet& calibration) {
+  const std::vector<Bytes> all =
+      context.gang.all_gather_bytes(calibration.digest.span(), "calibration digest");
   for (std::uint32_t rank = 0; rank < all.size(); ++rank)
     if (Digest::from_bytes(all[rank]) != calibration.digest)
       throw Error(ErrorCode::bad_input, "rank " + std::to_string(rank) +
                                             " cut other calibration windows than this rank: the calibration "
                                             "files or the tokenizer differ between hosts");
   if (!order.calibration.is_none() && order.calibration != calibration.digest)
-    throw Error(ErrorCode::bad_input,
-                "the calibration files changed since the job began: restore them, or run the job under another name");
+    throw Error(
+        ErrorCode::bad_input,
+        "the calibration files changed since the job began: restore them, or run the job under another name");
 }
 
 }  // namespace
 
-void quantize_artifact(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration,
-                       const ChunkReader& read_chunk) {
+void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
+                       const CalibrationSet& calibration, const ChunkReader& read_chunk) {
   const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
   const bool calibrated = needs_calibration(recipe.method);
   const bool speaks = context.gang.rank() == 0;
@@ -186,14 +190,15 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order, c
       if (speaks) context.sink.report_step(order.artifact, layer, step);
     };
     CalibratedBlock block =
-        calibrated ? quantize_calibrated_block(context, recipe, layer, activations->rope(), activations->length(),
-                                               activations->total_tokens(), activations->all(), on_step)
-                   : quantize_plain_block(context, recipe, layer);
+        calibrated
+            ? quantize_calibrated_block(context, recipe, layer, activations->rope(), activations->length(),
+                                        activations->total_tokens(), activations->all(), on_step)
+            : quantize_plain_block(context, recipe, layer);
     if (calibrated && layer + 1 < layers) activations->save(layer + 1);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
     if (speaks)
-      context.sink.commit_block({order.artifact, layer, std::move(block.tensors), std::move(block.losses),
-                                 seconds.count(), false});
+      context.sink.commit_block(
+          {order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false});
   }
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});
   context.gang.barrier("artifact done");

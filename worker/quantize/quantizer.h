@@ -13,7 +13,7 @@ namespace quench::worker {
 // that are missing are recomputed from the committed blocks, bit for bit. `calibration` may be empty
 // for methods that need none. `read_chunk` fetches committed chunks.
 // Throws Error: bad_input for the model's or calibration's faults, whatever sink and gang throw.
-void quantize_artifact(const GangContext& context, const QuantizeOrder& order, const CalibrationSet& calibration,
-                       const ChunkReader& read_chunk);
+void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
+                       const CalibrationSet& calibration, const ChunkReader& read_chunk);
 
 }  // namespace quench::worker

@@ -20,12 +20,21 @@ constexpr int kQuadraticRows = 2;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 2;
 
-struct F { __m256 a, b; };
-struct I { __m256i a, b; };
-struct D { __m256d q[4]; };
+struct F {
+  __m256 a, b;
+};
+struct I {
+  __m256i a, b;
+};
+struct D {
+  __m256d q[4];
+};
 
 QUENCH_INLINE F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-QUENCH_INLINE F set1(float x) { const __m256 v = _mm256_set1_ps(x); return {v, v}; }
+QUENCH_INLINE F set1(float x) {
+  const __m256 v = _mm256_set1_ps(x);
+  return {v, v};
+}
 QUENCH_INLINE F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 QUENCH_INLINE void store(float* p, F x) {
   _mm256_storeu_ps(p, x.a);
@@ -46,8 +55,12 @@ QUENCH_INLINE F add(F x, F y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x
 QUENCH_INLINE F sub(F x, F y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 QUENCH_INLINE F mul(F x, F y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 QUENCH_INLINE F div(F x, F y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
-QUENCH_INLINE F fma(F x, F y, F z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
-QUENCH_INLINE F fnma(F x, F y, F z) { return {_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)}; }
+QUENCH_INLINE F fma(F x, F y, F z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+QUENCH_INLINE F fnma(F x, F y, F z) {
+  return {_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)};
+}
 QUENCH_INLINE F minimum(F x, F y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 QUENCH_INLINE F maximum(F x, F y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 QUENCH_INLINE F select_gt(F x, F y, F yes, F no) {
@@ -61,7 +74,10 @@ QUENCH_INLINE F keep_n(F x, std::int64_t n) {
 
 QUENCH_INLINE I as_int(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
 QUENCH_INLINE F as_float(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
-QUENCH_INLINE I int_set1(std::int32_t x) { const __m256i v = _mm256_set1_epi32(x); return {v, v}; }
+QUENCH_INLINE I int_set1(std::int32_t x) {
+  const __m256i v = _mm256_set1_epi32(x);
+  return {v, v};
+}
 QUENCH_INLINE I int_load(const void* p) {
   const __m256i* q = static_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
@@ -77,10 +93,12 @@ QUENCH_INLINE I shift_right(I x, int bits) {
   const __m128i n = _mm_cvtsi32_si128(bits);
   return {_mm256_srl_epi32(x.a, n), _mm256_srl_epi32(x.b, n)};
 }
-template <int Bits> QUENCH_INLINE I shift_right(I x) {
+template <int Bits>
+QUENCH_INLINE I shift_right(I x) {
   return {_mm256_srli_epi32(x.a, Bits), _mm256_srli_epi32(x.b, Bits)};
 }
-template <int Bits> QUENCH_INLINE I shift_left(I x) {
+template <int Bits>
+QUENCH_INLINE I shift_left(I x) {
   return {_mm256_slli_epi32(x.a, Bits), _mm256_slli_epi32(x.b, Bits)};
 }
 
@@ -109,7 +127,10 @@ QUENCH_INLINE void store_u8(std::uint8_t* p, F x) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(words[i]);
 }
 
-QUENCH_INLINE D double_set1(double x) { const __m256d v = _mm256_set1_pd(x); return {{v, v, v, v}}; }
+QUENCH_INLINE D double_set1(double x) {
+  const __m256d v = _mm256_set1_pd(x);
+  return {{v, v, v, v}};
+}
 QUENCH_INLINE D double_zero() { return double_set1(0.0); }
 QUENCH_INLINE D double_load(const double* p) {
   return {{_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4), _mm256_loadu_pd(p + 8), _mm256_loadu_pd(p + 12)}};

@@ -20,9 +20,15 @@ constexpr int kQuadraticRows = 8;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 4;
 
-struct F { __m512 v; };
-struct I { __m512i v; };
-struct D { __m512d low, high; };
+struct F {
+  __m512 v;
+};
+struct I {
+  __m512i v;
+};
+struct D {
+  __m512d low, high;
+};
 
 QUENCH_INLINE __mmask16 first_lanes(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
@@ -54,14 +60,21 @@ QUENCH_INLINE I int_or(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
 QUENCH_INLINE I int_add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 QUENCH_INLINE I shift_left(I a, int bits) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(bits))}; }
 QUENCH_INLINE I shift_right(I a, int bits) { return {_mm512_srl_epi32(a.v, _mm_cvtsi32_si128(bits))}; }
-template <int Bits> QUENCH_INLINE I shift_right(I a) { return {_mm512_srli_epi32(a.v, Bits)}; }
-template <int Bits> QUENCH_INLINE I shift_left(I a) { return {_mm512_slli_epi32(a.v, Bits)}; }
+template <int Bits>
+QUENCH_INLINE I shift_right(I a) {
+  return {_mm512_srli_epi32(a.v, Bits)};
+}
+template <int Bits>
+QUENCH_INLINE I shift_left(I a) {
+  return {_mm512_slli_epi32(a.v, Bits)};
+}
 
 QUENCH_INLINE F load_f16(const std::uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
 QUENCH_INLINE void store_f16(std::uint16_t* p, F a) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 QUENCH_INLINE F load_bf16(const std::uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));

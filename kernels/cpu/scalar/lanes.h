@@ -20,9 +20,15 @@ constexpr int kQuadraticRows = 1;
 constexpr bool kUnrollLines = false;
 constexpr int kGemvPanels = 1;
 
-struct F { float v[16]; };
-struct I { std::uint32_t v[16]; };
-struct D { double v[16]; };
+struct F {
+  float v[16];
+};
+struct I {
+  std::uint32_t v[16];
+};
+struct D {
+  double v[16];
+};
 
 // Masks over the 32-bit words of sixteen little-endian doubles.
 #define QUENCH_PAIRS(low, high) \
@@ -31,8 +37,8 @@ constexpr std::int32_t kLowWord[32] = {QUENCH_PAIRS(0x1fffffff, 0), QUENCH_PAIRS
 constexpr std::int32_t kHighWord[32] = {QUENCH_PAIRS(0, 0x7fffffff), QUENCH_PAIRS(0, 0x7fffffff)};
 #undef QUENCH_PAIRS
 
-#define QUENCH_LANES(Type, expression)          \
-  Type r;                                       \
+#define QUENCH_LANES(Type, expression)                \
+  Type r;                                             \
   for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
 
@@ -49,9 +55,10 @@ QUENCH_INLINE F add(F a, F b) { QUENCH_LANES(F, a.v[i] + b.v[i]); }
 QUENCH_INLINE F sub(F a, F b) { QUENCH_LANES(F, a.v[i] - b.v[i]); }
 QUENCH_INLINE F mul(F a, F b) { QUENCH_LANES(F, a.v[i] * b.v[i]); }
 QUENCH_INLINE F div(F a, F b) { QUENCH_LANES(F, a.v[i] / b.v[i]); }
-// a * b + c, rounded once. The product is exact in double, so only the sum and its narrowing round. Rounding twice
-// differs from rounding once only when the double is the midpoint of two floats (its 29 extra bits are 1000...) or
-// the float is subnormal: those lanes, one in 5e8, go to std::fma, whose calls would otherwise cost most of the time.
+// a * b + c, rounded once. The product is exact in double, so only the sum and its narrowing round. Rounding
+// twice differs from rounding once only when the double is the midpoint of two floats (its 29 extra bits are
+// 1000...) or the float is subnormal: those lanes, one in 5e8, go to std::fma, whose calls would otherwise
+// cost most of the time.
 QUENCH_INLINE F fma(F a, F b, F c) {
   F r;
   double sums[16];
@@ -84,17 +91,35 @@ QUENCH_INLINE F maximum(F a, F b) { QUENCH_LANES(F, a.v[i] > b.v[i] ? a.v[i] : b
 QUENCH_INLINE F select_gt(F a, F b, F x, F y) { QUENCH_LANES(F, a.v[i] > b.v[i] ? x.v[i] : y.v[i]); }
 QUENCH_INLINE F keep_n(F a, std::int64_t n) { QUENCH_LANES(F, i < n ? a.v[i] : 0.0f); }
 
-QUENCH_INLINE I as_int(F a) { I r; std::memcpy(r.v, a.v, sizeof(r.v)); return r; }
-QUENCH_INLINE F as_float(I a) { F r; std::memcpy(r.v, a.v, sizeof(r.v)); return r; }
+QUENCH_INLINE I as_int(F a) {
+  I r;
+  std::memcpy(r.v, a.v, sizeof(r.v));
+  return r;
+}
+QUENCH_INLINE F as_float(I a) {
+  F r;
+  std::memcpy(r.v, a.v, sizeof(r.v));
+  return r;
+}
 QUENCH_INLINE I int_set1(std::int32_t x) { QUENCH_LANES(I, static_cast<std::uint32_t>(x)); }
-QUENCH_INLINE I int_load(const void* p) { I r; std::memcpy(r.v, p, sizeof(r.v)); return r; }
+QUENCH_INLINE I int_load(const void* p) {
+  I r;
+  std::memcpy(r.v, p, sizeof(r.v));
+  return r;
+}
 QUENCH_INLINE I int_and(I a, I b) { QUENCH_LANES(I, a.v[i] & b.v[i]); }
 QUENCH_INLINE I int_or(I a, I b) { QUENCH_LANES(I, a.v[i] | b.v[i]); }
 QUENCH_INLINE I int_add(I a, I b) { QUENCH_LANES(I, a.v[i] + b.v[i]); }
 QUENCH_INLINE I shift_left(I a, int bits) { QUENCH_LANES(I, a.v[i] << bits); }
 QUENCH_INLINE I shift_right(I a, int bits) { QUENCH_LANES(I, a.v[i] >> bits); }
-template <int Bits> QUENCH_INLINE I shift_right(I a) { return shift_right(a, Bits); }
-template <int Bits> QUENCH_INLINE I shift_left(I a) { return shift_left(a, Bits); }
+template <int Bits>
+QUENCH_INLINE I shift_right(I a) {
+  return shift_right(a, Bits);
+}
+template <int Bits>
+QUENCH_INLINE I shift_left(I a) {
+  return shift_left(a, Bits);
+}
 
 QUENCH_INLINE float half_to_float(std::uint16_t h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
@@ -115,7 +140,8 @@ QUENCH_INLINE std::uint16_t float_to_half(float value) {
   std::memcpy(&bits, &value, 4);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+  if (magnitude > 0x7f800000u)
+    return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
   if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
   if (magnitude < 0x38800000u) {  // below 2^-14: round to a multiple of 2^-24 by adding 1/2 with that ulp
     float absolute;

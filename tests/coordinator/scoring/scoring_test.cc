@@ -61,10 +61,18 @@ struct Published {
 
 TEST(PairedTests, GiveThePublishedFiguresOfTheStudy) {
   const std::vector<Published> rows = {
-      {{{131, 128}, {154, 132}, {274, 95}, {495, 63}}, {.901, .286, 6.1e-21, 1.4e-83}, {1.02, 1.17, 2.88, 7.86}},
-      {{{182, 162}, {211, 163}, {300, 119}, {604, 29}}, {.306, .020, 8.0e-19, 2.4e-140}, {1.12, 1.29, 2.52, 20.83}},
-      {{{176, 189}, {215, 196}, {321, 169}, {671, 85}}, {.530, .500, 1.2e-11, 3.0e-113}, {.93, 1.10, 1.90, 7.89}},
-      {{{183, 199}, {189, 187}, {290, 172}, {661, 85}}, {.590, .959, 8.9e-8, 9.2e-111}, {.92, 1.01, 1.69, 7.78}},
+      {{{131, 128}, {154, 132}, {274, 95}, {495, 63}},
+       {.901, .286, 6.1e-21, 1.4e-83},
+       {1.02, 1.17, 2.88, 7.86}},
+      {{{182, 162}, {211, 163}, {300, 119}, {604, 29}},
+       {.306, .020, 8.0e-19, 2.4e-140},
+       {1.12, 1.29, 2.52, 20.83}},
+      {{{176, 189}, {215, 196}, {321, 169}, {671, 85}},
+       {.530, .500, 1.2e-11, 3.0e-113},
+       {.93, 1.10, 1.90, 7.89}},
+      {{{183, 199}, {189, 187}, {290, 172}, {661, 85}},
+       {.590, .959, 8.9e-8, 9.2e-111},
+       {.92, 1.01, 1.69, 7.78}},
   };
   for (const Published& row : rows) {
     std::vector<double> p;
@@ -73,7 +81,8 @@ TEST(PairedTests, GiveThePublishedFiguresOfTheStudy) {
     for (std::size_t i = 0; i < row.pairs.size(); ++i) {
       EXPECT_NEAR(odds_ratio(row.pairs[i]), row.odds[i], 0.005);
       if (row.adjusted[i] >= 0.001)
-        EXPECT_NEAR(adjusted[i], row.adjusted[i], 0.0011) << row.pairs[i].only_a << "/" << row.pairs[i].only_b;
+        EXPECT_NEAR(adjusted[i], row.adjusted[i], 0.0011)
+            << row.pairs[i].only_a << "/" << row.pairs[i].only_b;
       else
         EXPECT_NEAR(std::log10(adjusted[i]), std::log10(row.adjusted[i]), 0.022);
     }
@@ -125,7 +134,8 @@ TEST(Scoreboard, ComparesEveryArtifactWithTheBaselineInOneFamily) {
     return one;
   };
   const std::vector<Comparison> comparisons =
-      compare_all({artifact("a", Method::gptq, {true, false, false, true}), artifact("base", Method::none, {true, true, true, false}),
+      compare_all({artifact("a", Method::gptq, {true, false, false, true}),
+                   artifact("base", Method::none, {true, true, true, false}),
                    artifact("b", Method::rtn, {false, false, false, false})});
   ASSERT_EQ(comparisons.size(), 2u);
   EXPECT_EQ(comparisons[0].a, "base");

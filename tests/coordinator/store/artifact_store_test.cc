@@ -163,8 +163,8 @@ TEST_F(ArtifactStoreTest, ResolvesNamesDigestsAndUniquePrefixes) {
   std::ranges::transform(upper, upper.begin(), [](char c) { return char(std::toupper(c)); });
   EXPECT_EQ(store.resolve(upper), digests[7]);
   EXPECT_EQ(store.resolve(facade), digests[1]) << "a name wins over a digest";
-  for (const std::string& unknown :
-       {std::string("other"), sha256("x").hex(), sha256("x").hex().substr(0, 6), digests[7].hex().substr(0, 5)})
+  for (const std::string& unknown : {std::string("other"), sha256("x").hex(), sha256("x").hex().substr(0, 6),
+                                     digests[7].hex().substr(0, 5)})
     EXPECT_EQ(error_of([&] { store.resolve(unknown); }).code(), ErrorCode::bad_input) << unknown;
 }
 
@@ -195,8 +195,9 @@ TEST_F(ArtifactStoreTest, RefusesNamesOutsideTheRule) {
   const std::string zero_inside("a\0b", 3);
   for (const std::string& bad :
        {std::string(), std::string("/model"), std::string("org/"), std::string("a//b"), std::string(".."),
-        std::string("a/../b"), std::string("a:b:c"), std::string("a:b/c"), std::string("-x"), std::string("a b"),
-        std::string("a:"), std::string("m\xc3\xb6"), zero_inside, std::string(201, 'a'), sha256("x").hex()})
+        std::string("a/../b"), std::string("a:b:c"), std::string("a:b/c"), std::string("-x"),
+        std::string("a b"), std::string("a:"), std::string("m\xc3\xb6"), zero_inside, std::string(201, 'a'),
+        sha256("x").hex()})
     EXPECT_EQ(error_of([&] { check_name("name", bad); }).code(), ErrorCode::bad_input) << bad;
 }
 

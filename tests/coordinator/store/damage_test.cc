@@ -136,9 +136,7 @@ class DamageTest : public ::testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Stores, DamageTest, ::testing::Values("closed", "crashed"),
                          [](const auto& store) { return std::string(store.param); });
 
-TEST_P(DamageTest, TheUndamagedStoreIsComplete) {
-  EXPECT_FALSE(refused("nothing", ""));
-}
+TEST_P(DamageTest, TheUndamagedStoreIsComplete) { EXPECT_FALSE(refused("nothing", "")); }
 
 TEST_P(DamageTest, CutHead) { EXPECT_EQ(cut_everywhere("HEAD", 1), int(2 * kHeadSlotBytes)); }
 

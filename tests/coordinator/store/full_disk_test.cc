@@ -54,14 +54,16 @@ void expect_readable(const ArtifactStore& store, std::span<const Bytes> chunks) 
 TEST_F(StoreFullDiskTest, ChunksFillTheDiskAndReopenResumes) {
   std::mutex log_mutex;
   int errors_logged = 0;
-  ArtifactStore store = ArtifactStore::open(disk() / "store", OpenMode::create, [&](LogLevel level, std::string_view) {
-    const std::lock_guard lock(log_mutex);
-    errors_logged += level == LogLevel::error;
-  });
+  ArtifactStore store =
+      ArtifactStore::open(disk() / "store", OpenMode::create, [&](LogLevel level, std::string_view) {
+        const std::lock_guard lock(log_mutex);
+        errors_logged += level == LogLevel::error;
+      });
   const std::vector<Bytes> kept = {seeded_bytes(1, 1'000'000), seeded_bytes(2, 1'000'000)};
   for (const Bytes& chunk : kept) store.put_chunk(chunk);
-  store.commit(Commit().put_result("kept", kKept).append_journal(
-      "job", kKept, std::vector{sha256(kept[0]), sha256(kept[1])}));
+  store.commit(Commit()
+                   .put_result("kept", kKept)
+                   .append_journal("job", kKept, std::vector{sha256(kept[0]), sha256(kept[1])}));
   occupy(12 << 20);
 
   std::vector<Digest> lost;
@@ -117,7 +119,8 @@ TEST_F(StoreFullDiskTest, CommitsFillTheDiskAndNoAcknowledgedOneIsLost) {
   {
     ArtifactStore store = ArtifactStore::open(disk() / "store", OpenMode::create);
     store.put_chunk(kept[0]);
-    store.commit(Commit().put_result("kept", kKept).append_journal("job", kKept, std::vector{sha256(kept[0])}));
+    store.commit(
+        Commit().put_result("kept", kKept).append_journal("job", kKept, std::vector{sha256(kept[0])}));
     occupy(1 << 20);
     const Error error = error_of([&] {
       for (int i = 0; i < 2000; ++i)

@@ -47,7 +47,8 @@ inline Bytes seeded_bytes(std::uint64_t seed, std::size_t size_bytes) {
   Bytes bytes(size_bytes);
   for (std::size_t i = 0; i < size_bytes; i += 8) {
     const std::uint64_t word = generator();
-    for (std::size_t j = i; j < std::min(i + 8, size_bytes); ++j) bytes[j] = std::uint8_t(word >> (8 * (j - i)));
+    for (std::size_t j = i; j < std::min(i + 8, size_bytes); ++j)
+      bytes[j] = std::uint8_t(word >> (8 * (j - i)));
   }
   return bytes;
 }

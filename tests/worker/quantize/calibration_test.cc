@@ -51,7 +51,8 @@ TEST(Calibration, ShortTextGivesOverlappingWindowsOrAClearError) {
   const auto tokenizer = load_tokenizer(fixture("tiny_coder"));
   const ScratchDirectory scratch;
   write_text(scratch / "text.py", "for i in range(10):\n    print(i)\n");
-  const std::size_t tokens = tokenizer->encode(testing::read_text(scratch / "text.py"), AddSpecialTokens::no).size();
+  const std::size_t tokens =
+      tokenizer->encode(testing::read_text(scratch / "text.py"), AddSpecialTokens::no).size();
   const auto fits = static_cast<std::uint32_t>(tokens - 8 + 1);
   EXPECT_EQ(build_calibration(spec_of(scratch / "text.py", fits, 8), *tokenizer).sequences.size(), fits);
   try {
@@ -60,7 +61,8 @@ TEST(Calibration, ShortTextGivesOverlappingWindowsOrAClearError) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input);
     EXPECT_NE(std::string(error.what()).find("text.py"), std::string::npos);
-    EXPECT_NE(std::string(error.what()).find(std::to_string(tokens) + " tokens"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find(std::to_string(tokens) + " tokens"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -179,7 +179,8 @@ TEST(Quantizer, LessBitsLoseMoreAndGptqLosesLessThanRounding) {
       for (const LinearLoss& loss : block.losses) sum += loss.relative_loss;
     return sum;
   };
-  const double eight = mean_loss(gptq(8, false)), four = mean_loss(gptq(4, false)), two = mean_loss(gptq(2, false));
+  const double eight = mean_loss(gptq(8, false)), four = mean_loss(gptq(4, false)),
+               two = mean_loss(gptq(2, false));
   EXPECT_GT(eight, 0);
   EXPECT_LT(eight, four / 20);
   EXPECT_LT(four, two / 4);
@@ -190,17 +191,20 @@ TEST(Quantizer, AnInputThatIsAlwaysZeroIsSolved) {
   const auto gang = cluster::make_local_collective();
   constexpr std::int64_t kRows = 20, kColumns = 70, kTokens = 40;
   std::vector<float> inputs(kTokens * kColumns), weights(kRows * kColumns);
-  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = i % kColumns == 5 ? 0.0f : static_cast<float>((i * 37) % 19) - 9;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    inputs[i] = i % kColumns == 5 ? 0.0f : static_cast<float>((i * 37) % 19) - 9;
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>((i * 53) % 23) / 23 - 0.5f;
   const kernels::ConstMatrixView sequence(inputs.data(), kTokens, kColumns);
   for (const double damping : {0.01, 1e-12}) {
-    const Hessian hessian = sum_hessian(*backend, *gang, std::span(&sequence, 1), kColumns, kTokens, false, "layer");
+    const Hessian hessian =
+        sum_hessian(*backend, *gang, std::span(&sequence, 1), kColumns, kTokens, false, "layer");
     EXPECT_EQ(hessian.diagonal[5], 0.0);
     // Fewer tokens than columns: without enough damping the Hessian is singular, and more is added.
     const Factor factor = factor_hessian(*backend, *gang, hessian, damping, "layer");
     EXPECT_GT(factor.damping, 0);
     std::vector<float> solved(weights.size());
-    const SolvedTile tile = solve_tile(*backend, gptq(4, false), {weights.data(), kRows, kColumns}, &hessian, &factor, solved);
+    const SolvedTile tile =
+        solve_tile(*backend, gptq(4, false), {weights.data(), kRows, kColumns}, &hessian, &factor, solved);
     EXPECT_TRUE(std::isfinite(tile.loss));
     for (const float value : solved) ASSERT_TRUE(std::isfinite(value));
     EXPECT_LT(tile.loss / tile.energy, 0.05);
@@ -210,7 +214,8 @@ TEST(Quantizer, AnInputThatIsAlwaysZeroIsSolved) {
 TEST(Quantizer, InputsThatOverflowAreNamed) {
   const auto backend = kernels::make_cpu_backend({1, ""});
   const auto gang = cluster::make_local_collective();
-  for (const float poison : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float poison :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     std::vector<float> inputs(8 * 16, 1.0f);
     inputs[3 * 16 + 7] = poison;
     const kernels::ConstMatrixView sequence(inputs.data(), 8, 16);

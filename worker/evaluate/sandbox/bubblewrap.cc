@@ -31,7 +31,9 @@ constexpr int kControlFd = 3;
 constexpr int kSeccompFd = 4;
 constexpr int kFirstSourceFd = 5;
 
-bool executable(const fs::path& path) { return ::access(path.c_str(), X_OK) == 0 && fs::is_regular_file(path); }
+bool executable(const fs::path& path) {
+  return ::access(path.c_str(), X_OK) == 0 && fs::is_regular_file(path);
+}
 
 fs::path on_path(std::string_view program) {
   const char* variable = std::getenv("PATH");
@@ -53,7 +55,8 @@ OwnedFd memory_file(std::string_view name, std::string_view content) {
     if (written < 0) throw errno_error(ErrorCode::failed, "write of a sandbox source", errno);
     content.remove_prefix(static_cast<std::size_t>(written));
   }
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) throw errno_error(ErrorCode::failed, "lseek in a sandbox source", errno);
+  if (::lseek(file.get(), 0, SEEK_SET) != 0)
+    throw errno_error(ErrorCode::failed, "lseek in a sandbox source", errno);
   return file;
 }
 
@@ -64,7 +67,8 @@ uid_t unused_user() {
     if (::getpwuid(id) == nullptr && ::getgrgid(id) == nullptr) return id;
   }
   throw Error(ErrorCode::bad_input,
-              "the sandbox needs an unused user id, but 65520 to 65533 all have accounts; free one, or run as a user");
+              "the sandbox needs an unused user id, but 65520 to 65533 all have accounts; free one, or run "
+              "as a user");
 }
 
 struct Source {
@@ -76,7 +80,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
                                    const std::vector<Source>& sources) {
   std::vector<std::string> list{host.bwrap.string()};
   const auto add = [&](std::initializer_list<std::string> more) { list.insert(list.end(), more); };
-  add({"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"});
+  add({"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
+       "--unshare-cgroup-try"});
   add({"--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"});
   add({"--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"});
   add({"--setenv", "PATH", "/usr/bin", "--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C.UTF-8"});
@@ -107,7 +112,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   add({"--symlink", "/proc/self/fd", "/dev/fd", "--dir", "/dev/shm", "--remount-ro", "/dev"});
   add({"--size", disk, "--tmpfs", "/dev/shm", "--size", disk, "--tmpfs", "/tmp"});
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    add({"--ro-bind-data", std::to_string(kFirstSourceFd + static_cast<int>(i)), "/quench/" + std::string(sources[i].name)});
+    add({"--ro-bind-data", std::to_string(kFirstSourceFd + static_cast<int>(i)),
+         "/quench/" + std::string(sources[i].name)});
   }
   add({"--remount-ro", "/", "--chdir", "/", "--seccomp", std::to_string(kSeccompFd), "--"});
   add({python.string(), "-s", "-B", "/quench/zygote.py"});
@@ -115,8 +121,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
 }
 
 // After fork in a process that may have threads: system calls only, no allocation.
-[[noreturn]] void become_bubblewrap(char* const* argv, const int* wanted, int wanted_count, int null, int errors,
-                                    uid_t user) {
+[[noreturn]] void become_bubblewrap(char* const* argv, const int* wanted, int wanted_count, int null,
+                                    int errors, uid_t user) {
   ::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
@@ -124,7 +130,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   // Lift all above the wanted range first, so that no dup2 overwrites one still to be moved.
   std::array<int, 16> lifted{};
   const int base = kControlFd + wanted_count + 3;
-  for (int i = 0; i < wanted_count; ++i) lifted[static_cast<std::size_t>(i)] = ::fcntl(wanted[i], F_DUPFD, base);
+  for (int i = 0; i < wanted_count; ++i)
+    lifted[static_cast<std::size_t>(i)] = ::fcntl(wanted[i], F_DUPFD, base);
   const int high_null = ::fcntl(null, F_DUPFD, base);
   const int high_errors = ::fcntl(errors, F_DUPFD, base);
   bool good = high_null >= 0 && high_errors >= 0 && ::dup2(high_null, 0) == 0 && ::dup2(high_null, 1) == 1 &&
@@ -157,13 +164,15 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
 SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
   SandboxHost host{bwrap.empty() ? on_path("bwrap") : bwrap, python, 0};
   if (host.bwrap.empty() || !executable(host.bwrap)) {
-    throw Error(ErrorCode::bad_input, "bubblewrap is missing (" +
-                                          (bwrap.empty() ? std::string("no bwrap on PATH") : bwrap.string()) +
-                                          "); generated programs run only inside it: install the package bubblewrap");
+    throw Error(ErrorCode::bad_input,
+                "bubblewrap is missing (" +
+                    (bwrap.empty() ? std::string("no bwrap on PATH") : bwrap.string()) +
+                    "); generated programs run only inside it: install the package bubblewrap");
   }
   if (!executable(host.python)) {
-    throw Error(ErrorCode::bad_input, "there is no " + python.string() +
-                                          "; generated programs need Python 3.9 or newer: install the package python3");
+    throw Error(ErrorCode::bad_input,
+                "there is no " + python.string() +
+                    "; generated programs need Python 3.9 or newer: install the package python3");
   }
   if (::geteuid() == 0) host.user = unused_user();
   return host;
@@ -185,7 +194,8 @@ BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits&
   }
   OwnedFd ours(control[0]), theirs(control[1]);
   int errors[2];
-  if (::pipe2(errors, O_CLOEXEC | O_NONBLOCK) != 0) throw errno_error(ErrorCode::failed, "pipe for a sandbox", errno);
+  if (::pipe2(errors, O_CLOEXEC | O_NONBLOCK) != 0)
+    throw errno_error(ErrorCode::failed, "pipe for a sandbox", errno);
   OwnedFd errors_read(errors[0]), errors_write(errors[1]);
   const OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.get() < 0) throw errno_error(ErrorCode::failed, "open /dev/null", errno);
@@ -199,14 +209,16 @@ BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits&
   const pid_t pid = ::fork();
   if (pid < 0) throw errno_error(ErrorCode::failed, "fork for a sandbox", errno);
   if (pid == 0) {
-    become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(), errors_write.get(),
-                      host.user);
+    become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(),
+                      errors_write.get(), host.user);
   }
   return BubblewrapProcess(pid, std::move(ours), std::move(errors_read));
 }
 
 BubblewrapProcess::BubblewrapProcess(BubblewrapProcess&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), control_(std::move(other.control_)), errors_(std::move(other.errors_)) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      control_(std::move(other.control_)),
+      errors_(std::move(other.errors_)) {}
 
 BubblewrapProcess::~BubblewrapProcess() {
   if (pid_ <= 0) return;

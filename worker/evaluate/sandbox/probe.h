@@ -8,7 +8,7 @@
 namespace quench::worker {
 
 struct SandboxProbe {
-  std::string bwrap;           // the program found; empty when there is none
+  std::string bwrap;  // the program found; empty when there is none
   std::string python;
   std::string python_version;  // "3.11.2"; empty when it did not start inside the sandbox
   bool starts = false;         // namespaces, seccomp and the warm Python work
@@ -16,7 +16,8 @@ struct SandboxProbe {
   std::string problem;         // what is missing and the remedy; empty when all works
 };
 
-// Takes about 0.3 s. What it finds wanting it reports and does not throw. An empty `bwrap` is looked for on PATH.
+// Takes about 0.3 s. What it finds wanting it reports and does not throw. An empty `bwrap` is looked for on
+// PATH.
 SandboxProbe sandbox_probe(const std::filesystem::path& bwrap = {},
                            const std::filesystem::path& python = "/usr/bin/python3");
 

@@ -18,7 +18,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The tests' process gets this on top of the answer's wall clock, so that the answer's own limit speaks first.
+// The tests' process gets this on top of the answer's wall clock, so that the answer's own limit speaks
+// first.
 constexpr std::uint32_t kExaminerExtraMs = 2000;
 // And the host this on top of both: a zygote that is later than that is broken.
 constexpr auto kReplyGrace = std::chrono::seconds(20);
@@ -41,7 +42,8 @@ struct Report {
 
 Report parse_report(const Json& reply, std::uint64_t id) {
   try {
-    if (reply.at("id").get<std::uint64_t>() != id) throw Error(ErrorCode::failed, "the sandbox answered another request");
+    if (reply.at("id").get<std::uint64_t>() != id)
+      throw Error(ErrorCode::failed, "the sandbox answered another request");
     const auto text_or_empty = [&](const char* field) {
       return reply.at(field).is_null() ? std::string() : reply.at(field).get<std::string>();
     };
@@ -107,7 +109,8 @@ std::optional<VerdictResult> broken_limit(const Report& report) {
 std::string ending(const Report& report) {
   if (report.signal != 0) {
     const char* name = ::sigabbrev_np(report.signal);
-    return "the process was ended by SIG" + std::string(name != nullptr ? name : std::to_string(report.signal).c_str());
+    return "the process was ended by SIG" +
+           std::string(name != nullptr ? name : std::to_string(report.signal).c_str());
   }
   return "the process ended with status " + std::to_string(report.exit_code) + " before its tests did";
 }
@@ -123,7 +126,8 @@ std::string in_words(VerdictResult result, const SandboxLimits& limits) {
     case VerdictResult::output_limit:
       return "wrote more than " + std::to_string(limits.output_bytes) + " bytes";
     case VerdictResult::out_of_memory:
-      return "its processes together used more than " + std::to_string(limits.total_memory_bytes >> 20) + " MiB";
+      return "its processes together used more than " + std::to_string(limits.total_memory_bytes >> 20) +
+             " MiB";
     case VerdictResult::sandbox_violation:
       return "made a system call that the sandbox forbids";
     default:
@@ -191,11 +195,13 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
   answer_end.reset();
   examiner_end.reset();
 
-  const auto deadline = Zygote::Clock::now() + std::chrono::milliseconds(wall_ms + kExaminerExtraMs) + kReplyGrace;
+  const auto deadline =
+      Zygote::Clock::now() + std::chrono::milliseconds(wall_ms + kExaminerExtraMs) + kReplyGrace;
   std::optional<Report> answer, tests;
   while (!answer || !tests) {
     // poll skips negative descriptors.
-    pollfd entries[2] = {{answer ? -1 : answers_->control(), POLLIN, 0}, {tests ? -1 : examiner_->control(), POLLIN, 0}};
+    pollfd entries[2] = {{answer ? -1 : answers_->control(), POLLIN, 0},
+                         {tests ? -1 : examiner_->control(), POLLIN, 0}};
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Zygote::Clock::now()).count();
     if (left <= 0) throw Error(ErrorCode::timed_out, "the sandbox did not answer in time");
     const int ready = ::poll(entries, 2, static_cast<int>(left));

@@ -21,11 +21,11 @@ class Zygote;
 // function.
 struct Execution {
   VerdictResult result = VerdictResult::failed;
-  std::uint64_t cpu_ms = 0;   // of the answer and its tests together
+  std::uint64_t cpu_ms = 0;  // of the answer and its tests together
   std::uint64_t wall_ms = 0;
-  std::string detail;         // one line: "AssertionError", "NameError: name 'x' is not defined"
-  std::string stderr_tail;    // at most 2 KiB, valid UTF-8
-  bool isolated = true;       // answer and tests ran in different processes
+  std::string detail;       // one line: "AssertionError", "NameError: name 'x' is not defined"
+  std::string stderr_tail;  // at most 2 KiB, valid UTF-8
+  bool isolated = true;     // answer and tests ran in different processes
   bool passed() const { return result == VerdictResult::passed; }
 };
 
@@ -50,8 +50,8 @@ class Sandbox {
   Attempt run_program(const std::string& source, std::uint32_t wall_ms);
 
  private:
-  Attempt guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t), const Problem* problem,
-                  const std::string& source, std::uint32_t wall_ms);
+  Attempt guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t),
+                  const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   Attempt try_answer(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   Attempt try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   void replace(std::unique_ptr<Zygote>& zygote);

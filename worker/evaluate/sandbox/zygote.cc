@@ -22,7 +22,8 @@ std::string remedy_for(const std::string& errors) {
   if (says("namespace") || says("uid map") || says("Operation not permitted")) {
     return "this host forbids unprivileged user namespaces: an administrator may allow them with sysctl "
            "user.max_user_namespaces=15000 (Debian and Ubuntu also kernel.unprivileged_userns_clone=1 or "
-           "kernel.apparmor_restrict_unprivileged_userns=0; containers need a seccomp profile that allows them)";
+           "kernel.apparmor_restrict_unprivileged_userns=0; containers need a seccomp profile that allows "
+           "them)";
   }
   if (says("proc")) return "a new /proc cannot be mounted here: containers need an unmasked /proc";
   return "run the same as another user or on another host, or ask your administrator";
@@ -91,7 +92,8 @@ nlohmann::json Zygote::receive(Clock::time_point deadline) {
   std::array<char, 4> head{};
   read_exactly(head.data(), head.size(), deadline);
   std::size_t length = 0;
-  for (std::size_t i = 0; i < 4; ++i) length |= static_cast<std::size_t>(static_cast<std::uint8_t>(head[i])) << (8 * i);
+  for (std::size_t i = 0; i < 4; ++i)
+    length |= static_cast<std::size_t>(static_cast<std::uint8_t>(head[i])) << (8 * i);
   if (length > kReplyBytesMax) throw Error(ErrorCode::failed, "the sandbox sent a reply of impossible size");
   std::string text(length, '\0');
   read_exactly(text.data(), length, deadline);
