@@ -18,6 +18,7 @@ from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # the library compiles its kernels, which takes longer than they run
 
 import numpy  # noqa: E402
 import torch  # noqa: E402

@@ -2,6 +2,11 @@
 """Holds our GPTQ against GPTQModel's on the same layers: at every bit width, grid and order our relative loss
 tr(ΔHΔᵀ)/tr(WHWᵀ), H = XᵀX/T undamped, is at most 1.005 times theirs.
 
+GPTQ's rounding decisions feed on one another: where sums in another order tip one, the rest of its row comes out
+otherwise, better or worse with the same chance. So each ratio has a scatter, the standard error of the rows'
+differences, printed beside it. The mean over the layers must be within 1.005 for every grid and
+bit width, and each ratio within 1.005 and twice its scatter.
+
     gptqmodel_loss.py --binaries BUILD/bin --fixtures tests/fixtures [--seed N] [--only LAYER]
 
 Both sides are measured on the weights that a checkpoint can hold: its scales are fp16. Ours are rounded before
@@ -31,7 +36,6 @@ from safetensors.numpy import load_file, save_file  # noqa: E402
 from peer_layers import captured_layers, synthetic_layer  # noqa: E402
 
 ALLOWED = 1.005
-# GPTQ's rounding decisions feed on one another, so two right programs scatter; the printed loss is ours alone.
 PRINTED_TOLERANCE = 1e-4
 GRIDS = {  # name: group size, symmetric, act-order
     "sym g128": (128, True, False),
@@ -42,11 +46,17 @@ GRIDS = {  # name: group size, symmetric, act-order
 }
 
 
-def relative_loss(weights, solved, inputs):
-    """In float64 from the inputs themselves: |X Δᵀ|² / |X Wᵀ|² is tr(ΔHΔᵀ) / tr(WHWᵀ)."""
+def relative_losses(weights, solved, inputs):
+    """Each row's share, in float64 from the inputs themselves: |X Δᵀ|² / |X Wᵀ|² is tr(ΔHΔᵀ) / tr(WHWᵀ)."""
     wide = inputs.astype(numpy.float64)
     difference = weights.astype(numpy.float64) - solved.astype(numpy.float64)
-    return numpy.square(wide @ difference.T).sum() / numpy.square(wide @ weights.astype(numpy.float64).T).sum()
+    energy = numpy.square(wide @ weights.astype(numpy.float64).T).sum()
+    return numpy.square(wide @ difference.T).sum(axis=0) / energy
+
+
+def scatter_of(differences):
+    """Standard error of the sum of the rows' differences."""
+    return numpy.sqrt(len(differences)) * differences.std()
 
 
 def ours(quench, layer, weights, inputs, bits, grid, damping, scratch):
@@ -61,14 +71,14 @@ def ours(quench, layer, weights, inputs, bits, grid, damping, scratch):
     if finished.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\nended with {finished.returncode}: {finished.stderr}")
     printed = json.loads(finished.stdout)["relative_loss"]
-    loss = relative_loss(weights, load_file(out)["W"], inputs)
-    if abs(printed - loss) > PRINTED_TOLERANCE * loss:
-        sys.exit(f"quench prints a relative loss of {printed}, its weights have {loss}")
-    return loss
+    losses = relative_losses(weights, load_file(out)["W"], inputs)
+    if abs(printed - losses.sum()) > PRINTED_TOLERANCE * losses.sum():
+        sys.exit(f"quench prints a relative loss of {printed}, its weights have {losses.sum()}")
+    return losses
 
 
 def theirs(weights, inputs, bits, grid, damping):
-    """Loss with fp16 scales as in their checkpoint, and with the fp32 scales they solved with."""
+    """Losses with fp16 scales as in their checkpoint, and with the fp32 scales they solved with."""
     group_size, symmetric, act_order = grid
     linear = torch.nn.Linear(weights.shape[1], weights.shape[0], bias=False)
     linear.weight.data = torch.from_numpy(weights.copy())
@@ -88,7 +98,7 @@ def theirs(weights, inputs, bits, grid, damping):
     if codes.min() < 0 or codes.max() >= 2**bits or numpy.abs((codes - zero) * scale - solved).max() > 1e-5:
         sys.exit("GPTQModel's weights are not on its own grid")
     packed = (codes - zero) * scale.astype(numpy.float16).astype(numpy.float32)
-    return relative_loss(weights, packed, inputs), relative_loss(weights, solved, inputs)
+    return relative_losses(weights, packed, inputs), relative_losses(weights, solved, inputs)
 
 
 def real_layers(fixtures):
@@ -117,9 +127,9 @@ def main():
     }
     layers |= real_layers(options.fixtures)
     layers = {name: layer for name, layer in layers.items() if options.only in name}
-    worst, failures = 0.0, []
-    print("| layer | grid | bits | ours | GPTQModel, fp16 scales | GPTQModel, fp32 scales | ours / theirs |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    ratios, failures = {}, []
+    print("| layer | grid | bits | ours | GPTQModel, fp16 scales | GPTQModel, fp32 scales | ours / theirs | scatter |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         for name, (weights, inputs) in layers.items():
@@ -127,17 +137,26 @@ def main():
             save_file({"W": weights, "X": inputs}, layer)
             for grid_name, grid in GRIDS.items():
                 for bits in (8, 4, 3, 2):
-                    our_loss = ours(options.binaries / "quench", layer, weights, inputs, bits, grid, options.damping, scratch)
+                    our_losses = ours(options.binaries / "quench", layer, weights, inputs, bits, grid, options.damping, scratch)
                     packed, unpacked = theirs(weights, inputs, bits, grid, options.damping)
-                    ratio = our_loss / packed
-                    worst = max(worst, ratio)
-                    row = f"| {name} | {grid_name} | {bits} | {our_loss:.5g} | {packed:.5g} | {unpacked:.5g} | {ratio:.4f} |"
+                    ratio = our_losses.sum() / packed.sum()
+                    scatter = scatter_of(our_losses - packed) / packed.sum()
+                    ratios.setdefault((grid_name, bits), []).append(ratio)
+                    row = (f"| {name} | {grid_name} | {bits} | {our_losses.sum():.5g} | {packed.sum():.5g} | {unpacked.sum():.5g} "
+                           f"| {ratio:.4f} | {scatter:.4f} |")
                     print(row, flush=True)
-                    if not ratio <= ALLOWED:
+                    if not ratio <= ALLOWED + 2 * scatter:
                         failures.append(row)
-    print(f"worst ratio {worst:.4f}, allowed {ALLOWED}")
+    print("\n| grid | bits | mean of ours / theirs | largest |\n|---|---|---|---|")
+    for (grid_name, bits), of_layers in ratios.items():
+        mean = numpy.exp(numpy.log(of_layers).mean())
+        row = f"| {grid_name} | {bits} | {mean:.4f} | {max(of_layers):.4f} |"
+        print(row)
+        if not mean <= ALLOWED:
+            failures.append(row)
     if failures:
-        sys.exit("worse than GPTQModel:\n" + "\n".join(failures))
+        sys.exit(f"worse than GPTQModel, allowed {ALLOWED}:\n" + "\n".join(failures))
+
 
 
 if __name__ == "__main__":
