@@ -35,7 +35,7 @@ std::string list(const ArtifactStore& store, bool json) {
                     megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), time_text(ref.time_ms));
     all.push_back({{"name", ref.name},
                    {"digest", ref.object.hex()},
-                   {"method", method_word(manifest.recipe.method)},
+                   {"method", to_string(manifest.recipe.method)},
                    {"bits", nominal_bits(manifest)},
                    {"bytes", artifact_bytes(manifest)},
                    {"bits_per_weight", bits_per_weight(manifest)},

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "coordinator/report/words.h"
 
 namespace quench::coordinator {
 namespace {
@@ -47,7 +46,7 @@ std::string report_to_json(const JobReport& report) {
   out["artifacts"] = ordered_json::array();
   for (const ArtifactScore& artifact : report.artifacts) {
     ordered_json one = {{"name", artifact.name},
-                        {"method", method_word(artifact.method)},
+                        {"method", to_string(artifact.method)},
                         {"bits", artifact.bits},
                         {"digest", artifact.digest.hex()},
                         {"bytes", artifact.bytes},

@@ -6,20 +6,6 @@
 
 namespace quench::coordinator {
 
-std::string method_word(Method method) {
-  switch (method) {
-    case Method::none:
-      return "none";
-    case Method::int8:
-      return "int8";
-    case Method::rtn:
-      return "rtn";
-    case Method::gptq:
-      return "gptq";
-  }
-  return "unknown";
-}
-
 std::string megabytes(std::uint64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) / 1e6); }
 
 std::string percent(double share) { return fmt::format("{:.2f}", 100.0 * share); }

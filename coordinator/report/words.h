@@ -7,7 +7,6 @@
 
 namespace quench::coordinator {
 
-std::string method_word(Method method);      // "gptq", "none", …
 std::string megabytes(std::uint64_t bytes);  // "10.42", MB = 1e6 bytes
 std::string percent(double share);           // "97.56"
 std::string p_value(double p);               // ".041", "6.1e-21", "1"
