@@ -109,14 +109,11 @@ int perplexity(const ComputeOptions& compute, const PerplexityArguments& argumen
 }
 
 int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
-  if (arguments.language != "python")
-    throw Error(ErrorCode::bad_input,
-                "--language " + arguments.language + ": this build executes python only");
   GraderOptions options;
   options.sandboxes = compute.threads;
   const GradeFileReport report =
-      grade_file(benchmark_from_string(arguments.benchmark), arguments.problems, arguments.completions,
-                 arguments.out, options, [](std::size_t done, std::size_t total) {
+      grade_file(benchmark_from_string(arguments.benchmark), language_from_string(arguments.language),
+                 arguments.problems, arguments.completions, arguments.out, options, [](std::size_t done, std::size_t total) {
                    if (done % 50 == 0 || done == total)
                      std::fprintf(stderr, "graded %zu of %zu\n", done, total);
                  });

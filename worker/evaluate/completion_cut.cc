@@ -11,13 +11,25 @@ namespace {
 constexpr std::array<std::string_view, 9> kHumanEvalStops{
     "\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\nassert", "\nimport", "\nfrom",
 };
+// An MBPP answer is a whole function, so nothing of it may stop at "\ndef ".
+constexpr std::array<std::string_view, 4> kMbppStops{"\n\"\"\"", "\nassert", "\nprint", "\nif __name__"};
+constexpr std::array<std::string_view, 4> kMultiplEStops{"\ndef", "\n#", "\nif", "\nclass"};
 
 }  // namespace
 
 std::span<const std::string_view> stop_strings(Benchmark benchmark) {
   switch (benchmark) {
     case Benchmark::humaneval:
+    case Benchmark::humaneval_plus:
       return kHumanEvalStops;
+    case Benchmark::mbpp:
+    case Benchmark::mbpp_sanitized:
+    case Benchmark::mbpp_plus:
+      return kMbppStops;
+    case Benchmark::multipl_e_humaneval:
+    case Benchmark::multipl_e_mbpp:
+    case Benchmark::mceval:
+      return kMultiplEStops;
   }
   throw Error(ErrorCode::internal, "a benchmark without stop strings");
 }

@@ -26,7 +26,17 @@
   }                                                                         \
   }
 
-QUENCH_EMBED(human_eval_jsonl, "data/HumanEval.jsonl")
+QUENCH_EMBED(human_eval, "data/HumanEval.jsonl")
+QUENCH_EMBED(human_eval_plus, "data/HumanEvalPlus.jsonl.gz")
+QUENCH_EMBED(mbpp, "data/Mbpp.jsonl.gz")
+QUENCH_EMBED(mbpp_sanitized, "data/MbppSanitized.json.gz")
+QUENCH_EMBED(mbpp_plus, "data/MbppPlus.jsonl.gz")
+QUENCH_EMBED(multipl_e_humaneval_python, "data/MultiplEHumanEval.python.jsonl.gz")
+QUENCH_EMBED(multipl_e_humaneval_java, "data/MultiplEHumanEval.java.jsonl.gz")
+QUENCH_EMBED(multipl_e_mbpp_python, "data/MultiplEMbpp.python.jsonl.gz")
+QUENCH_EMBED(multipl_e_mbpp_java, "data/MultiplEMbpp.java.jsonl.gz")
+QUENCH_EMBED(mceval_python, "data/McEval.python.jsonl.gz")
+QUENCH_EMBED(mceval_java, "data/McEval.java.jsonl.gz")
 QUENCH_EMBED(zygote_py, "sandbox/zygote.py")
 QUENCH_EMBED(answer_py, "sandbox/answer.py")
 QUENCH_EMBED(examiner_py, "sandbox/examiner.py")

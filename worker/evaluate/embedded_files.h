@@ -1,12 +1,22 @@
-// Files that are part of the binary: problem files and the sandbox's Python sources. The views live as
-// long as the process.
+// Files that are part of the binary: problem files (most of them gzip, as in data/) and the sandbox's
+// Python sources. The views live as long as the process.
 #pragma once
 
 #include <string_view>
 
 namespace quench::worker::embedded {
 
-std::string_view human_eval_jsonl();
+std::string_view human_eval();
+std::string_view human_eval_plus();
+std::string_view mbpp();
+std::string_view mbpp_sanitized();
+std::string_view mbpp_plus();
+std::string_view multipl_e_humaneval_python();
+std::string_view multipl_e_humaneval_java();
+std::string_view multipl_e_mbpp_python();
+std::string_view multipl_e_mbpp_java();
+std::string_view mceval_python();
+std::string_view mceval_java();
 // Sources of sandbox/*.py, by the name they have inside the sandbox.
 std::string_view zygote_py();
 std::string_view answer_py();

@@ -91,7 +91,8 @@ std::vector<Verdict> execute(Grader& grader, const ProblemSet& problems, const s
 
 void run_evaluation(const EvaluateSpec& spec, const std::function<LoadedModel()>& load, Grader& grader,
                     LeaseSource& leases) {
-  const ProblemSet problems = shipped_problems(benchmark_from_string(spec.benchmark));
+  const ProblemSet problems =
+      shipped_problems(benchmark_from_string(spec.benchmark), language_from_string(spec.language));
   BenchmarkInfo info;
   info.digest = problems.digest();
   for (const Problem& problem : problems.problems()) info.task_ids.push_back(problem.task_id);

@@ -30,7 +30,10 @@ constexpr std::array kForms{Form{"completion", SubmissionForm::completion},
 
 Submission parse_submission(const Json& line, const ProblemSet& problems) {
   Submission submission;
-  const std::string& task_id = required_string(line, "task_id");
+  // MBPP's own ids are numbers.
+  const auto id = line.find("task_id");
+  const std::string task_id =
+      id != line.end() && id->is_number_integer() ? id->dump() : required_string(line, "task_id");
   submission.problem = problems.find(task_id);
   const Form* found = nullptr;
   for (const Form& form : kForms) {
@@ -109,13 +112,14 @@ void append_line(std::string& text, Json line, const Execution& execution) {
 
 }  // namespace
 
-GradeFileReport grade_file(Benchmark benchmark, const std::optional<std::filesystem::path>& problems_path,
+GradeFileReport grade_file(Benchmark benchmark, Language language,
+                           const std::optional<std::filesystem::path>& problems_path,
                            const std::filesystem::path& completions, const std::filesystem::path& out,
                            const GraderOptions& options,
                            const std::function<void(std::size_t, std::size_t)>& on_progress) {
   const auto started = std::chrono::steady_clock::now();
-  const ProblemSet problems =
-      problems_path ? problems_from_file(benchmark, *problems_path) : shipped_problems(benchmark);
+  const ProblemSet problems = problems_path ? problems_from_file(benchmark, language, *problems_path)
+                                            : shipped_problems(benchmark, language);
   std::vector<Json> lines;
   std::vector<Submission> submissions;
   in_context(completions.string(), [&] {
@@ -130,6 +134,7 @@ GradeFileReport grade_file(Benchmark benchmark, const std::optional<std::filesys
   PendingFile pending(out);
   GraderOptions with_benchmark = options;
   with_benchmark.benchmark = benchmark;
+  with_benchmark.language = language;
   Grader grader(with_benchmark);
   std::size_t done = 0;
   const std::vector<Execution> executions = grader.grade(submissions, [&](std::size_t, const Execution&) {

@@ -23,7 +23,8 @@ struct GradeFileReport {
 // the shipped problem file. Several lines for one task are samples. `on_progress(done, total)` comes from the
 // sandboxes' threads, one at a time.
 // Throws Error(bad_input) naming file, line and field; Error(failed) when `out` cannot be written.
-GradeFileReport grade_file(Benchmark benchmark, const std::optional<std::filesystem::path>& problems,
+GradeFileReport grade_file(Benchmark benchmark, Language language,
+                           const std::optional<std::filesystem::path>& problems,
                            const std::filesystem::path& completions, const std::filesystem::path& out,
                            const GraderOptions& options,
                            const std::function<void(std::size_t, std::size_t)>& on_progress = {});

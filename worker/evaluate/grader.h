@@ -33,6 +33,7 @@ struct Submission {
 
 struct GraderOptions {
   Benchmark benchmark = Benchmark::humaneval;
+  Language language = Language::python;
   SandboxLimits limits;
   int sandboxes = 0;            // run at the same time; 0 = one for each core we may use
   std::filesystem::path bwrap;  // empty: looked for on PATH

@@ -17,7 +17,14 @@ constexpr std::size_t kLineBytesMax = 64ull << 20;
 constexpr std::uintmax_t kFileBytesMax = 4ull << 30;
 constexpr int kNestingMax = 64;
 
-Json parse_line(std::string_view line) {
+void require_object(const Json& value) {
+  if (!value.is_object()) {
+    throw Error(ErrorCode::bad_input,
+                std::string("expected a JSON object, found a ") + value.type_name());
+  }
+}
+
+Json parse_value(std::string_view line) {
   if (line.size() > kLineBytesMax) {
     throw Error(ErrorCode::bad_input,
                 "the line has " + std::to_string(line.size()) + " bytes; at most 64 MiB are read");
@@ -51,9 +58,12 @@ Json parse_line(std::string_view line) {
   }
   if (!duplicate.empty()) throw Error(ErrorCode::bad_input, "the key \"" + duplicate + "\" stands twice");
   if (too_deep) throw Error(ErrorCode::bad_input, "nests deeper than " + std::to_string(kNestingMax));
-  if (!parsed.is_object()) {
-    throw Error(ErrorCode::bad_input, std::string("expected a JSON object, found a ") + parsed.type_name());
-  }
+  return parsed;
+}
+
+Json parse_line(std::string_view line) {
+  Json parsed = parse_value(line);
+  require_object(parsed);
   return parsed;
 }
 
@@ -69,6 +79,20 @@ void for_each_json_line(std::string_view text, const std::function<void(std::siz
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     in_context("line " + std::to_string(number), [&] { on_line(number, parse_line(line)); });
+  }
+}
+
+void for_each_json_object(std::string_view text, const std::function<void(std::size_t, Json)>& on_object) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '[') return for_each_json_line(text, on_object);
+  Json array = parse_value(text);
+  std::size_t number = 0;
+  for (Json& element : array) {
+    ++number;
+    in_context("element " + std::to_string(number), [&] {
+      require_object(element);
+      on_object(number, std::move(element));
+    });
   }
 }
 

@@ -18,6 +18,11 @@ namespace quench::worker {
 void for_each_json_line(std::string_view text,
                         const std::function<void(std::size_t, nlohmann::ordered_json)>& on_line);
 
+// The same for text that may instead be one JSON array of objects, as some problem files are: then the numbers
+// count its elements and an error carries "element N".
+void for_each_json_object(std::string_view text,
+                          const std::function<void(std::size_t, nlohmann::ordered_json)>& on_object);
+
 // The field's text. Throws Error(bad_input) when it is missing or not a string.
 const std::string& required_string(const nlohmann::ordered_json& object, const char* field);
 

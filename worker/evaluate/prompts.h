@@ -8,7 +8,8 @@
 namespace quench::worker {
 
 // HumanEval is completed as it stands: imports, helpers, signature, docstring, byte for byte.
-// Trailing white space stays, for the published scores were made with it.
+// Trailing white space stays, for the published scores were made with it. So are MultiPL-E and McEval. MBPP is
+// asked as EvalPlus asks MBPP+: a docstring with the sentence and the first assertion.
 std::string completion_prompt(Benchmark benchmark, const Problem& problem);
 
 }  // namespace quench::worker

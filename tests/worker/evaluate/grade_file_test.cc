@@ -34,7 +34,7 @@ class GradeFile : public testing::Test {
     return folder_ / "in.jsonl";
   }
   std::vector<Json> grade(const fs::path& in, const GraderOptions& options = {}) {
-    report_ = grade_file(Benchmark::humaneval, {}, in, out_, options);
+    report_ = grade_file(Benchmark::humaneval, Language::python, {}, in, out_, options);
     std::vector<Json> lines;
     std::istringstream text(read_whole(out_));
     for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
@@ -145,8 +145,8 @@ TEST_F(GradeFile, ErrorsNameTheLineBeforeAnythingRuns) {
 
 TEST_F(GradeFile, RefusesAnOutputItCannotWrite) {
   const fs::path in = write("{\"task_id\": \"HumanEval/0\", \"completion\": \"    pass\"}\n");
-  EXPECT_THROW(grade_file(Benchmark::humaneval, {}, in, folder_, {}), Error);
-  EXPECT_THROW(grade_file(Benchmark::humaneval, {}, in, folder_ / "no" / "out", {}), Error);
+  EXPECT_THROW(grade_file(Benchmark::humaneval, Language::python, {}, in, folder_, {}), Error);
+  EXPECT_THROW(grade_file(Benchmark::humaneval, Language::python, {}, in, folder_ / "no" / "out", {}), Error);
 }
 
 TEST_F(GradeFile, TakesAProblemFileOfTheUsers) {
@@ -155,7 +155,7 @@ TEST_F(GradeFile, TakesAProblemFileOfTheUsers) {
   std::ofstream(problems) << Json{{"task_id", "mine/1"}, {"prompt", problem.prompt}, {"entry_point", "double"},
                                   {"canonical_solution", ""}, {"test", problem.test}}.dump() << "\n";
   const fs::path in = write("{\"task_id\": \"mine/1\", \"completion\": \"    return x * 2\"}\n");
-  const GradeFileReport report = grade_file(Benchmark::humaneval, problems, in, out_, {});
+  const GradeFileReport report = grade_file(Benchmark::humaneval, Language::python, problems, in, out_, {});
   EXPECT_EQ(report.passed, 1u);
   EXPECT_EQ(report.problems, sha256_file(problems));
 }
