@@ -2,8 +2,9 @@
 // solver needs goes through this interface; callers know neither threads nor instruction sets.
 //
 // Guarantees of every CPU backend: the same bits on scalar, AVX2 and AVX-512, for any number of
-// threads, and for a row whatever the other rows of its batch are. Methods are noexcept: a wrong
-// shape is a caller's bug, prints its operands and aborts. One call at a time per backend.
+// threads, and for a row whatever the other rows of its batch are. "cuda-exact" has those bits too; "cuda" has them
+// but for products and Hessian leaves, which agree within tolerances.h. A wrong shape is a caller's bug, prints
+// its operands and aborts. CPU backends throw nothing, a GPU's throw DeviceError. One call at a time per backend.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,11 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/device_error.h"
 #include "kernels/gptq.h"
 #include "kernels/hessian.h"
 #include "kernels/kv_cache.h"
+#include "kernels/memory.h"
 #include "kernels/rope.h"
 #include "kernels/tensor_view.h"
 #include "kernels/weight_panels.h"
@@ -32,75 +35,80 @@ struct EmbeddingView {
 class Backend {
  public:
   virtual ~Backend() = default;
-  // "scalar", "avx2", "avx512".
+  // "scalar", "avx2", "avx512", "cuda", "cuda-exact".
   virtual std::string_view name() const noexcept = 0;
   virtual int thread_count() const noexcept = 0;
+  // Where buffers should come from so that they stay on the device between calls (memory.h); nullptr: the host's own.
+  virtual Memory* memory() noexcept { return nullptr; }
 
   // ---- model forward --------------------------------------------------------------------------
   // y[M, N] = x[M, K] Wᵀ. Each output is one FMA chain over k = 0..K-1 starting at 0. x and y do not overlap.
-  virtual void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept = 0;
+  virtual void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) = 0;
   // y[m, c] = x[m, permutation[c]]; for act-order weights.
   virtual void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,
-                              MatrixView y) noexcept = 0;
+                              MatrixView y) = 0;
   // out[i] = table[ids[i]] as fp32. Every id is in [0, rows).
   virtual void embed(std::span<const std::int32_t> ids, const EmbeddingView& table,
-                     MatrixView out) noexcept = 0;
+                     MatrixView out) = 0;
   // y = x / sqrt(mean(x^2) + epsilon) * weight, row by row. y may be x.
-  virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept = 0;
+  virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) = 0;
   // Rotates x [T, heads * head_dim] in place; positions[t] < table.positions.
   virtual void rope(MatrixView x, const RopeTable& table,
-                    std::span<const std::int32_t> positions) noexcept = 0;
+                    std::span<const std::int32_t> positions) = 0;
   // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
-  virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) noexcept = 0;
+  virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) = 0;
   // y += x.
-  virtual void add(ConstMatrixView x, MatrixView y) noexcept = 0;
+  virtual void add(ConstMatrixView x, MatrixView y) = 0;
   // Puts rows of k and v [T, kv_heads * head_dim] behind each segment's cache and advances its length.
   virtual void append_kv(ConstMatrixView k, ConstMatrixView v,
-                         std::span<const KvSegment> segments) noexcept = 0;
+                         std::span<const KvSegment> segments) = 0;
   // Causal attention of q [T, heads * head_dim] (heads a multiple of kv_heads) over the caches.
   // out has q's shape; rows of no segment are left alone.
   virtual void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
-                         MatrixView out) noexcept = 0;
+                         MatrixView out) = 0;
   // Log-probabilities of each row. out may be logits.
-  virtual void log_softmax(ConstMatrixView logits, MatrixView out) noexcept = 0;
+  virtual void log_softmax(ConstMatrixView logits, MatrixView out) = 0;
   // Index of the largest value of each row; the lowest index wins a tie.
-  virtual void argmax(ConstMatrixView logits, std::span<std::int32_t> out) noexcept = 0;
+  virtual void argmax(ConstMatrixView logits, std::span<std::int32_t> out) = 0;
+
+  // Whether no value is NaN or infinite.
+  virtual bool all_finite(ConstMatrixView x);
 
   // ---- Hessian (hessian.h) --------------------------------------------------------------------
   // exponents[c] = max(exponents[c], smallest e >= -126 with |x[t, c]| < 2^e for all t). Start at -126.
-  virtual void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) noexcept = 0;
+  virtual void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) = 0;
   // Adds one leaf X [T_leaf, C] to the sums of every panel whose pointer is not null.
   virtual void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
-                                std::int64_t* const* sums) noexcept = 0;
+                                std::int64_t* const* sums) = 0;
   // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` added to the diagonal).
   // order[a] = original column; empty: the columns are already in factor order, and then only sums[panel]
   // is read, else the panels it points into.
   virtual void build_factor_panel(const TrianglePanels& layout, std::int64_t panel,
                                   const std::int64_t* const* sums, const SumScale& scale,
                                   std::span<const std::int32_t> order, double diagonal_add,
-                                  float* out) noexcept = 0;
+                                  float* out) = 0;
   // Factors one panel in place after all panels before it were applied: L below the diagonal (unit
   // diagonal not stored), pivots[first_column + i] = D. Returns -1, or the first column whose pivot is not >
   // 0.
   virtual std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data,
-                                    float* pivots) noexcept = 0;
+                                    float* pivots) = 0;
   // target -= L D Lᵀ of the factored source panel, for every target > source_panel whose pointer in `targets`
   // (one per panel) is not null; each element is one FMA chain in column order. Apply sources in rising
   // order; a caller may hand out the next panel first and the others later.
   virtual void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
-                             const float* pivots, float* const* targets) noexcept = 0;
+                             const float* pivots, float* const* targets) = 0;
 
   // ---- solvers (gptq.h) -----------------------------------------------------------------------
   // w [rows, C] in processing order.
   virtual void solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule groups,
-                          const SolveOutput& out) noexcept = 0;
+                          const SolveOutput& out) = 0;
   // The same grids without feedback; out.losses must be null.
-  virtual void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) noexcept = 0;
+  virtual void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) = 0;
   // numerators[r] = Δ H Δᵀ and denominators[r] = w H wᵀ of each row, Δ = w - dequantized, H given as fp32
   // panels (lower triangle, in the order of w's columns), accumulated in double in a fixed order.
   virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                                 const float* const* hessian, std::span<double> numerators,
-                                std::span<double> denominators) noexcept = 0;
+                                std::span<double> denominators) = 0;
 };
 
 struct CpuBackendOptions {
@@ -112,8 +120,18 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options);
 // The names that run on this machine, best first; always ends with "scalar".
 std::span<const std::string_view> runnable_isas();
 
+struct CudaBackendOptions {
+  int device = 0;      // among the GPUs that CUDA_VISIBLE_DEVICES leaves visible
+  bool exact = false;  // the CPU's bits everywhere, on the fp32 cores: "cuda-exact"
+};
+// Throws DeviceError: this build has no CUDA, no GPU or driver is there, the GPU is of another kind than the build is
+// for. It never falls back to the CPU, whose bytes may differ.
+std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options);
+// How many GPUs CUDA sees; 0 also in a build without CUDA.
+int cuda_device_count();
+
 // Whole factorization on one rank: panels hold H (build_factor_panel) and end as L. Returns as factor_panel.
 std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,
-                             float* pivots) noexcept;
+                             float* pivots);
 
 }  // namespace quench::kernels

@@ -22,6 +22,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/memory.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels {
@@ -30,35 +31,38 @@ struct TrianglePanels {
   std::int64_t columns = 0;
   std::int64_t width = 64;  // 64 or 128
 
-  std::int64_t count() const { return (columns + width - 1) / width; }
-  std::int64_t first_column(std::int64_t panel) const { return panel * width; }
-  std::int64_t column_count(std::int64_t panel) const {
+  constexpr std::int64_t count() const { return (columns + width - 1) / width; }
+  constexpr std::int64_t first_column(std::int64_t panel) const { return panel * width; }
+  constexpr std::int64_t column_count(std::int64_t panel) const {
     const std::int64_t left = columns - panel * width;
     return left < width ? left : width;
   }
-  std::int64_t row_count(std::int64_t panel) const { return columns - panel * width; }
+  constexpr std::int64_t row_count(std::int64_t panel) const { return columns - panel * width; }
   // Elements of a panel: row_count * width.
-  std::int64_t elements(std::int64_t panel) const { return row_count(panel) * width; }
+  constexpr std::int64_t elements(std::int64_t panel) const { return row_count(panel) * width; }
   // Where panel p starts when all panels lie one after the other.
-  std::int64_t offset(std::int64_t panel) const {
+  constexpr std::int64_t offset(std::int64_t panel) const {
     return width * (panel * columns - width * panel * (panel - 1) / 2);
   }
-  std::int64_t total_elements() const { return offset(count()); }
+  constexpr std::int64_t total_elements() const { return offset(count()); }
   // Element (row, col) with col in `panel` and row >= panel * width, within that panel.
-  std::int64_t index(std::int64_t panel, std::int64_t row, std::int64_t col) const {
+  constexpr std::int64_t index(std::int64_t panel, std::int64_t row, std::int64_t col) const {
     return (row - panel * width) * width + (col - panel * width);
   }
 };
 
-// All panels in one allocation, for a caller that holds the whole triangle. Zeroed when asked.
+// All panels in one allocation, zeroed, for a caller that holds the whole triangle.
 template <typename T>
 class TriangleBuffer {
  public:
   TriangleBuffer() = default;
-  explicit TriangleBuffer(const TrianglePanels& layout)
-      : layout_(layout), memory_(static_cast<std::size_t>(layout.total_elements())) {
+  explicit TriangleBuffer(const TrianglePanels& layout, Memory* memory = nullptr)
+      : layout_(layout), memory_(static_cast<std::size_t>(layout.total_elements()), memory) {
     for (std::int64_t p = 0; p < layout.count(); ++p) pointers_.push_back(memory_.data() + layout.offset(p));
-    for (std::size_t i = 0; i < memory_.size(); ++i) memory_[i] = T{0};
+    if (memory != nullptr)
+      memory->zero_device(memory_.data(), memory_.size() * sizeof(T));
+    else
+      for (std::size_t i = 0; i < memory_.size(); ++i) memory_[i] = T{0};
   }
   const TrianglePanels& layout() const { return layout_; }
   T* const* panels() { return pointers_.data(); }

@@ -33,12 +33,12 @@ struct KvCacheView {
 class KvCache {
  public:
   KvCache() = default;
-  KvCache(std::int64_t kv_heads, std::int64_t head_dim, std::int64_t capacity) {
+  KvCache(std::int64_t kv_heads, std::int64_t head_dim, std::int64_t capacity, BufferSource* source = nullptr) {
     view_.kv_heads = kv_heads;
     view_.head_dim = head_dim;
     view_.capacity = (capacity + 15) / 16 * 16;
-    keys_ = AlignedBuffer<float>(static_cast<std::size_t>(kv_heads * view_.capacity * head_dim));
-    values_ = AlignedBuffer<float>(static_cast<std::size_t>(kv_heads * view_.capacity * view_.padded_dim()));
+    keys_ = AlignedBuffer<float>(static_cast<std::size_t>(kv_heads * view_.capacity * head_dim), source);
+    values_ = AlignedBuffer<float>(static_cast<std::size_t>(kv_heads * view_.capacity * view_.padded_dim()), source);
     view_.keys = keys_.data();
     view_.values = values_.data();
   }

@@ -21,9 +21,9 @@ struct MatrixViewOf {
   std::int64_t stride = 0;  // in elements, at least cols
 
   MatrixViewOf() = default;
-  MatrixViewOf(T* first, std::int64_t row_count, std::int64_t col_count)
+  constexpr MatrixViewOf(T* first, std::int64_t row_count, std::int64_t col_count)
       : data(first), rows(row_count), cols(col_count), stride(col_count) {}
-  MatrixViewOf(T* first, std::int64_t row_count, std::int64_t col_count, std::int64_t row_stride)
+  constexpr MatrixViewOf(T* first, std::int64_t row_count, std::int64_t col_count, std::int64_t row_stride)
       : data(first), rows(row_count), cols(col_count), stride(row_stride) {}
 
   T* row(std::int64_t index) const { return data + index * stride; }
@@ -43,16 +43,28 @@ using ConstMatrixView = MatrixViewOf<const float>;
 
 inline std::size_t element_bytes(ElementType type) { return type == ElementType::f32 ? 4 : 2; }
 
+// Memory that is not the host's own (memory.h).
+class BufferSource {
+ public:
+  virtual ~BufferSource() = default;
+  // 64-byte aligned at least, contents unset. Throws.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+};
+
 // An owner of uninitialised memory on a cache line (64 bytes), movable, never copied. T is a
-// plain number. Throws std::bad_alloc.
+// plain number. With a `source`, which must outlive it, the memory comes from there. Throws std::bad_alloc, or as the
+// source does.
 template <typename T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(std::size_t count) : count_(count) {
+  explicit AlignedBuffer(std::size_t count, BufferSource* source = nullptr)
+      : data_(nullptr, Free{source}), count_(count) {
+    if (count == 0) return;
     const std::size_t bytes = (count * sizeof(T) + 63) / 64 * 64;
-    void* memory = count == 0 ? nullptr : std::aligned_alloc(64, bytes);
-    if (count != 0 && memory == nullptr) throw std::bad_alloc();
+    void* memory = source != nullptr ? source->allocate(bytes) : std::aligned_alloc(64, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
     data_.reset(static_cast<T*>(memory));
   }
   T* data() { return data_.get(); }
@@ -63,7 +75,13 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(T* memory) const { std::free(memory); }
+    BufferSource* source = nullptr;
+    void operator()(T* memory) const {
+      if (source != nullptr)
+        source->release(memory);
+      else
+        std::free(memory);
+    }
   };
   std::unique_ptr<T, Free> data_;
   std::size_t count_ = 0;

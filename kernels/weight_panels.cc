@@ -128,21 +128,27 @@ std::int64_t group_count(std::int64_t cols, std::int64_t group_size) noexcept {
 }
 
 WeightPanels WeightPanels::allocate(WeightFormat format, std::int64_t rows, std::int64_t cols,
-                                    std::int64_t group_size) {
+                                    std::int64_t group_size, Memory* memory) {
   WeightPanels w;
   w.format = format;
   w.rows = rows;
   w.cols = cols;
   w.group_size = group_size;
-  w.panels =
-      AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols));
+  w.panels = AlignedBuffer<std::uint8_t>(
+      static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols), memory);
   if (code_bits(format) != 0) {
     const std::size_t count =
         static_cast<std::size_t>(panel_count(rows) * group_count(cols, group_size) * kPanelRows);
-    w.scales = AlignedBuffer<std::uint16_t>(count);
-    w.zeros = AlignedBuffer<std::uint8_t>(count);
+    w.scales = AlignedBuffer<std::uint16_t>(count, memory);
+    w.zeros = AlignedBuffer<std::uint8_t>(count, memory);
   }
   return w;
+}
+
+void WeightPanels::to_device(Memory* memory) const {
+  kernels::to_device(memory, std::span(panels.data(), panels.size()));
+  kernels::to_device(memory, std::span(scales.data(), scales.size()));
+  kernels::to_device(memory, std::span(zeros.data(), zeros.size()));
 }
 
 std::size_t WeightPanels::bytes() const { return panels.size() + scales.size() * 2 + zeros.size(); }

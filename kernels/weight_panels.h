@@ -27,6 +27,7 @@
 #include <cstdint>
 
 #include "kernels/formats.h"
+#include "kernels/memory.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels {
@@ -53,9 +54,11 @@ struct WeightPanels {
   AlignedBuffer<std::uint16_t> scales;
   AlignedBuffer<std::uint8_t> zeros;
 
-  // Allocates for a shape; the contents are unset until packed.
+  // Allocates for a shape, in `memory` when it is given; the contents are unset until packed.
   static WeightPanels allocate(WeightFormat format, std::int64_t rows, std::int64_t cols,
-                               std::int64_t group_size = -1);
+                               std::int64_t group_size = -1, Memory* memory = nullptr);
+  // After packing, when they were allocated in `memory`.
+  void to_device(Memory* memory) const;
   std::size_t bytes() const;
   WeightView view() const;
 };

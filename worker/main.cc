@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "cluster/collective/mpi_session.h"
+#include "cluster/collective/nccl_transport.h"
 #include "cluster/net/process_guard.h"
 #include "schemas/error.h"
 #include "worker/build.h"
@@ -40,6 +41,17 @@ std::string read_secret() {
   return secret;
 }
 
+// QUENCH_COLLECTIVE: "mpi" (the default) or "nccl", which needs one GPU for each rank of a host. `over_mpi` stays in use
+// for what the communicators need to find each other.
+std::unique_ptr<cluster::Collective> make_gang(std::unique_ptr<cluster::Collective>& over_mpi,
+                                               const cluster::CollectiveOptions& options) {
+  const char* text = std::getenv("QUENCH_COLLECTIVE");
+  const std::string wanted = text == nullptr || *text == '\0' ? "mpi" : text;
+  if (wanted == "mpi") return std::move(over_mpi);
+  if (wanted == "nccl") return cluster::make_nccl_collective(*over_mpi, gpu_of_rank(), options);
+  throw Error(ErrorCode::bad_input, "QUENCH_COLLECTIVE is \"" + wanted + "\", expected mpi or nccl");
+}
+
 int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
   // mpirun's daemon started us; when it goes, so do we.
   cluster::die_with_parent(SIGKILL);
@@ -58,7 +70,8 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
     cluster::CollectiveOptions collective_options;
     collective_options.progress_ms_max = arguments.progress_seconds * 1000;
     collective_options.abort = &abort;
-    const std::unique_ptr<cluster::Collective> gang = session.make_collective(collective_options);
+    std::unique_ptr<cluster::Collective> over_mpi = session.make_collective(collective_options);
+    const std::unique_ptr<cluster::Collective> gang = make_gang(over_mpi, collective_options);
 
     ServiceOptions options;
     options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
@@ -72,6 +85,10 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
     return 0;
   } catch (const Error& error) {
     return end_gang(error);
+  } catch (const kernels::DeviceMemoryError& error) {
+    return end_gang(Error(ErrorCode::bad_input, error.what()));
+  } catch (const kernels::DeviceError& error) {
+    return end_gang(Error(ErrorCode::failed, error.what()));
   } catch (const std::exception& error) {
     return end_gang(Error(ErrorCode::internal, error.what()));
   }
@@ -89,7 +106,7 @@ int run(int argc, char** argv) {
   ComputeOptions compute;
   compute.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   app.add_option("--threads", compute.threads, "compute threads")->check(CLI::Range(1, 1024));
-  app.add_option("--backend", compute.backend, "scalar, avx2 or avx512; default: the best that runs here");
+  app.add_option("--backend", compute.backend, "scalar, avx2, avx512, cuda or cuda-exact; default: the best of the CPU's");
 
   GangArguments gang;
   CLI::App* gang_verb = app.add_subcommand("gang", "one rank of a gang");
@@ -164,6 +181,12 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     std::cerr << "quench-worker: " << error.what() << "\n";
     return exit_code(error.code());
+  } catch (const kernels::DeviceMemoryError& error) {
+    std::cerr << "quench-worker: " << error.what() << "\n";
+    return exit_code(ErrorCode::bad_input);
+  } catch (const kernels::DeviceError& error) {
+    std::cerr << "quench-worker: " << error.what() << "\n";
+    return exit_code(ErrorCode::failed);
   } catch (const std::exception& error) {
     std::cerr << "quench-worker: " << error.what() << "\n";
     return exit_code(ErrorCode::internal);

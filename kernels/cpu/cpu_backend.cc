@@ -45,8 +45,19 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
   throw std::runtime_error("unknown instruction set '" + options.isa + "', expected one of: " + known);
 }
 
+bool Backend::all_finite(ConstMatrixView x) {
+  for (std::int64_t row = 0; row < x.rows; ++row) {
+    const float* values = x.row(row);
+    // x - x is 0 for finite x and NaN otherwise, and the sum keeps a NaN.
+    float residue = 0;
+    for (std::int64_t column = 0; column < x.cols; ++column) residue += values[column] - values[column];
+    if (residue != 0 || residue != residue) return false;
+  }
+  return true;
+}
+
 std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,
-                             float* pivots) noexcept {
+                             float* pivots) {
   for (std::int64_t p = 0; p < layout.count(); ++p) {
     const std::int64_t failed = backend.factor_panel(layout, p, panels[p], pivots);
     if (failed >= 0) return failed;

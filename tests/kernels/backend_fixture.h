@@ -1,5 +1,6 @@
-// Every kernel test runs on each instruction set with one, two and three threads and is compared to the bit
-// with the scalar backend on one thread. A set this machine lacks is a visible skip.
+// Every kernel test runs on each instruction set with one, two and three threads, on the GPU in exact arithmetic, and on
+// the GPU's kernels emulated on the host, and is compared to the bit with the scalar backend on one thread. What this machine lacks is a visible skip, or a failure for the GPU when
+// QUENCH_REQUIRE_CUDA=1.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "tests/kernels/emulated_device.h"
 
 namespace quench::kernels {
 
@@ -25,13 +27,36 @@ inline void PrintTo(const BackendCase& c, std::ostream* out) { *out << c.isa << 
 class BackendTest : public ::testing::TestWithParam<BackendCase> {
  protected:
   void SetUp() override {
+    reference = make_cpu_backend({1, "scalar"});
+    const std::string& isa = GetParam().isa;
+    if (isa.starts_with("emulated")) {
+      EmulatedOptions options;
+      if (isa.ends_with("backwards")) options.order = ThreadOrder::backwards;
+      backend = make_emulated_backend(cuda::Arithmetic::exact, options);
+      return;
+    }
+    if (isa.starts_with("cuda")) {
+      if (gpu_is_there()) backend = make_cuda_backend({0, isa == "cuda_exact"});
+      return;
+    }
     const auto names = runnable_isas();
     if (std::find(names.begin(), names.end(), GetParam().isa) == names.end()) {
       GTEST_SKIP() << "this machine cannot run " << GetParam().isa;
     }
     backend = make_cpu_backend({GetParam().threads, GetParam().isa});
-    reference = make_cpu_backend({1, "scalar"});
   }
+  // A skip or a failure when not.
+  static bool gpu_is_there() {
+    if (cuda_device_count() > 0) return true;
+    const char* required = std::getenv("QUENCH_REQUIRE_CUDA");
+    const auto missing = [&] {
+      if (required != nullptr && std::string(required) == "1") FAIL() << "QUENCH_REQUIRE_CUDA=1 but CUDA sees no GPU";
+      GTEST_SKIP() << "CUDA sees no GPU on this machine";
+    };
+    missing();
+    return false;
+  }
+  bool on_cpu() const { return !GetParam().isa.starts_with("emulated") && !GetParam().isa.starts_with("cuda"); }
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Backend> reference;
 };
@@ -40,7 +65,8 @@ class BackendTest : public ::testing::TestWithParam<BackendCase> {
   INSTANTIATE_TEST_SUITE_P(                                                                            \
       Isa, Suite,                                                                                      \
       ::testing::Values(BackendCase{"scalar", 2}, BackendCase{"avx2", 1}, BackendCase{"avx2", 2},      \
-                        BackendCase{"avx512", 1}, BackendCase{"avx512", 2}, BackendCase{"avx512", 3}), \
+                        BackendCase{"avx512", 1}, BackendCase{"avx512", 2}, BackendCase{"avx512", 3},  \
+                        BackendCase{"cuda_exact", 1}, BackendCase{"emulated", 1}),                     \
       [](const auto& instance) {                                                                       \
         return instance.param.isa + "_" + std::to_string(instance.param.threads);                      \
       })

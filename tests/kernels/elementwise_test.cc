@@ -10,6 +10,7 @@ namespace {
 class ElementwiseTest : public BackendTest {};
 
 TEST_P(ElementwiseTest, ExpIsAccurateAndTheSameEverywhere) {
+  if (!on_cpu()) GTEST_SKIP() << "a table of the CPU's; the GPU's exp shows in silu, softmax and attention";
   const KernelTable table = make_kernel_table(GetParam().isa), scalar = make_kernel_table("scalar");
   std::vector<float> x;
   for (int i = -120 * 256; i <= 90 * 256; ++i)

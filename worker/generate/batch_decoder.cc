@@ -29,8 +29,8 @@ struct BatchDecoder::Active {
   std::span<const std::int32_t> fed;  // this step's tokens
   Completion completion;
 
-  Active(GenerationRequest what, const ModelConfig& config, std::int64_t capacity)
-      : request(std::move(what)), cache(config, capacity) {
+  Active(GenerationRequest what, const Transformer& transformer, std::int64_t capacity)
+      : request(std::move(what)), cache(transformer.config(), capacity, transformer.backend().memory()) {
     completion.id = request.id;
   }
   std::span<const std::int32_t> prompt_left() const { return std::span(request.prompt).subspan(prefilled); }
@@ -89,7 +89,7 @@ void BatchDecoder::admit(std::vector<Completion>& ended) {
     // The last new token is never fed back, so the cache holds one less.
     const std::int64_t capacity =
         std::min<std::int64_t>(transformer_.positions_max(), prompt_tokens + request.max_new_tokens - 1);
-    active_.push_back(std::make_unique<Active>(std::move(request), transformer_.config(), capacity));
+    active_.push_back(std::make_unique<Active>(std::move(request), transformer_, capacity));
   }
 }
 

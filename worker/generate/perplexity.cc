@@ -22,8 +22,9 @@ double window_nll(Transformer& transformer, SequenceCache& cache, std::span<cons
         window.subspan(begin, std::min(kRowsAtOnce, window.size() - begin));
     const SequenceStep step{&cache, piece};
     const kernels::ConstMatrixView logits = transformer.forward({&step, 1}, LogitRows::all);
-    const kernels::MatrixView log_probabilities = scores.matrix(logits.rows, logits.cols);
+    const kernels::MatrixView log_probabilities = scores.matrix(logits.rows, logits.cols, transformer.backend().memory());
     transformer.backend().log_softmax(logits, log_probabilities);
+    kernels::to_host(transformer.backend().memory(), log_probabilities);
     for (std::size_t i = 0; i < piece.size() && begin + i + 1 < window.size(); ++i)
       nll -= static_cast<double>(log_probabilities.row(static_cast<std::int64_t>(i))[window[begin + i + 1]]);
   }
@@ -51,7 +52,7 @@ Perplexity measure_perplexity(Transformer& transformer, std::span<const std::int
                                             " is outside the model's vocabulary of " +
                                             std::to_string(transformer.config().vocab_size) +
                                             "; the tokenizer belongs to another model");
-  SequenceCache cache(transformer.config(), window);
+  SequenceCache cache(transformer.config(), window, transformer.backend().memory());
   ActivationBuffer scores;
   double total = 0;
   for (std::size_t i = 0; i < windows; ++i) {

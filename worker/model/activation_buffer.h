@@ -4,16 +4,21 @@
 
 #include <cstdint>
 
+#include "kernels/memory.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::worker {
 
 class ActivationBuffer {
  public:
-  // A [rows, cols] matrix with unset contents. The view before it becomes invalid.
-  kernels::MatrixView matrix(std::int64_t rows, std::int64_t cols) {
+  // A [rows, cols] matrix with unset contents, in the backend's memory (Backend::memory), which outlives this. The view
+  // before it becomes invalid.
+  kernels::MatrixView matrix(std::int64_t rows, std::int64_t cols, kernels::Memory* memory) {
     const auto count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
-    if (memory_.size() < count) memory_ = kernels::AlignedBuffer<float>(count);
+    if (memory_.size() < count) {
+      memory_ = {};
+      memory_ = kernels::AlignedBuffer<float>(count, memory);
+    }
     return {memory_.data(), rows, cols};
   }
   void release() { memory_ = {}; }

@@ -6,12 +6,12 @@
 
 namespace quench::worker {
 
-Block load_block(const WeightSource& source, std::uint32_t layer) {
+Block load_block(const WeightSource& source, std::uint32_t layer, kernels::Memory* memory) {
   return in_context("block " + std::to_string(layer), [&] {
     Block block;
     const std::vector<LinearShape> shapes = block_linears(source.config(), layer);
     QUENCH_CHECK(shapes.size() == kBlockLinears, shapes.size());
-    for (std::size_t i = 0; i < kBlockLinears; ++i) block.linears[i] = Linear::load(source, shapes[i].tensor);
+    for (std::size_t i = 0; i < kBlockLinears; ++i) block.linears[i] = Linear::load(source, shapes[i].tensor, memory);
     const std::vector<std::string> norms = block_norms(layer);
     QUENCH_CHECK(norms.size() == 2, norms.size());
     block.attention_norm = read_tensor(source, norms[0]);
@@ -38,7 +38,7 @@ void attention_output(const BlockContext& context, const Block& block, kernels::
   kernels::Backend& backend = context.backend;
   const auto project = [&](BlockLinear index, ActivationBuffer& buffer) {
     const Linear& linear = block.linears[index];
-    const kernels::MatrixView y = buffer.matrix(normed.rows, linear.outputs());
+    const kernels::MatrixView y = buffer.matrix(normed.rows, linear.outputs(), backend.memory());
     linear.forward(backend, normed, y, workspace.gathered);
     return y;
   };
@@ -55,7 +55,7 @@ void attention_output(const BlockContext& context, const Block& block, kernels::
 
 void mlp_activation(const BlockContext& context, const Block& block, kernels::ConstMatrixView normed,
                     kernels::MatrixView out, BlockWorkspace& workspace) {
-  const kernels::MatrixView up = workspace.up.matrix(normed.rows, block.linears[kUp].outputs());
+  const kernels::MatrixView up = workspace.up.matrix(normed.rows, block.linears[kUp].outputs(), context.backend.memory());
   block.linears[kGate].forward(context.backend, normed, out, workspace.gathered);
   block.linears[kUp].forward(context.backend, normed, up, workspace.gathered);
   context.backend.silu_multiply(out, up, out);
@@ -63,7 +63,7 @@ void mlp_activation(const BlockContext& context, const Block& block, kernels::Co
 
 void add_projection(const BlockContext& context, const Linear& linear, kernels::ConstMatrixView input,
                     kernels::MatrixView hidden, BlockWorkspace& workspace) {
-  const kernels::MatrixView product = workspace.product.matrix(hidden.rows, hidden.cols);
+  const kernels::MatrixView product = workspace.product.matrix(hidden.rows, hidden.cols, context.backend.memory());
   linear.forward(context.backend, input, product, workspace.gathered);
   context.backend.add(product, hidden);
 }
@@ -71,14 +71,15 @@ void add_projection(const BlockContext& context, const Linear& linear, kernels::
 void forward_block(const BlockContext& context, const Block& block, std::span<const std::int32_t> positions,
                    std::span<const kernels::KvSegment> segments, kernels::MatrixView hidden,
                    BlockWorkspace& workspace) {
-  const kernels::MatrixView normed = workspace.normed.matrix(hidden.rows, hidden.cols);
+  kernels::Memory* const memory = context.backend.memory();
+  const kernels::MatrixView normed = workspace.normed.matrix(hidden.rows, hidden.cols, memory);
   attention_norm(context, block, hidden, normed);
-  const kernels::MatrixView attention = workspace.attention.matrix(hidden.rows, block.linears[kO].inputs());
+  const kernels::MatrixView attention = workspace.attention.matrix(hidden.rows, block.linears[kO].inputs(), memory);
   attention_output(context, block, normed, positions, segments, attention, workspace);
   add_projection(context, block.linears[kO], attention, hidden, workspace);
 
   mlp_norm(context, block, hidden, normed);
-  const kernels::MatrixView activation = workspace.gate.matrix(hidden.rows, block.linears[kDown].inputs());
+  const kernels::MatrixView activation = workspace.gate.matrix(hidden.rows, block.linears[kDown].inputs(), memory);
   mlp_activation(context, block, normed, activation, workspace);
   add_projection(context, block.linears[kDown], activation, hidden, workspace);
 }

@@ -28,8 +28,8 @@ struct Block {
   std::vector<float> mlp_norm;        // [hidden]
 };
 
-// Reads block `layer` from any source, raw or packed. Throws what the source throws.
-Block load_block(const WeightSource& source, std::uint32_t layer);
+// Reads block `layer` from any source, raw or packed, into the backend's `memory`. Throws what the source throws.
+Block load_block(const WeightSource& source, std::uint32_t layer, kernels::Memory* memory = nullptr);
 
 // What a forward needs beside the block. Refers to objects of the caller that outlive it; `rope` reaches
 // every position used.

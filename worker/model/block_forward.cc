@@ -31,7 +31,7 @@ BlockForward::BlockForward(const BlockContext& context, const Block& block,
   QUENCH_CHECK(rows == hidden_.rows, rows, hidden_.rows);
   QUENCH_CHECK(std::cmp_equal(hidden_.cols, context_.config.hidden_size), hidden_.cols,
                context_.config.hidden_size);
-  input_view_ = input_.matrix(hidden_.rows, hidden_.cols);
+  input_view_ = input_.matrix(hidden_.rows, hidden_.cols, context_.backend.memory());
   attention_norm(context_, block_, hidden_, input_view_);
 }
 
@@ -49,9 +49,10 @@ void BlockForward::finish() {
 }
 
 void BlockForward::run_attention() {
-  const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kO].inputs());
+  const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kO].inputs(), context_.backend.memory());
   const std::int64_t longest = lengths_.empty() ? 0 : *std::max_element(lengths_.begin(), lengths_.end());
-  kernels::KvCache cache(context_.config.kv_heads, context_.config.head_dim, longest);
+  kernels::KvCache cache(context_.config.kv_heads, context_.config.head_dim, longest,
+                         context_.backend.memory());
   std::vector<std::int32_t> positions(static_cast<std::size_t>(longest));
   std::iota(positions.begin(), positions.end(), 0);
   std::int64_t begin = 0;
@@ -78,11 +79,11 @@ void BlockForward::advance() {
                      workspace_);
     });
     if (stage_ == 1) {
-      input_view_ = input_.matrix(hidden_.rows, hidden_.cols);
+      input_view_ = input_.matrix(hidden_.rows, hidden_.cols, context_.backend.memory());
       mlp_norm(context_, block_, hidden_, input_view_);
     }
   } else {
-    const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kDown].inputs());
+    const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kDown].inputs(), context_.backend.memory());
     for_row_ranges(hidden_.rows, [&](std::int64_t begin, std::int64_t rows) {
       mlp_activation(context_, block_, input_view_.row_range(begin, rows), out.row_range(begin, rows),
                      workspace_);

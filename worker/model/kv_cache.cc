@@ -2,10 +2,10 @@
 
 namespace quench::worker {
 
-SequenceCache::SequenceCache(const ModelConfig& config, std::int64_t capacity) {
+SequenceCache::SequenceCache(const ModelConfig& config, std::int64_t capacity, kernels::Memory* memory) {
   layers_.reserve(config.layers);
   for (std::uint32_t layer = 0; layer < config.layers; ++layer)
-    layers_.emplace_back(config.kv_heads, config.head_dim, capacity);
+    layers_.emplace_back(config.kv_heads, config.head_dim, capacity, memory);
 }
 
 void SequenceCache::clear() {

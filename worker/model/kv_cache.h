@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "kernels/kv_cache.h"
+#include "kernels/memory.h"
 #include "schemas/model_config.h"
 
 namespace quench::worker {
 
 class SequenceCache {
  public:
-  // Room for `capacity` tokens at least. Throws std::bad_alloc.
-  SequenceCache(const ModelConfig& config, std::int64_t capacity);
+  // Room for `capacity` tokens at least, in the backend's `memory`. Throws std::bad_alloc.
+  SequenceCache(const ModelConfig& config, std::int64_t capacity, kernels::Memory* memory = nullptr);
 
   // Tokens that went through all layers.
   std::int64_t length() const { return layers_.front().view().length; }

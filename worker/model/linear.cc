@@ -10,15 +10,16 @@
 namespace quench::worker {
 
 Linear Linear::dense(std::span<const std::uint8_t> stored, kernels::ElementType type, std::int64_t outputs,
-                     std::int64_t inputs) {
+                     std::int64_t inputs, kernels::Memory* memory) {
   QUENCH_CHECK(stored.size() == static_cast<std::size_t>(outputs * inputs) * kernels::element_bytes(type),
                stored.size(), outputs, inputs);
   const auto format = type == kernels::ElementType::f32   ? kernels::WeightFormat::f32
                       : type == kernels::ElementType::f16 ? kernels::WeightFormat::f16
                                                           : kernels::WeightFormat::bf16;
   Linear linear;
-  linear.panels_ = kernels::WeightPanels::allocate(format, outputs, inputs);
+  linear.panels_ = kernels::WeightPanels::allocate(format, outputs, inputs, -1, memory);
   kernels::pack_dense(stored.data(), type, linear.panels_);
+  linear.panels_.to_device(memory);
   return linear;
 }
 
@@ -29,11 +30,12 @@ Linear Linear::dense(std::span<const float> weights, std::int64_t outputs, std::
 }
 
 Linear Linear::packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
-                      std::int64_t rows_per_tile, std::vector<std::int32_t> permutation) {
+                      std::int64_t rows_per_tile, std::vector<std::int32_t> permutation, kernels::Memory* memory) {
   QUENCH_CHECK(rows_per_tile > 0 && rows_per_tile % kernels::kPanelRows == 0, rows_per_tile);
   QUENCH_CHECK(permutation.empty() || std::cmp_equal(permutation.size(), inputs), permutation.size(), inputs);
   Linear linear;
-  linear.panels_ = kernels::WeightPanels::allocate(kernels::packed_format(bits), outputs, inputs, group_size);
+  linear.panels_ = kernels::WeightPanels::allocate(kernels::packed_format(bits), outputs, inputs, group_size, memory);
+  linear.memory_ = memory;
   linear.permutation_ = std::move(permutation);
   linear.rows_per_tile_ = rows_per_tile;
   linear.tiles_missing_ = (outputs + rows_per_tile - 1) / rows_per_tile;
@@ -41,15 +43,15 @@ Linear Linear::packed(std::int64_t outputs, std::int64_t inputs, int bits, std::
   return linear;
 }
 
-Linear Linear::load(const WeightSource& source, const std::string& name) {
+Linear Linear::load(const WeightSource& source, const std::string& name, kernels::Memory* memory) {
   const StoredTensor& stored = source.tensor(name);
   const auto outputs = static_cast<std::int64_t>(stored.rows());
   const auto inputs = static_cast<std::int64_t>(stored.columns());
   if (stored.layout == TensorLayout::raw)
     return dense(read_stored_rows(source, name, 0, stored.rows()), element_type(stored.dtype), outputs,
-                 inputs);
+                 inputs, memory);
   Linear linear = packed(outputs, inputs, static_cast<int>(stored.bits), stored.group_size,
-                         static_cast<std::int64_t>(stored.rows_per_tile), source.read_permutation(name));
+                         static_cast<std::int64_t>(stored.rows_per_tile), source.read_permutation(name), memory);
   for (std::uint64_t tile = 0; tile < stored.tiles(); ++tile)
     linear.set_tile(static_cast<std::int64_t>(tile), source.read_tile(name, tile));
   return linear;
@@ -80,13 +82,14 @@ void Linear::set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk) {
   const auto index = static_cast<std::size_t>(tile);
   if (!tile_set_[index]) --tiles_missing_;
   tile_set_[index] = true;
+  if (tiles_missing_ == 0) panels_.to_device(memory_);
 }
 
 void Linear::forward(kernels::Backend& backend, kernels::ConstMatrixView x, kernels::MatrixView y,
                      ActivationBuffer& gathered) const {
   QUENCH_CHECK(tiles_missing_ == 0, tiles_missing_);
   if (!permutation_.empty()) {
-    const kernels::MatrixView permuted = gathered.matrix(x.rows, x.cols);
+    const kernels::MatrixView permuted = gathered.matrix(x.rows, x.cols, backend.memory());
     backend.gather_columns(x, permutation_, permuted);
     x = permuted;
   }

@@ -18,17 +18,21 @@ class Linear {
  public:
   Linear() = default;
 
+  // Each takes its memory from the backend that is to use it (Backend::memory), which outlives it; with nullptr from
+  // the host, from where a GPU's backend fetches it at every forward.
+  //
   // From row-major weights as stored (fp32, fp16 or bf16), already checked to be finite.
   // `stored.size()` is outputs × inputs × the type's bytes.
   static Linear dense(std::span<const std::uint8_t> stored, kernels::ElementType type, std::int64_t outputs,
-                      std::int64_t inputs);
+                      std::int64_t inputs, kernels::Memory* memory = nullptr);
   static Linear dense(std::span<const float> weights, std::int64_t outputs, std::int64_t inputs);
   // An empty packed linear; every tile must be set before forward(). `permutation` as in
   // TensorRecord: column k of the codes is column permutation[k] of the source; empty: identity.
   static Linear packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
-                       std::int64_t rows_per_tile, std::vector<std::int32_t> permutation);
+                       std::int64_t rows_per_tile, std::vector<std::int32_t> permutation,
+                       kernels::Memory* memory = nullptr);
   // Reads the whole tensor `name`, raw or packed.
-  static Linear load(const WeightSource& source, const std::string& name);
+  static Linear load(const WeightSource& source, const std::string& name, kernels::Memory* memory = nullptr);
 
   // Row tile `tile`: the bytes of its chunk (schemas/packed_layout.h), their size checked by the caller.
   void set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk);
@@ -46,6 +50,7 @@ class Linear {
 
  private:
   kernels::WeightPanels panels_;
+  kernels::Memory* memory_ = nullptr;
   std::vector<std::int32_t> permutation_;
   std::int64_t rows_per_tile_ = 0;
   std::vector<bool> tile_set_;

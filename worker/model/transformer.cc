@@ -32,11 +32,12 @@ Transformer::Transformer(kernels::Backend& backend, const WeightSource& source, 
   const StoredTensor& embedding = source.tensor(kEmbedding);
   embedding_ = read_stored_rows(source, kEmbedding, 0, embedding.rows());
   embedding_type_ = element_type(embedding.dtype);
-  for (std::uint32_t layer = 0; layer < config_.layers; ++layer) blocks_.push_back(load_block(source, layer));
+  for (std::uint32_t layer = 0; layer < config_.layers; ++layer) blocks_.push_back(load_block(source, layer, backend_.memory()));
   final_norm_ = read_tensor(source, kFinalNorm);
   head_ = config_.tied_head
-              ? Linear::dense(embedding_, embedding_type_, config_.vocab_size, config_.hidden_size)
-              : Linear::load(source, kHead);
+              ? Linear::dense(embedding_, embedding_type_, config_.vocab_size, config_.hidden_size,
+                              backend_.memory())
+              : Linear::load(source, kHead, backend_.memory());
 }
 
 std::size_t Transformer::weight_bytes() const {
@@ -70,7 +71,7 @@ kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> step
   QUENCH_CHECK(!steps.empty());
   std::vector<std::int32_t> tokens, positions;
   std::vector<kernels::KvSegment> segments;
-  std::vector<std::int64_t> last_rows;
+  std::vector<std::int32_t> last_rows;
   for (const SequenceStep& step : steps) {
     check_step(step);
     segments.push_back(
@@ -79,11 +80,11 @@ kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> step
     for (std::size_t i = 0; i < step.tokens.size(); ++i)
       positions.push_back(start + static_cast<std::int32_t>(i));
     tokens.insert(tokens.end(), step.tokens.begin(), step.tokens.end());
-    last_rows.push_back(static_cast<std::int64_t>(tokens.size()) - 1);
+    last_rows.push_back(static_cast<std::int32_t>(tokens.size()) - 1);
   }
 
   reach_positions(*std::max_element(positions.begin(), positions.end()) + 1);
-  kernels::MatrixView hidden = hidden_.matrix(static_cast<std::int64_t>(tokens.size()), config_.hidden_size);
+  kernels::MatrixView hidden = hidden_.matrix(static_cast<std::int64_t>(tokens.size()), config_.hidden_size, backend_.memory());
   backend_.embed(tokens, {embedding_.data(), embedding_type_, config_.vocab_size, config_.hidden_size},
                  hidden);
   const BlockContext context{backend_, config_, rope_};
@@ -93,16 +94,16 @@ kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> step
   }
 
   if (rows == LogitRows::last) {
+    // The rows of `hidden` are a table of fp32 rows like any other.
     const kernels::MatrixView selected =
-        selected_.matrix(static_cast<std::int64_t>(steps.size()), hidden.cols);
-    for (std::int64_t i = 0; i < selected.rows; ++i)
-      std::memcpy(selected.row(i), hidden.row(last_rows[static_cast<std::size_t>(i)]),
-                  static_cast<std::size_t>(hidden.cols) * sizeof(float));
+        selected_.matrix(static_cast<std::int64_t>(steps.size()), hidden.cols, backend_.memory());
+    backend_.embed(last_rows, {hidden.data, kernels::ElementType::f32, hidden.rows, hidden.cols}, selected);
     hidden = selected;
   }
   backend_.rms_norm(hidden, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), hidden);
-  const kernels::MatrixView logits = logits_.matrix(hidden.rows, config_.vocab_size);
+  const kernels::MatrixView logits = logits_.matrix(hidden.rows, config_.vocab_size, backend_.memory());
   head_.forward(backend_, hidden, logits, workspace_.gathered);
+  kernels::to_host(backend_.memory(), logits);
   return logits;
 }
 

@@ -87,7 +87,8 @@ class CalibratedPass {
       stored_[i] = read_shared(context_, linears_[i]);
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
       block_.linears[i] =
-          Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs);
+          Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
+                        context_.backend.memory());
     }
     block_.attention_norm = read_tensor(context_.source, norms_.at(0));
     block_.mlp_norm = read_tensor(context_.source, norms_.at(1));
@@ -160,7 +161,7 @@ class CalibratedPass {
     // Every rank forwards with the whole quantized linear.
     const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
     Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits),
-                                   record.group_size, rows_per_tile, hessian.processing);
+                                   record.group_size, rows_per_tile, hessian.processing, context_.backend.memory());
     for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
       PieceDealer replay = before;
       replay.take_part_of(rank);

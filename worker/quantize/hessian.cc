@@ -24,9 +24,12 @@ std::uint32_t panel_owner(std::int64_t panel, std::uint32_t world) {
 
 // The sums' memory with each rank's panels side by side, as a reduce-scatter wants them.
 struct OwnedSums {
-  OwnedSums(const TrianglePanels& layout, std::uint32_t world)
-      : counts(world, 0), memory(static_cast<std::size_t>(layout.total_elements())) {
-    std::fill(memory.data(), memory.data() + memory.size(), std::int64_t{0});
+  OwnedSums(const TrianglePanels& layout, std::uint32_t world, kernels::Memory* where)
+      : counts(world, 0), memory(static_cast<std::size_t>(layout.total_elements()), where) {
+    if (where != nullptr)
+      where->zero_device(memory.data(), memory.size() * sizeof(std::int64_t));
+    else
+      std::fill(memory.data(), memory.data() + memory.size(), std::int64_t{0});
     std::int64_t* next = memory.data();
     panels.resize(static_cast<std::size_t>(layout.count()));
     for (std::uint32_t owner = 0; owner < world; ++owner)
@@ -48,13 +51,11 @@ struct OwnedSums {
 };
 
 // A maximum does not see NaN, and an infinite sum would poison every column.
-void check_inputs(ConstMatrixView input, const std::string& label) {
+void check_inputs(kernels::Backend& backend, ConstMatrixView input, const std::string& label) {
+  if (backend.all_finite(input)) return;
+  kernels::to_host(backend.memory(), input);
   for (std::int64_t row = 0; row < input.rows; ++row) {
     const float* values = input.row(row);
-    // x - x is 0 for finite x and NaN otherwise, and the sum keeps a NaN.
-    float residue = 0;
-    for (std::int64_t column = 0; column < input.cols; ++column) residue += values[column] - values[column];
-    if (residue == 0) continue;
     for (std::int64_t column = 0; column < input.cols; ++column)
       if (!std::isfinite(values[column]))
         throw Error(ErrorCode::bad_input, label + ": input " + std::to_string(column) +
@@ -67,7 +68,7 @@ std::vector<std::int32_t> exponents_of(kernels::Backend& backend, cluster::Colle
                                        const std::string& label) {
   std::vector<std::int32_t> exponents(static_cast<std::size_t>(columns), kLeastExponent);
   for (const ConstMatrixView& input : inputs) {
-    check_inputs(input, label);
+    check_inputs(backend, input, label);
     backend.column_exponents(input, exponents);
   }
   gang.all_reduce_max(exponents, "exponents " + label);
@@ -79,7 +80,7 @@ void add_leaves(kernels::Backend& backend, std::span<const ConstMatrixView> inpu
                 const TrianglePanels& layout, std::span<const std::int32_t> order,
                 std::int64_t* const* sums) {
   kernels::AlignedBuffer<float> gathered(
-      order.empty() ? 0 : static_cast<std::size_t>(kLeafTokens * layout.columns));
+      order.empty() ? 0 : static_cast<std::size_t>(kLeafTokens * layout.columns), backend.memory());
   for (const ConstMatrixView& input : inputs)
     for (std::int64_t row = 0; row < input.rows; row += kLeafTokens) {
       ConstMatrixView leaf = input.row_range(row, std::min(kLeafTokens, input.rows - row));
@@ -92,19 +93,30 @@ void add_leaves(kernels::Backend& backend, std::span<const ConstMatrixView> inpu
     }
 }
 
+// The owner's elements on every rank, where its backend computes.
+void send_from_owner(kernels::Backend& backend, cluster::Collective& gang, std::span<float> elements, std::uint32_t owner,
+           const std::string& label) {
+  if (gang.rank() == owner) kernels::to_host(backend.memory(), elements);
+  cluster::broadcast_elements(gang, elements, owner, label);
+  if (gang.rank() != owner) kernels::to_device(backend.memory(), elements);
+}
+
 // Makes every rank's fp32 panels whole: each panel comes from its owner.
-void share_panels(cluster::Collective& gang, TriangleBuffer<float>& values, const std::string& label) {
+void share_panels(kernels::Backend& backend, cluster::Collective& gang, TriangleBuffer<float>& values,
+                  const std::string& label) {
   if (gang.world() == 1) return;
   const TrianglePanels& layout = values.layout();
   for (std::int64_t panel = 0; panel < layout.count(); ++panel)
-    cluster::broadcast_elements(
-        gang, std::span(values.panels()[panel], static_cast<std::size_t>(layout.elements(panel))),
-        panel_owner(panel, gang.world()), "hessian panel " + label);
+    send_from_owner(backend, gang, std::span(values.panels()[panel], static_cast<std::size_t>(layout.elements(panel))),
+          panel_owner(panel, gang.world()), "hessian panel " + label);
 }
 
 // The diagonal of whole fp32 panels by factor position.
-std::vector<double> panel_diagonal(const TriangleBuffer<float>& values) {
+std::vector<double> panel_diagonal(kernels::Memory* memory, const TriangleBuffer<float>& values) {
   const TrianglePanels& layout = values.layout();
+  for (std::int64_t panel = 0; panel < layout.count(); ++panel)
+    kernels::to_host(memory, std::span(values.panels()[panel],
+                                       static_cast<std::size_t>(layout.column_count(panel) * layout.width)));
   std::vector<double> diagonal(static_cast<std::size_t>(layout.columns));
   for (std::int64_t column = 0; column < layout.columns; ++column) {
     const std::int64_t panel = column / layout.width;
@@ -123,8 +135,9 @@ Hessian sum_hessian(kernels::Backend& backend, cluster::Collective& gang,
   hessian.tokens = tokens;
   const TrianglePanels& layout = hessian.layout;
   const std::vector<std::int32_t> exponents = exponents_of(backend, gang, inputs, columns, label);
-  hessian.values = TriangleBuffer<float>(layout);
-  OwnedSums sums(layout, gang.world());
+  kernels::Memory* const memory = backend.memory();
+  hessian.values = TriangleBuffer<float>(layout, memory);
+  OwnedSums sums(layout, gang.world(), memory);
 
   if (!act_order) {
     // Leaves are gathered in reverse, so the sums are in factor order and each owner needs its own only.
@@ -134,13 +147,16 @@ Hessian sum_hessian(kernels::Backend& backend, cluster::Collective& gang,
       ordered_exponents[a] = exponents[static_cast<std::size_t>(order[a])];
     const SumScale scale{tokens, ordered_exponents};
     add_leaves(backend, inputs, scale, layout, order, sums.panels.data());
-    if (gang.world() > 1)
+    if (gang.world() > 1) {
+      kernels::to_host(memory, sums.all());
       gang.reduce_scatter_sum(sums.all(), sums.counts, sums.of(gang.rank()), "hessian " + label);
+      kernels::to_device(memory, sums.of(gang.rank()));
+    }
     for (std::int64_t panel = gang.rank(); panel < layout.count(); panel += gang.world())
       backend.build_factor_panel(layout, panel, sums.panels.data(), scale, {}, 0.0,
                                  hessian.values.panels()[panel]);
-    share_panels(gang, hessian.values, label);
-    const std::vector<double> reversed = panel_diagonal(hessian.values);
+    share_panels(backend, gang, hessian.values, label);
+    const std::vector<double> reversed = panel_diagonal(memory, hessian.values);
     hessian.diagonal.assign(reversed.rbegin(), reversed.rend());
     return hessian;
   }
@@ -148,7 +164,11 @@ Hessian sum_hessian(kernels::Backend& backend, cluster::Collective& gang,
   // The order follows from the whole diagonal, so every rank takes all sums.
   const SumScale scale{tokens, exponents};
   add_leaves(backend, inputs, scale, layout, {}, sums.panels.data());
-  if (gang.world() > 1) gang.all_reduce_sum(sums.all(), "hessian " + label);
+  kernels::to_host(memory, sums.all());
+  if (gang.world() > 1) {
+    gang.all_reduce_sum(sums.all(), "hessian " + label);
+    kernels::to_device(memory, sums.all());
+  }
   hessian.diagonal.resize(static_cast<std::size_t>(columns));
   kernels::hessian_diagonal(layout, sums.panels.data(), scale, hessian.diagonal);
   hessian.processing = kernels::activation_order(hessian.diagonal);
@@ -168,7 +188,7 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
   double share = fraction;
   for (;;) {
     Factor factor;
-    factor.panels = TriangleBuffer<float>(layout);
+    factor.panels = TriangleBuffer<float>(layout, backend.memory());
     factor.pivots.assign(static_cast<std::size_t>(layout.columns), 0.0f);
     factor.damping = kernels::damping(hessian.diagonal, share);
     float* const* panels = factor.panels.panels();
@@ -177,6 +197,7 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
       if (panel_owner(panel, world) != gang.rank()) continue;
       own_panels[static_cast<std::size_t>(panel)] = panels[panel];
       const float* source = hessian.values.panels()[panel];
+      kernels::to_host(backend.memory(), std::span(source, static_cast<std::size_t>(layout.elements(panel))));
       std::copy(source, source + layout.elements(panel), panels[panel]);
       for (std::int64_t i = 0; i < layout.column_count(panel); ++i) {
         const std::int64_t column = layout.first_column(panel) + i;
@@ -184,6 +205,7 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
         diagonal = static_cast<float>(static_cast<double>(diagonal) + factor.damping);
         if (diagonal == 0.0f) diagonal = 1.0f;  // an input that is always zero: any pivot will do
       }
+      kernels::to_device(backend.memory(), std::span(panels[panel], static_cast<std::size_t>(layout.elements(panel))));
     }
 
     std::int64_t bad_column = -1;
@@ -193,9 +215,8 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
         bad_column = backend.factor_panel(layout, panel, panels[panel], factor.pivots.data());
       if (world > 1) {
         cluster::broadcast_elements(gang, std::span(&bad_column, 1), owner, "factor status " + label);
-        cluster::broadcast_elements(
-            gang, std::span(panels[panel], static_cast<std::size_t>(layout.elements(panel))), owner,
-            "factor panel " + label);
+        send_from_owner(backend, gang, std::span(panels[panel], static_cast<std::size_t>(layout.elements(panel))), owner,
+              "factor panel " + label);
         cluster::broadcast_elements(gang,
                                     std::span(factor.pivots)
                                         .subspan(static_cast<std::size_t>(layout.first_column(panel)),

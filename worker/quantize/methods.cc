@@ -87,7 +87,8 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
   std::vector<std::uint8_t> codes(count);
   std::vector<std::uint16_t> scales(static_cast<std::size_t>(rows * groups));
   std::vector<std::uint8_t> zeros(static_cast<std::size_t>(rows * groups));
-  AlignedBuffer<float> solved(count);
+  kernels::Memory* const memory = backend.memory();
+  AlignedBuffer<float> solved(count, memory);
   const MatrixView solved_view(solved.data(), rows, columns);
   kernels::SolveOutput out{codes.data(), scales.data(), zeros.data(), solved_view, nullptr};
 
@@ -95,6 +96,7 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
   std::span<const std::int32_t> processing;
   if (factor == nullptr) {
     backend.round_to_nearest(weights, grid, out);
+    kernels::to_host(memory, solved_view);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t k = 0; k < columns; ++k) {
         const double difference = static_cast<double>(weights.row(row)[k]) - solved_view.row(row)[k];
@@ -118,11 +120,15 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
       in_order = into;
     }
     backend.solve_gptq(in_order, factor->view(), grid, kernels::GroupRule::updated, out);
-    for (const std::int64_t k : dead)
-      round_column(weights, processing.empty() ? k : processing[static_cast<std::size_t>(k)], k, grid, out);
+    if (!dead.empty()) {
+      kernels::to_host(memory, solved_view);
+      for (const std::int64_t k : dead)
+        round_column(weights, processing.empty() ? k : processing[static_cast<std::size_t>(k)], k, grid, out);
+      kernels::to_device(memory, solved_view);
+    }
     // The Hessian lies in factor order, the reverse of the processing order.
     const std::vector<std::int32_t> reverse = kernels::factor_order({}, columns);
-    AlignedBuffer<float> reversed(2 * count);
+    AlignedBuffer<float> reversed(2 * count, memory);
     const MatrixView reversed_weights(reversed.data(), rows, columns);
     const MatrixView reversed_solved(reversed.data() + count, rows, columns);
     backend.gather_columns(in_order, reverse, reversed_weights);
@@ -138,6 +144,7 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
 
   if (!dequantized.empty()) {
     QUENCH_CHECK(dequantized.size() == count, dequantized.size(), count);
+    kernels::to_host(memory, solved_view);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t k = 0; k < columns; ++k) {
         const std::int64_t column = processing.empty() ? k : processing[static_cast<std::size_t>(k)];

@@ -72,7 +72,7 @@ class Activations {
         rope_(kernels::rope_table(context.source.config().head_dim, context.source.config().rope_theta,
                                   context.source.config().rope_linear_factor, calibration.length)),
         states_(scratch_of(order), key_of(order, calibration)),
-        memory_(static_cast<std::size_t>(share_.count()) * calibration.length * width_) {}
+        memory_(static_cast<std::size_t>(share_.count()) * calibration.length * width_, context.backend.memory()) {}
 
   std::int64_t length() const { return calibration_.length; }
   std::int64_t total_tokens() const {
@@ -90,11 +90,12 @@ class Activations {
       const std::optional<std::uint32_t> found =
           block == 0 ? std::nullopt : states_.load_latest(block, share_.begin + i, one(i));
       if (!found) embed_tokens(context_.source, calibration_.sequences[share_.begin + i], one(i));
+      kernels::to_device(context_.backend.memory(), one(i));
       boundaries[i] = found.value_or(0);
       earliest = std::min(earliest, boundaries[i]);
     }
     for (std::uint32_t layer = earliest; layer < block; ++layer) {
-      const Block weights = load_block(*committed, layer);
+      const Block weights = load_block(*committed, layer, context_.backend.memory());
       const BlockContext forward_context{context_.backend, context_.source.config(), rope_};
       for (std::uint32_t i = 0; i < share_.count(); ++i) {
         if (boundaries[i] > layer) continue;
@@ -108,6 +109,7 @@ class Activations {
   // Keeps the states at the input of block `block`.
   void save(std::uint32_t block) {
     for (std::uint32_t i = 0; i < share_.count(); ++i) {
+      kernels::to_host(context_.backend.memory(), one(i));
       states_.save(block, share_.begin + i, one(i));
       states_.keep_two(block, share_.begin + i);
     }

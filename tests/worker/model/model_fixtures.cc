@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "schemas/packed_layout.h"
+#include "tests/kernels/emulated_device.h"
 
 namespace quench::worker::test {
 
@@ -226,6 +227,7 @@ TestArtifact make_artifact(const std::filesystem::path& directory, kernels::Back
 }
 
 std::unique_ptr<kernels::Backend> backend_of(std::string_view isa, int threads) {
+  if (isa == "emulated") return kernels::make_emulated_backend(kernels::cuda::Arithmetic::exact);
   return kernels::make_cpu_backend({.threads = threads, .isa = std::string(isa)});
 }
 

@@ -80,6 +80,7 @@ enum class ColumnOrder { source, shuffled };
 TestArtifact make_artifact(const std::filesystem::path& directory, kernels::Backend& backend,
                            std::uint32_t bits, std::int32_t group_size, ColumnOrder order);
 
+// "emulated": the GPU's kernels on the host.
 std::unique_ptr<kernels::Backend> backend_of(std::string_view isa, int threads = 1);
 
 // Greedy continuation by a cache: `count` tokens after `prompt`.

@@ -105,7 +105,7 @@ std::vector<float> row_of(kernels::ConstMatrixView logits, std::int64_t row) {
 TEST_P(TransformerBits, DecodingGivesTheBitsOfPrefill) {
   const std::vector<std::int32_t> ids = tokens(37);
   const std::vector<float> prefill = prefill_logits(transformer_, ids);
-  SequenceCache cache(transformer_.config(), 37);
+  SequenceCache cache(transformer_.config(), 37, backend_->memory());
   std::vector<float> decoded;
   for (const std::int32_t& id : ids) {
     const SequenceStep step{&cache, {&id, 1}};
@@ -117,7 +117,7 @@ TEST_P(TransformerBits, DecodingGivesTheBitsOfPrefill) {
 
 TEST_P(TransformerBits, PrefillInPiecesGivesTheBitsOfOnePrefill) {
   const std::vector<std::int32_t> ids = tokens(40);
-  SequenceCache cache(transformer_.config(), 40);
+  SequenceCache cache(transformer_.config(), 40, backend_->memory());
   std::vector<float> pieces;
   for (const std::size_t end : {1u, 17u, 20u, 40u}) {
     const auto begin = static_cast<std::size_t>(cache.length());
@@ -132,7 +132,7 @@ TEST_P(TransformerBits, PrefillInPiecesGivesTheBitsOfOnePrefill) {
 TEST_P(TransformerBits, BatchGivesTheBitsOfEachSequenceAlone) {
   const std::vector<std::vector<std::int32_t>> prompts = {tokens(5), tokens(1, 7), tokens(33), tokens(16, 2)};
   std::vector<SequenceCache> caches;
-  for (int i = 0; i < 4; ++i) caches.emplace_back(transformer_.config(), 48);
+  for (int i = 0; i < 4; ++i) caches.emplace_back(transformer_.config(), 48, backend_->memory());
   // The third has all but its last token behind it already.
   const SequenceStep before{&caches[2], std::span(prompts[2]).first(32)};
   transformer_.forward({&before, 1});
@@ -159,6 +159,9 @@ TEST_P(TransformerBits, EqualThoseOfScalarOnOneThread) {
 
 INSTANTIATE_TEST_SUITE_P(Isa, TransformerBits,
                          testing::ValuesIn(kernels::runnable_isas().begin(), kernels::runnable_isas().end()),
+                         [](const auto& test) { return std::string(test.param); });
+// The GPU's kernels, with weights, caches and activations in memory of their own.
+INSTANTIATE_TEST_SUITE_P(Device, TransformerBits, testing::Values(std::string_view("emulated")),
                          [](const auto& test) { return std::string(test.param); });
 
 class TransformerInput : public testing::Test {

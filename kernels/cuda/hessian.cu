@@ -1,0 +1,11 @@
+#include "kernels/cuda/launch.cuh"
+
+namespace quench::kernels::cuda {
+
+QUENCH_DEFINE_LAUNCH(HessianLeaf)
+QUENCH_DEFINE_LAUNCH(FactorPanelBuild)
+QUENCH_DEFINE_LAUNCH(FactorDiagonal)
+QUENCH_DEFINE_LAUNCH(FactorBelow)
+QUENCH_DEFINE_LAUNCH(PanelUpdate)
+
+}  // namespace quench::kernels::cuda

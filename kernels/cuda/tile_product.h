@@ -1,0 +1,111 @@
+// The inner part of every fp32 matrix product: a tile of (16 * RowsPer) x 128 sums, one FMA chain over the depth
+// each, 256 threads with RowsPer x 8 sums in registers. Per step of the depth a thread reads RowsPer + 8 floats of
+// shared memory for 16 * RowsPer flops. Steps beyond the depth are left out, not added as zeros: adding +0
+// would change a sum of -0.
+#pragma once
+
+#include "kernels/cuda/device_math.h"
+
+namespace quench::kernels::cuda {
+
+inline constexpr int kTileThreads = 256;
+inline constexpr int kTileCols = 128;
+inline constexpr int kTileDepth = 16;
+// Blocks of a tall tile that a multiprocessor should hold at once: while one loads, the other computes.
+inline constexpr int kTileBlocks = 2;
+
+template <int RowsPer>
+struct TileShared {
+  alignas(16) float a[kTileDepth][16 * RowsPer + 4];
+  alignas(16) float b[kTileDepth][kTileCols];
+};
+template <int RowsPer>
+struct TileSums {
+  float v[RowsPer][8];
+};
+
+// Which elements of an operand consecutive threads load: those side by side in memory.
+enum class LoadOrder { depth_first, index_first };
+
+template <int RowsPer>
+QUENCH_DEVICE int tile_row(int thread, int i) {
+  const int y = thread / 16;
+  return RowsPer == 8 ? (i / 4) * 64 + y * 4 + i % 4 : y * RowsPer + i;
+}
+QUENCH_DEVICE int tile_col(int thread, int j) { return (j / 4) * 64 + (thread % 16) * 4 + j % 4; }
+
+struct alignas(16) FourFloats {
+  float v[4];
+};
+// Sixteen bytes at once; `from` lies on such a boundary.
+QUENCH_DEVICE FourFloats load_four(const float* from) { return *reinterpret_cast<const FourFloats*>(from); }
+
+template <int RowsPer, int Count, typename Limit>
+QUENCH_DEVICE void multiply_steps(const TileShared<RowsPer>& shared, TileSums<RowsPer>& sums, int thread, int count,
+                                  std::int64_t depth, const Limit& limit) {
+  QUENCH_UNROLL
+  for (int k = 0; k < Count; ++k) {
+    if (k >= count) break;
+    float a[RowsPer], b[8];
+    if constexpr (RowsPer == 8) {
+      QUENCH_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const FourFloats four = load_four(&shared.a[k][tile_row<8>(thread, half * 4)]);
+        QUENCH_UNROLL
+        for (int i = 0; i < 4; ++i) a[half * 4 + i] = four.v[i];
+      }
+    } else {
+      QUENCH_UNROLL
+      for (int i = 0; i < RowsPer; ++i) a[i] = shared.a[k][tile_row<RowsPer>(thread, i)];
+    }
+    QUENCH_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const FourFloats four = load_four(&shared.b[k][tile_col(thread, half * 4)]);
+      QUENCH_UNROLL
+      for (int j = 0; j < 4; ++j) b[half * 4 + j] = four.v[j];
+    }
+    QUENCH_UNROLL
+    for (int i = 0; i < RowsPer; ++i) {
+      if (!limit(tile_row<RowsPer>(thread, i), depth + k)) continue;
+      QUENCH_UNROLL
+      for (int j = 0; j < 8; ++j) sums.v[i][j] = fused(a[i], b[j], sums.v[i][j]);
+    }
+  }
+}
+
+// Goes on with the chains in `sums` over depth 0 .. depth-1. load_a(k, row) and load_b(k, col) give the operands and
+// 0 outside of them; a step counts for a row only where limit(row, k) holds.
+template <int RowsPer, LoadOrder OrderA, LoadOrder OrderB, typename Group, typename Sums, typename LoadA, typename LoadB,
+          typename Limit>
+QUENCH_DEVICE void multiply_tile(Group& group, TileShared<RowsPer>& shared, Sums& sums, std::int64_t depth,
+                                 const LoadA& load_a, const LoadB& load_b, const Limit& limit) {
+  constexpr int rows = 16 * RowsPer;
+  for (std::int64_t k = 0; k < depth; k += kTileDepth) {
+    const int count = depth - k < kTileDepth ? static_cast<int>(depth - k) : kTileDepth;
+    group.each([&](int thread) {
+      QUENCH_UNROLL
+      for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
+        const int element = thread + i * kTileThreads;
+        const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
+        const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
+        shared.a[step][row] = step < count ? load_a(k + step, row) : 0.0f;
+      }
+      QUENCH_UNROLL
+      for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
+        const int element = thread + i * kTileThreads;
+        const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
+        const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
+        shared.b[step][col] = step < count ? load_b(k + step, col) : 0.0f;
+      }
+    });
+    group.each([&](int thread) {
+      multiply_steps<RowsPer, kTileDepth>(shared, sums[thread], thread, count, k, limit);
+    });
+  }
+}
+
+struct NoLimit {
+  QUENCH_DEVICE bool operator()(int, std::int64_t) const { return true; }
+};
+
+}  // namespace quench::kernels::cuda
