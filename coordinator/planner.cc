@@ -8,6 +8,7 @@
 #include <set>
 
 #include "schemas/artifact.h"
+#include "schemas/codec.h"
 #include "schemas/error.h"
 #include "schemas/packed_layout.h"
 #include "schemas/safetensors.h"
@@ -138,6 +139,10 @@ std::string plan_to_json(const JobSpec& job, const Plan& plan) {
                                 {"bytes", artifact.artifact_bytes},
                                 {"bits_per_weight", artifact.bits_per_weight},
                                 {"tiles", artifact.tiles}});
+  // What the job asks for with every default and the protocol filled in.
+  const ordered_json resolved = ordered_json::parse(job_to_json(job));
+  if (!job.protocol.empty()) out["protocol"] = job.protocol;
+  out["evaluate"] = resolved.at("evaluate");
   return out.dump(2);
 }
 
@@ -156,6 +161,9 @@ std::string plan_to_text(const JobSpec& job, const Plan& plan) {
     text += fmt::format("  {:<28} {:>10.2f} {:>12.3f} {:>8}\n", artifact.recipe.name,
                         static_cast<double>(artifact.artifact_bytes) / kMega, artifact.bits_per_weight,
                         artifact.tiles);
+  if (!job.evaluate.empty())
+    text += "\n  evaluations" + (job.protocol.empty() ? std::string() : ", protocol " + job.protocol) + "\n";
+  for (const EvaluateSpec& spec : job.evaluate) text += "    " + described(spec) + "\n";
   return text;
 }
 

@@ -123,7 +123,7 @@ struct Verdict {
 struct EvaluationKey {
   Digest artifact;
   Digest benchmark;   // of the problem file's bytes
-  EvaluateSpec spec;  // without its `samples` and `tasks`: more of either reuses what is there
+  EvaluateSpec spec;  // without `samples` and `tasks` (more of either reuses what is there) and `sandbox`
   bool operator==(const EvaluationKey&) const = default;
 };
 // The canonical digest of the key; verdicts lie under it by (task, sample).

@@ -342,6 +342,7 @@ Digest evaluation_digest(const EvaluationKey& key) {
   EvaluationKey lasting = key;
   lasting.spec.samples = 0;
   lasting.spec.tasks = 0;
+  lasting.spec.sandbox = {};  // a permission; what a verdict was made in is told by the verdict
   return sha256(encode_struct<schema::EvaluationKey>(lasting, kRecordBytesMax, "evaluation key"));
 }
 

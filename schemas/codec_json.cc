@@ -265,7 +265,7 @@ JobSpec parse_job(std::string_view json, const std::string& origin, const std::f
       return std::pair(a.place.line, a.place.column) < std::pair(b.place.line, b.place.column);
     });
     throw_mistakes(mistakes);
-    return completed_job(job, base_dir);
+    return completed_job(job, places, base_dir);
   });
 }
 

@@ -39,6 +39,38 @@ struct CalibrationSpec {
   seed @3 :UInt64 = 0;
 }
 
+# The text a task is asked with; what each means for a benchmark is in worker/evaluate/prompts.h.
+enum PromptForm {
+  native @0;     # the benchmark's own
+  stripped @1;   # the same without white space at its ends
+  threeShot @2;  # MBPP: three solved tasks before the task
+  evalplus @3;   # EvalPlus's
+}
+
+# Where a completion ends.
+enum CompletionCut {
+  stopStrings @0;    # before the benchmark's first stop string
+  firstFunction @1;  # the same, and after the first complete function
+}
+
+# What maxTokens counts.
+enum TokenBudget {
+  newTokens @0;
+  includingPrompt @1;
+}
+
+enum ChatTemplate {
+  none @0;  # plain completion
+  auto @1;  # as the model's tokenizer_config.json says
+  codellamaInstruct @2;
+  deepseekCoderInstruct @3;
+}
+
+enum SandboxKind {
+  namespaces @0;  # nothing less
+  landlock @1;    # allowed where the host forbids namespaces
+}
+
 struct EvaluateSpec {
   benchmark @0 :Text = "humaneval";
   language @1 :Text = "python";
@@ -49,6 +81,12 @@ struct EvaluateSpec {
   maxTokens @6 :UInt32 = 512;
   seed @7 :UInt64 = 0;
   tasks @8 :UInt32 = 0;  # 0: all
+  promptForm @9 :PromptForm = native;
+  cut @10 :CompletionCut = stopStrings;
+  tokenBudget @11 :TokenBudget = newTokens;
+  chat @12 :ChatTemplate = none;
+  timeoutSeconds @13 :UInt32 = 0;  # of CPU time, per program; 0: the benchmark's own
+  sandbox @14 :SandboxKind = namespaces;
 }
 
 struct JobSpec {
@@ -60,4 +98,5 @@ struct JobSpec {
   evaluate @5 :List(EvaluateSpec);
   ranks @6 :UInt32 = 1;
   threads @7 :UInt32 = 0;  # per rank; 0: the machine's cores divided by its ranks
+  protocol @8 :Text;  # a named set of choices, protocols.h; what it fixes is filled in
 }

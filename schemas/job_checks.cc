@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <set>
+#include <type_traits>
 #include <utility>
 
+#include "schemas/benchmarks.h"
 #include "schemas/nearest_name.h"
+#include "schemas/protocols.h"
+#include "schemas/value_fields.h"
 
 namespace quench {
 namespace {
@@ -23,9 +28,32 @@ constexpr std::uint32_t kLengthMax = 131072;
 constexpr std::uint32_t kSamplesMax = 10000;
 constexpr std::uint32_t kMaxTokensMax = 131072;
 constexpr double kTemperatureMax = 10;
+constexpr std::uint32_t kTimeoutSecondsMax = 3600;
 
-const std::vector<std::string> kBenchmarks = {"humaneval"};
-const std::vector<std::string> kLanguages = {"python"};
+// Each field's name and its value as a job file has it.
+struct FieldTexts {
+  std::map<std::string, std::string> texts;
+  template <typename T>
+  void operator()(const char* name, const T& value) {
+    if constexpr (std::is_same_v<T, std::string>) {
+      texts[name] = '"' + value + '"';
+    } else if constexpr (std::is_enum_v<T>) {
+      texts[name] = '"' + std::string(to_string(value)) + '"';
+    } else if constexpr (std::is_floating_point_v<T>) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%g", value);
+      texts[name] = text;
+    } else {
+      texts[name] = std::to_string(value);
+    }
+  }
+};
+
+std::map<std::string, std::string> field_texts(const EvaluateSpec& spec) {
+  FieldTexts archive;
+  fields(archive, spec);
+  return archive.texts;
+}
 
 bool is_ref_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '/' || c == '-';
@@ -67,6 +95,7 @@ class JobCheck {
       add("/evaluate", "more than " + std::to_string(kEvaluationsMax) + " evaluations");
     for (std::size_t i = 0; i < job_.evaluate.size(); ++i)
       check_evaluation(pointer_to("/evaluate", i), job_.evaluate[i]);
+    check_protocol();
   }
 
  private:
@@ -173,18 +202,72 @@ class JobCheck {
   }
 
   void check_evaluation(const std::string& pointer, const EvaluateSpec& spec) {
-    const auto check_known = [&](const char* key, const std::string& value,
-                                 const std::vector<std::string>& known) {
-      if (std::find(known.begin(), known.end(), value) == known.end())
-        add(pointer + key, "unknown name \"" + value.substr(0, 60) + "\"" + known_names(value, known));
-    };
-    check_known("/benchmark", spec.benchmark, kBenchmarks);
-    check_known("/language", spec.language, kLanguages);
+    if (const std::string fault = benchmark_fault(spec.benchmark); !fault.empty())
+      add(pointer + "/benchmark", fault);
+    if (const std::string fault = language_fault(spec.benchmark, spec.language); !fault.empty())
+      add(pointer + "/language", fault);
     check_range(pointer + "/samples", spec.samples, 1u, kSamplesMax);
     check_range(pointer + "/maxTokens", spec.max_tokens, 1u, kMaxTokensMax);
     if (!(spec.temperature >= 0 && spec.temperature <= kTemperatureMax))
       add(pointer + "/temperature", "expected a number from 0 (greedy) to 10");
     if (!(spec.top_p > 0 && spec.top_p <= 1)) add(pointer + "/topP", "expected a number above 0 and up to 1");
+    check_range(pointer + "/timeoutSeconds", spec.timeout_seconds, 0u, kTimeoutSecondsMax);
+    check_prompt_form(pointer, spec);
+    check_chat(pointer, spec);
+  }
+
+  void check_chat(const std::string& pointer, const EvaluateSpec& spec) {
+    if (spec.chat == ChatTemplate::none) return;
+    if (spec.cut == CompletionCut::first_function)
+      add(pointer + "/cut",
+          "a chat answer is a whole program, which \"firstFunction\" would cut: leave this key out, or "
+          "\"chat\"");
+    if (spec.language != "python")
+      add(pointer + "/chat", "chat answers are executed in python only: leave this key out");
+  }
+
+  void check_prompt_form(const std::string& pointer, const EvaluateSpec& spec) {
+    const bool is_mbpp = spec.benchmark == "mbpp" || spec.benchmark == "mbpp-sanitized";
+    const bool is_evalplus =
+        spec.benchmark == "humaneval" || spec.benchmark == "humaneval+" || spec.benchmark == "mbpp+";
+    if (spec.prompt_form == PromptStyle::three_shot && !is_mbpp)
+      add(pointer + "/promptForm", "only mbpp and mbpp-sanitized have the form \"threeShot\": leave it out");
+    if (spec.prompt_form == PromptStyle::three_shot && spec.chat != ChatTemplate::none)
+      add(pointer + "/promptForm",
+          "the form \"threeShot\" is a text to go on with, not a question: leave this "
+          "key out, or \"chat\"");
+    if (spec.prompt_form == PromptStyle::evalplus && !is_evalplus)
+      add(pointer + "/promptForm",
+          "only humaneval, humaneval+ and mbpp+ have the form \"evalplus\": leave it out");
+  }
+
+  // Every key that the file gives must say what the protocol says.
+  void check_protocol() {
+    if (!given("/protocol")) return;
+    const std::vector<std::string> known = protocol_names();
+    if (std::find(known.begin(), known.end(), job_.protocol) == known.end())
+      return add("/protocol",
+                 "unknown name \"" + job_.protocol.substr(0, 60) + "\"" + known_names(job_.protocol, known));
+    for (std::size_t i = 0; i < job_.evaluate.size(); ++i)
+      check_under_protocol(pointer_to("/evaluate", i), job_.evaluate[i]);
+  }
+
+  void check_under_protocol(const std::string& pointer, const EvaluateSpec& spec) {
+    const std::string protocol = "the protocol " + job_.protocol;
+    const auto wanted = under_protocol(job_.protocol, spec);
+    if (!wanted) {
+      std::string used;
+      for (const EvaluateSpec& one : protocol_evaluations(job_.protocol))
+        if (one.language == "python") used += (used.empty() ? "" : ", ") + one.benchmark;
+      return add(pointer + "/benchmark", protocol + " does not use " + spec.benchmark + "; it uses " + used +
+                                             ": take one of these, or leave \"protocol\" out");
+    }
+    const std::string line = " (line " + std::to_string(place_of("/protocol").line) + ")";
+    const auto found = field_texts(spec), expected = field_texts(*wanted);
+    for (const auto& [key, text] : found)
+      if (given(pointer + "/" + key) && text != expected.at(key))
+        add(pointer + "/" + key, "found " + text + ", but " + protocol + line + " says " + expected.at(key) +
+                                     ": leave this key out, or \"protocol\"");
   }
 
   const JobSpec& job_;
@@ -211,11 +294,17 @@ void check_job(const JobSpec& job, const JsonPlaces& places, std::vector<JsonMis
   JobCheck(job, places, mistakes).run();
 }
 
-JobSpec completed_job(JobSpec job, const std::filesystem::path& base_dir) {
+JobSpec completed_job(JobSpec job, const JsonPlaces& places, const std::filesystem::path& base_dir) {
   job.model = absolute_in(base_dir, job.model);
   for (std::string& file : job.calibration.files) file = absolute_in(base_dir, file);
   if (job.name.empty()) job.name = name_from(job.model);
   for (QuantizeSpec& spec : job.quantize) spec = with_fixed_settings(spec);
+  if (job.protocol.empty()) return job;
+  for (EvaluateSpec& spec : job.evaluate) spec = under_protocol(job.protocol, spec).value();
+  if (job.evaluate.empty()) job.evaluate = protocol_evaluations(job.protocol);
+  const CalibrationSpec calibration = protocol_calibration(job.protocol);
+  if (!places.contains("/calibration/sequences")) job.calibration.sequences = calibration.sequences;
+  if (!places.contains("/calibration/length")) job.calibration.length = calibration.length;
   return job;
 }
 

@@ -23,6 +23,66 @@ std::string_view to_string(Method method) {
 
 std::string_view to_string(ScaleRule rule) { return rule == ScaleRule::search ? "search" : "range"; }
 
+std::string_view to_string(PromptStyle form) {
+  switch (form) {
+    case PromptStyle::native:
+      return "native";
+    case PromptStyle::stripped:
+      return "stripped";
+    case PromptStyle::three_shot:
+      return "threeShot";
+    case PromptStyle::evalplus:
+      return "evalplus";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(CompletionCut cut) {
+  return cut == CompletionCut::first_function ? "firstFunction" : "stopStrings";
+}
+
+std::string_view to_string(TokenBudget budget) {
+  return budget == TokenBudget::including_prompt ? "includingPrompt" : "newTokens";
+}
+
+std::string_view to_string(ChatTemplate chat) {
+  switch (chat) {
+    case ChatTemplate::none:
+      return "none";
+    case ChatTemplate::automatic:
+      return "auto";
+    case ChatTemplate::codellama_instruct:
+      return "codellamaInstruct";
+    case ChatTemplate::deepseek_coder_instruct:
+      return "deepseekCoderInstruct";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(SandboxKind sandbox) {
+  return sandbox == SandboxKind::landlock ? "landlock" : "namespaces";
+}
+
+std::string described(const EvaluateSpec& spec) {
+  char sampling[96];
+  std::snprintf(sampling, sizeof sampling, "temperature %g, top-p %g", spec.temperature, spec.top_p);
+  std::string text = spec.benchmark + " " + spec.language + ": ";
+  text += spec.tasks == 0 ? "all tasks" : "the first " + std::to_string(spec.tasks) + " tasks";
+  text += ", " + std::to_string(spec.samples) + (spec.samples == 1 ? " sample" : " samples");
+  text += spec.temperature == 0 ? std::string(", greedy") : std::string(", ") + sampling;
+  if (spec.temperature != 0 && spec.top_k != 0) text += ", top-k " + std::to_string(spec.top_k);
+  text += ", " + std::to_string(spec.max_tokens);
+  text += spec.token_budget == TokenBudget::including_prompt ? " tokens including the prompt" : " new tokens";
+  text += ", prompt " + std::string(to_string(spec.prompt_form));
+  text += ", cut " + std::string(to_string(spec.cut));
+  text += ", chat " + std::string(to_string(spec.chat));
+  text += spec.timeout_seconds == 0 ? ", the benchmark's time limit"
+                                    : ", " + std::to_string(spec.timeout_seconds) + " s per program";
+  text += ", seed " + std::to_string(spec.seed);
+  if (spec.sandbox == SandboxKind::landlock) text += ", a Landlock sandbox allowed";
+  return text;
+}
+
 QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
   const QuantizeSpec defaults;
   if (spec.method != Method::gptq) {

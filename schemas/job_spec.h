@@ -43,6 +43,36 @@ struct CalibrationSpec {
   bool operator==(const CalibrationSpec&) const = default;
 };
 
+// The text a task is asked with; what each means for a benchmark is in worker/evaluate/prompts.h.
+enum class PromptStyle : std::uint16_t {
+  native,      // the benchmark's own
+  stripped,    // the same without white space at its ends
+  three_shot,  // MBPP: three solved tasks before the task
+  evalplus,    // EvalPlus's
+};
+
+// Where a completion ends.
+enum class CompletionCut : std::uint16_t {
+  stop_strings,    // before the benchmark's first stop string
+  first_function,  // the same, and after the first complete function
+};
+
+// What max_tokens counts.
+enum class TokenBudget : std::uint16_t { new_tokens, including_prompt };
+
+// How an instruct model is spoken to.
+enum class ChatTemplate : std::uint16_t {
+  none,       // not at all: plain completion
+  automatic,  // as the model's tokenizer_config.json says
+  codellama_instruct,
+  deepseek_coder_instruct,
+};
+
+enum class SandboxKind : std::uint16_t {
+  namespaces,  // nothing less
+  landlock,    // allowed where the host forbids namespaces
+};
+
 struct EvaluateSpec {
   std::string benchmark = "humaneval";
   std::string language = "python";
@@ -50,9 +80,15 @@ struct EvaluateSpec {
   double temperature = 0.0;   // 0: greedy
   double top_p = 1.0;
   std::uint32_t top_k = 0;         // 0: off
-  std::uint32_t max_tokens = 512;  // new tokens per completion
+  std::uint32_t max_tokens = 512;  // per completion, counted as token_budget says
   std::uint64_t seed = 0;
   std::uint32_t tasks = 0;  // only the first so many tasks; 0: all
+  PromptStyle prompt_form = PromptStyle::native;
+  CompletionCut cut = CompletionCut::stop_strings;
+  TokenBudget token_budget = TokenBudget::new_tokens;
+  ChatTemplate chat = ChatTemplate::none;
+  std::uint32_t timeout_seconds = 0;  // of CPU time, per program; 0: the benchmark's own
+  SandboxKind sandbox = SandboxKind::namespaces;
   bool operator==(const EvaluateSpec&) const = default;
 };
 
@@ -65,11 +101,21 @@ struct JobSpec {
   std::vector<EvaluateSpec> evaluate;
   std::uint32_t ranks = 1;
   std::uint32_t threads = 0;  // per rank; 0: the machine's cores divided by its ranks
+  std::string protocol;  // a named set of choices (protocols.h), already filled in after parsing; or empty
   bool operator==(const JobSpec&) const = default;
 };
 
 std::string_view to_string(Method method);
 std::string_view to_string(ScaleRule rule);
+std::string_view to_string(PromptStyle form);
+std::string_view to_string(CompletionCut cut);
+std::string_view to_string(TokenBudget budget);
+std::string_view to_string(ChatTemplate chat);
+std::string_view to_string(SandboxKind sandbox);
+
+// What an evaluation does, in words, every setting resolved: "multipl-e-humaneval java: 20 samples,
+// temperature 0.2, ...".
+std::string described(const EvaluateSpec& spec);
 
 // `spec` with the settings its method leaves no choice in: int8 has 8 bits, whole rows and symmetric
 // grids, only gptq has an order and a damping, and `none` has bits 0. Equal work, equal recipe, equal digest.

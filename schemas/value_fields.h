@@ -50,6 +50,12 @@ QUENCH_FIELDS(EvaluateSpec) {
   archive("maxTokens", value.max_tokens);
   archive("seed", value.seed);
   archive("tasks", value.tasks);
+  archive("promptForm", value.prompt_form);
+  archive("cut", value.cut);
+  archive("tokenBudget", value.token_budget);
+  archive("chat", value.chat);
+  archive("timeoutSeconds", value.timeout_seconds);
+  archive("sandbox", value.sandbox);
 }
 QUENCH_FIELDS(JobSpec) {
   archive("name", value.name);
@@ -60,6 +66,7 @@ QUENCH_FIELDS(JobSpec) {
   archive("evaluate", value.evaluate);
   archive("ranks", value.ranks);
   archive("threads", value.threads);
+  archive("protocol", value.protocol);
 }
 
 // --- artifact.capnp -------------------------------------------------------------------------

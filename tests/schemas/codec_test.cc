@@ -181,13 +181,30 @@ TEST(EvaluationDigest, CoversSettingsButNotHowMuchIsAsked) {
   EvaluationKey more = key;
   more.spec.samples += 1;
   more.spec.tasks += 1;
+  more.spec.sandbox =
+      more.spec.sandbox == SandboxKind::landlock ? SandboxKind::namespaces : SandboxKind::landlock;
   EXPECT_EQ(evaluation_digest(more), evaluation_digest(key));
   EvaluationKey other = key;
   other.spec.seed += 1;
   EXPECT_NE(evaluation_digest(other), evaluation_digest(key));
   other = key;
+  other.spec.timeout_seconds += 1;
+  EXPECT_NE(evaluation_digest(other), evaluation_digest(key));
+  other = key;
   other.artifact = sha256("another");
   EXPECT_NE(evaluation_digest(other), evaluation_digest(key));
+}
+
+// Verdicts of earlier versions lie under this digest: settings added since may not move them.
+TEST(EvaluationDigest, OfDefaultSettingsIsAsBefore) {
+  EvaluationKey key;
+  key.artifact = sha256("artifact");
+  key.benchmark = sha256("benchmark");
+  key.spec.temperature = 0.2;
+  key.spec.top_p = 0.95;
+  key.spec.max_tokens = 1024;
+  key.spec.seed = 7;
+  EXPECT_EQ(evaluation_digest(key).hex(), "7b9288462537c7db2c82dde8f4e65c0d5f83c4d6de968fd038feda30498b1aac");
 }
 
 TEST(ManifestJson, HasSnakeKeysAndHexDigests) {

@@ -246,11 +246,59 @@ const std::vector<BadJob> kBadJobs = {
      {"/quantize/1/name", "another artifact"}},
     {"SecondBaseline", job_with(R"("quantize": [{"method": "none"}])"), {"/quantize/0", "(the baseline)"}},
     {"Benchmark",
-     job_with(R"("evaluate": [{"benchmark": "mbpp"}])"),
-     {"/evaluate/0/benchmark", "unknown name \"mbpp\"", "humaneval"}},
+     job_with(R"("evaluate": [{"benchmark": "apps"}])"),
+     {"/evaluate/0/benchmark", "unknown name \"apps\"", "humaneval"}},
+    {"NearBenchmark",
+     job_with(R"("evaluate": [{"benchmark": "multiple-humaneval"}])"),
+     {"/evaluate/0/benchmark", "did you mean \"multipl-e-humaneval\"?"}},
     {"Language",
      job_with(R"("evaluate": [{"language": "rust"}])"),
-     {"/evaluate/0/language", "unknown name \"rust\"", "python"}},
+     {"/evaluate/0/language", "unknown name \"rust\"", "python, java"}},
+    {"LanguageOfAnotherBenchmark",
+     job_with(R"("evaluate": [{"language": "java"}])"),
+     {"/evaluate/0/language", "humaneval has no tasks in java, only in python",
+      "with java there are multipl-e-humaneval, multipl-e-mbpp, mceval"}},
+    {"UnknownPromptForm",
+     job_with(R"("evaluate": [{"promptForm": "strip"}])"),
+     {"/evaluate/0/promptForm", "unknown name \"strip\"", "stripped"}},
+    {"ThreeShotElsewhere",
+     job_with(R"("evaluate": [{"promptForm": "threeShot"}])"),
+     {"/evaluate/0/promptForm", "only mbpp and mbpp-sanitized"}},
+    {"ThreeShotChat",
+     job_with(R"("evaluate": [{"benchmark": "mbpp", "promptForm": "threeShot", "chat": "auto"}])"),
+     {"/evaluate/0/promptForm", "not a question"}},
+    {"EvalPlusElsewhere",
+     job_with(R"("evaluate": [{"benchmark": "mceval", "promptForm": "evalplus"}])"),
+     {"/evaluate/0/promptForm", "only humaneval, humaneval+ and mbpp+"}},
+    {"ChatCutAfterAFunction",
+     job_with(R"("evaluate": [{"chat": "auto", "cut": "firstFunction"}])"),
+     {"/evaluate/0/cut", "a chat answer is a whole program"}},
+    {"ChatInJava",
+     job_with(R"("evaluate": [{"benchmark": "mceval", "language": "java", "chat": "auto"}])"),
+     {"/evaluate/0/chat", "in python only"}},
+    {"LongTimeout",
+     job_with(R"("evaluate": [{"timeoutSeconds": 3601}])"),
+     {"/evaluate/0/timeoutSeconds", "found 3601; expected 0 to 3600"}},
+    {"UnknownProtocol",
+     job_with(R"("protocol": "giagnorio-2024")"),
+     {"/protocol", "unknown name", "did you mean \"giagnorio-2025\"?"}},
+    {"EmptyProtocol", job_with(R"("protocol": "")"), {"/protocol", "unknown name \"\""}},
+    {"BenchmarkBesideTheProtocol",
+     job_with(R"("protocol": "giagnorio-2025", "evaluate": [{"benchmark": "mbpp"}])"),
+     {"/evaluate/0/benchmark", "does not use mbpp; it uses multipl-e-humaneval, mceval"}},
+    {"ProtocolWithoutABenchmark",
+     job_with(R"("protocol": "giagnorio-2025", "evaluate": [{"language": "python"}])"),
+     {"/evaluate/0/benchmark", "does not use humaneval"}},
+    {"SamplesAgainstTheProtocol",
+     job_with(
+         "\"protocol\": \"giagnorio-2025\",\n\"evaluate\": [{\"benchmark\": \"mceval\", \"samples\": 1}]"),
+     {"/evaluate/0/samples (line 2", "found 1, but the protocol giagnorio-2025 (line 1) says 20"}},
+    {"TokensAgainstTheProtocol",
+     job_with(R"("protocol": "giagnorio-2025", "evaluate": [{"benchmark": "mceval", "maxTokens": 1024}])"),
+     {"/evaluate/0/maxTokens", "found 1024, but the protocol", "says 1500"}},
+    {"CutAgainstTheProtocol",
+     job_with(R"("protocol": "giagnorio-2025", "evaluate": [{"benchmark": "mceval", "cut": "stopStrings"}])"),
+     {"/evaluate/0/cut", "found \"stopStrings\", but the protocol", "says \"firstFunction\""}},
     {"TooManySamples",
      job_with(R"("evaluate": [{"samples": 10001}])"),
      {"/evaluate/0/samples", "1 to 10000"}},
@@ -263,6 +311,58 @@ const std::vector<BadJob> kBadJobs = {
 
 INSTANTIATE_TEST_SUITE_P(, BadJobFile, testing::ValuesIn(kBadJobs),
                          [](const auto& instance) { return instance.param.name; });
+
+TEST(JobFile, TheProtocolSetsAllOfTheStudysChoices) {
+  const JobSpec job =
+      parse_job(job_with(R"("protocol": "giagnorio-2025", "calibration": {"length": 256})"), "job.json", "/");
+  EXPECT_EQ(job.protocol, "giagnorio-2025");
+  EXPECT_EQ(job.calibration.sequences, 1024u);
+  EXPECT_EQ(job.calibration.length, 256u) << "calibration is the job's own where it says so";
+  const auto expected = [](const char* benchmark, const char* language, std::uint32_t tokens) {
+    return EvaluateSpec{.benchmark = benchmark,
+                        .language = language,
+                        .samples = 20,
+                        .temperature = 0.2,
+                        .top_p = 0.95,
+                        .max_tokens = tokens,
+                        .prompt_form = PromptStyle::stripped,
+                        .cut = CompletionCut::first_function,
+                        .token_budget = TokenBudget::including_prompt};
+  };
+  EXPECT_THAT(job.evaluate,
+              ElementsAre(expected("multipl-e-humaneval", "python", 1024),
+                          expected("multipl-e-humaneval", "java", 1024), expected("mceval", "python", 1500),
+                          expected("mceval", "java", 1500)));
+  EXPECT_EQ(parse_job(job_to_json(job), "again", "/"), job);
+}
+
+TEST(JobFile, WhatTheProtocolLeavesFreeIsKept) {
+  const JobSpec job = parse_job(job_with(R"("protocol": "giagnorio-2025", "evaluate": [{"benchmark": "mceval",
+      "language": "java", "samples": 20, "tasks": 3, "seed": 9, "timeoutSeconds": 15, "sandbox": "landlock"}])"),
+                                "job.json", "/");
+  ASSERT_EQ(job.evaluate.size(), 1u);
+  EXPECT_EQ(
+      described(job.evaluate[0]),
+      "mceval java: the first 3 tasks, 20 samples, temperature 0.2, top-p 0.95, 1500 tokens including the "
+      "prompt, prompt stripped, cut firstFunction, chat none, 15 s per program, seed 9, a Landlock sandbox "
+      "allowed");
+}
+
+TEST(JobFile, EveryEvaluationSettingIsRead) {
+  const JobSpec job = parse_job(job_with(R"("evaluate": [{"benchmark": "mbpp", "promptForm": "threeShot",
+      "cut": "firstFunction", "tokenBudget": "includingPrompt", "timeoutSeconds": 7},
+      {"benchmark": "mbpp+", "promptForm": "evalplus", "chat": "deepseekCoderInstruct"}])"),
+                                "job.json", "/");
+  EXPECT_THAT(job.evaluate, ElementsAre(EvaluateSpec{.benchmark = "mbpp",
+                                                     .prompt_form = PromptStyle::three_shot,
+                                                     .cut = CompletionCut::first_function,
+                                                     .token_budget = TokenBudget::including_prompt,
+                                                     .timeout_seconds = 7},
+                                        EvaluateSpec{.benchmark = "mbpp+",
+                                                     .prompt_form = PromptStyle::evalplus,
+                                                     .chat = ChatTemplate::deepseek_coder_instruct}));
+  EXPECT_EQ(parse_job(job_to_json(job), "again", "/"), job);
+}
 
 TEST(JobFile, AnUnknownMethodIsNotBlamedOnOtherKeys) {
   const std::string text =

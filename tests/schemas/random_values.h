@@ -19,6 +19,16 @@ inline constexpr unsigned kEnumerants<Method> = 4;
 template <>
 inline constexpr unsigned kEnumerants<ScaleRule> = 2;
 template <>
+inline constexpr unsigned kEnumerants<PromptStyle> = 4;
+template <>
+inline constexpr unsigned kEnumerants<CompletionCut> = 2;
+template <>
+inline constexpr unsigned kEnumerants<TokenBudget> = 2;
+template <>
+inline constexpr unsigned kEnumerants<ChatTemplate> = 4;
+template <>
+inline constexpr unsigned kEnumerants<SandboxKind> = 2;
+template <>
 inline constexpr unsigned kEnumerants<TensorLayout> = 2;
 template <>
 inline constexpr unsigned kEnumerants<DType> = 10;
