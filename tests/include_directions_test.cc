@@ -172,6 +172,7 @@ const std::vector<Fence> kFences = {
     {"CapnProto", {}, {"capnp/", "kj/"}, {".capnp.h"}},
     {"Cuda", {"cuda.h", "cuda_runtime.h", "cuda_runtime_api.h", "cublas_v2.h"}, {}, {}, true},
     {"Seccomp", {"seccomp.h", "linux/seccomp.h"}, {}, {}},
+    {"TreeSitter", {}, {"tree_sitter/"}, {}},
     {"Beast", {"boost/beast.hpp"}, {"boost/beast/"}, {}},
 };
 

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "schemas/error.h"
+#include "worker/evaluate/chat_templates.h"
 
 namespace quench::worker {
 namespace {
@@ -34,6 +35,7 @@ LoadedModel assemble(kernels::Backend& backend, const WeightSource& source, cons
   LoadedModel model;
   model.tokenizer = load_tokenizer(tokenizer_dir);
   model.tokenizer->check_fits(source.config().vocab_size);
+  model.chat_template = read_chat_template(tokenizer_dir);
   model.transformer = std::make_unique<Transformer>(backend, source, positions_max);
   return model;
 }

@@ -2,6 +2,8 @@
 
 #include "schemas/error.h"
 #include "worker/artifact_loader.h"
+#include "worker/evaluate/answers.h"
+#include "worker/evaluate/chat_templates.h"
 #include "worker/quantize/methods.h"
 #include "worker/quantize/quantizer.h"
 
@@ -36,15 +38,12 @@ void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
       calibration_ = build_calibration(job.calibration, *tokenizer);
     }
   }
-  // Started and ended: a machine without a sandbox is refused before days of quantizing, not after.
-  if (!job.evaluate.empty()) Grader probe(grader_options());
+  // Refused before days of quantizing, not after: a chat without a template, started and ended here a machine
+  // without a sandbox.
+  for (const EvaluateSpec& spec : job.evaluate)
+    in_context(job.model, [&] { resolved_chat(spec.chat, read_chat_template(job.model)); });
+  for (const EvaluateSpec& spec : job.evaluate) Grader probe(grader_options(spec, 1));
   prepared_ = true;
-}
-
-GraderOptions TaskRunner::grader_options() const {
-  GraderOptions options;
-  options.sandboxes = backend_.thread_count();
-  return options;
 }
 
 void TaskRunner::quantize(const QuantizeOrder& order) {
@@ -60,11 +59,15 @@ void TaskRunner::quantize(const QuantizeOrder& order) {
 }
 
 void TaskRunner::evaluate(const EvaluateOrder& order) {
-  if (!grader_) grader_ = std::make_unique<Grader>(grader_options());
+  const EvaluateSpec& spec = order.job.evaluate.at(order.evaluation);
+  if (!grader_ || !(graded_ == spec)) {
+    grader_.reset();
+    grader_ = std::make_unique<Grader>(grader_options(spec, backend_.thread_count()));
+    graded_ = spec;
+  }
   run_evaluation(
-      order.job.evaluate.at(order.evaluation),
-      [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); }, *grader_,
-      service_);
+      spec, [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); },
+      *grader_, service_);
 }
 
 }  // namespace quench::worker

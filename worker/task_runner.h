@@ -25,14 +25,14 @@ class TaskRunner {
   // What can be wrong with a job beside its weights is found before its first artifact is made: the
   // tokenizer, the calibration text, the sandbox.
   void prepare(const JobSpec& job, const WeightSource& source);
-  GraderOptions grader_options() const;
   void quantize(const QuantizeOrder& order);
   void evaluate(const EvaluateOrder& order);
 
   kernels::Backend& backend_;
   cluster::Collective& gang_;
   Service& service_;
-  std::unique_ptr<Grader> grader_;             // its sandboxes stay warm between evaluations
+  std::unique_ptr<Grader> grader_;             // its sandboxes stay warm from one artifact to the next
+  EvaluateSpec graded_;                        // what it was started for
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
   bool prepared_ = false;
 };

@@ -4,7 +4,8 @@
 #include <optional>
 
 #include "schemas/error.h"
-#include "worker/evaluate/completion_cut.h"
+#include "worker/evaluate/answers.h"
+#include "worker/evaluate/chat_templates.h"
 #include "worker/evaluate/prompts.h"
 #include "worker/generate/batch_decoder.h"
 #include "worker/tokenize/utf8.h"
@@ -24,7 +25,8 @@ class CompletionMaker {
     if (const auto eos = model_.tokenizer->eos_id();
         eos && std::find(eos_ids_.begin(), eos_ids_.end(), *eos) == eos_ids_.end())
       eos_ids_.push_back(*eos);
-    for (const std::string_view stop : stop_strings(problems.benchmark())) stops_.emplace_back(stop);
+    chat_ = resolved_chat(spec.chat, model_.chat_template);
+    for (const TokenId end : chat_end_ids(*model_.tokenizer, chat_)) eos_ids_.push_back(end);
   }
 
   // In the order of the items.
@@ -37,12 +39,12 @@ class CompletionMaker {
       GenerationRequest request;
       request.id = i;
       const Problem& problem = problems_.problems().at(items[i].task);
-      request.prompt =
-          model_.tokenizer->encode(completion_prompt(problems_.benchmark(), problem), AddSpecialTokens::yes);
-      request.max_new_tokens = spec_.max_tokens;
+      const Question question = question_for(spec_, problems_, problem);
+      request.prompt = question_tokens(*model_.tokenizer, chat_, question);
+      request.max_new_tokens = new_tokens_max(spec_, request.prompt.size());
       request.sampling = {spec_.temperature, spec_.top_k, spec_.top_p};
       request.key = {spec_.seed, items[i].task, items[i].sample};
-      request.stop_strings = stops_;
+      request.stop_strings = question.stop_strings;
       request.eos_ids = eos_ids_;
       decoder.add(std::move(request));
     }
@@ -61,16 +63,18 @@ class CompletionMaker {
   const ProblemSet& problems_;
   LoadedModel model_;
   std::vector<std::int32_t> eos_ids_;
-  std::vector<std::string> stops_;
+  ChatTemplate chat_ = ChatTemplate::none;
 };
 
-std::vector<Verdict> execute(Grader& grader, const ProblemSet& problems, const std::vector<LeaseItem>& items,
+std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const ProblemSet& problems,
+                             const std::vector<LeaseItem>& items,
                              const std::vector<Completion>& completions) {
+  std::vector<std::string> answers;
   std::vector<Submission> submissions;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const std::string_view text = cut_completion(problems.benchmark(), completions[i].text);
-    submissions.push_back(
-        {&problems.problems().at(items[i].task), SubmissionForm::completion, std::string(text)});
+    const Problem& problem = problems.problems().at(items[i].task);
+    answers.push_back(answer_in(spec, problems, problem, completions[i].text));
+    submissions.push_back(submission_of(spec, problems, problem, answers.back()));
   }
   const std::vector<Execution> executions = grader.grade(submissions);
   std::vector<Verdict> verdicts;
@@ -79,10 +83,12 @@ std::vector<Verdict> execute(Grader& grader, const ProblemSet& problems, const s
     verdict.task = items[i].task;
     verdict.sample = items[i].sample;
     verdict.result = executions[i].result;
-    verdict.completion = submissions[i].text;
+    verdict.completion = answers[i];
     verdict.tokens = static_cast<std::uint32_t>(completions[i].tokens.size());
     verdict.cpu_seconds = static_cast<double>(executions[i].cpu_ms) / 1000.0;
     verdict.detail = executions[i].detail;
+    if (const std::string note = empty_answer_note(spec, verdict.tokens); !note.empty())
+      verdict.detail = note + (verdict.detail.empty() ? "" : "; " + verdict.detail);
   }
   return verdicts;
 }
@@ -108,7 +114,7 @@ void run_evaluation(const EvaluateSpec& spec, const std::function<LoadedModel()>
                                               std::to_string(problems.problems().size()));
     if (!maker) maker.emplace(spec, problems, load());
     const std::vector<Completion> completions = maker->make(grant.items);
-    leases.return_verdicts({grant.lease, execute(grader, problems, grant.items, completions)});
+    leases.return_verdicts({grant.lease, execute(grader, spec, problems, grant.items, completions)});
   }
 }
 

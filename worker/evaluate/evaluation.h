@@ -26,6 +26,7 @@ class LeaseSource {
 struct LoadedModel {
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string chat_template;  // of its tokenizer_config.json; empty: it has none
 };
 
 // Runs until the source has no more leases. The model is loaded at the first lease: an evaluation whose

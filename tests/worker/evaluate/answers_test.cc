@@ -1,0 +1,146 @@
+#include "worker/evaluate/answers.h"
+
+#include <gtest/gtest.h>
+
+#include "worker/evaluate/prompts.h"
+
+namespace quench::worker {
+namespace {
+
+const ProblemSet& humaneval() {
+  static const ProblemSet problems = shipped_problems(Benchmark::humaneval);
+  return problems;
+}
+
+// The first task is has_close_elements(numbers, threshold); its prompt imports List.
+const Problem& first() { return humaneval().problems().front(); }
+
+EvaluateSpec study(const char* benchmark, const char* language) {
+  return {.benchmark = benchmark,
+          .language = language,
+          .prompt_form = PromptStyle::stripped,
+          .cut = CompletionCut::first_function,
+          .token_budget = TokenBudget::including_prompt};
+}
+
+TEST(Answers, NativeCompletionsEndAtStopStringsAndFollowTheProblemsPrompt) {
+  const std::string generated = "    return False\n\ndef main():\n    pass\n";
+  const std::string answer = answer_in({}, humaneval(), first(), generated);
+  EXPECT_EQ(answer, "    return False\n");
+  const Submission submission = submission_of({}, humaneval(), first(), answer);
+  EXPECT_EQ(submission.form, SubmissionForm::completion);
+  EXPECT_EQ(submission.text, answer);
+  EXPECT_EQ(submission.problem, &first());
+}
+
+TEST(Answers, TheStudysPythonIsCutAfterTheFunctionAndRunsAsItWasAsked) {
+  const ProblemSet problems = shipped_problems(Benchmark::multipl_e_humaneval);
+  const Problem& problem = problems.problems().front();
+  const EvaluateSpec spec = study("multipl-e-humaneval", "python");
+  const std::string body = "\n    total = 0\n    # a note\n    return total";
+  for (const char* rest :
+       {"\n\nprint(f(1))\n", "\n\n\ndef g():\n    pass\n", "\nThat's all (I think.\n", "\n"})
+    EXPECT_EQ(stripped(answer_in(spec, problems, problem, body + rest)), stripped(body)) << rest;
+  const Submission submission = submission_of(spec, problems, problem, body);
+  EXPECT_EQ(submission.form, SubmissionForm::solution);
+  EXPECT_EQ(submission.text, std::string(stripped(problem.prompt)) + body);
+}
+
+TEST(Answers, MultiplEJavaLeavesTheMethodsBraceToItsTests) {
+  const ProblemSet problems = shipped_problems(Benchmark::multipl_e_humaneval, Language::java);
+  const Problem& problem = problems.problems().front();
+  const EvaluateSpec spec = study("multipl-e-humaneval", "java");
+  const std::string body =
+      "\n        if (threshold > 1) {\n            return true;\n        }\n        return false;\n";
+  // The data set's stop string knows one indentation, the cut knows all.
+  for (const char* rest :
+       {"    }\n\n    public static void main(String[] args) {\n", "\t}\n}\n", "    }", "}}"})
+    EXPECT_EQ(stripped(answer_in(spec, problems, problem, body + rest)), stripped(body)) << rest;
+  EXPECT_EQ(answer_in(spec, problems, problem, "\n        return (1"), "\n        return (1") << "cut short";
+  const Submission submission = submission_of(spec, problems, problem, body);
+  EXPECT_EQ(submission.text, std::string(stripped(problem.prompt)) + body);
+}
+
+TEST(Answers, McEvalJavaKeepsTheMethodsBrace) {
+  const ProblemSet problems = shipped_problems(Benchmark::mceval, Language::java);
+  const Problem& problem = problems.problems().front();
+  const std::string body = " {\n        return 0.5;\n    }";
+  const std::string rest = "\n\n    public static void main(String[] args) {\n        f();\n    }\n}\n";
+  EXPECT_EQ(answer_in(study("mceval", "java"), problems, problem, body + rest), body);
+  // By stop strings alone.
+  const EvaluateSpec native{.benchmark = "mceval", .language = "java"};
+  EXPECT_EQ(stripped(answer_in(native, problems, problem, body + rest)), stripped(body));
+  EXPECT_EQ(answer_in(native, problems, problem, body + "\n}\nclass Other {}\n"), body);
+}
+
+TEST(Answers, MbppStandsAlone) {
+  const ProblemSet problems = shipped_problems(Benchmark::mbpp);
+  const Problem& problem = *problems.find("Mbpp/11");
+  const EvaluateSpec spec{.benchmark = "mbpp", .prompt_form = PromptStyle::three_shot};
+  const std::string code =
+      "import re\ndef helper(s):\n    return s\ndef remove_Occ(s, ch):\n    return helper(s)\n";
+  EXPECT_EQ(answer_in(spec, problems, problem, code + "[DONE]\n\nYou are"), code);
+  EXPECT_EQ(submission_of(spec, problems, problem, code).text, code);
+  EvaluateSpec cut = spec;
+  cut.cut = CompletionCut::first_function;
+  EXPECT_EQ(answer_in(cut, problems, problem, code + "print(1)\n[DONE]"), code.substr(0, code.size() - 1))
+      << "up to the function that the tests call";
+}
+
+TEST(Answers, ChatsBringAWholeFunctionOrItsBody) {
+  const EvaluateSpec spec{.chat = ChatTemplate::codellama_instruct};
+  const std::string function =
+      "def has_close_elements(numbers: List[float], threshold: float) -> bool:\n    return False\n";
+  const std::string answer =
+      answer_in(spec, humaneval(), first(), " Sure!\n```python\n" + function + "```\nIt works.");
+  EXPECT_EQ(answer, function);
+  EXPECT_EQ(submission_of(spec, humaneval(), first(), answer).text,
+            "from typing import List\n\n\n" + function);
+  EXPECT_EQ(submission_of(spec, humaneval(), first(), answer).form, SubmissionForm::solution);
+  EXPECT_EQ(submission_of(spec, humaneval(), first(), "    return False\n").text,
+            first().prompt + "    return False\n");
+  const std::string future = "from __future__ import annotations\n" + function;
+  EXPECT_EQ(submission_of(spec, humaneval(), first(), future).text, future);
+}
+
+// Some prompts define a function before the one that is asked for.
+TEST(Answers, ChatsMayUseThePromptsHelpers) {
+  const Problem& problem = *humaneval().find("HumanEval/38");  // decode_cyclic, after encode_cyclic
+  const std::string function = "def decode_cyclic(s: str):\n    return encode_cyclic(encode_cyclic(s))\n";
+  const std::string text =
+      submission_of({.chat = ChatTemplate::codellama_instruct}, humaneval(), problem, function).text;
+  EXPECT_NE(text.find("def encode_cyclic(s: str):"), std::string::npos);
+  EXPECT_EQ(text.find("def decode_cyclic"), text.rfind("def decode_cyclic"))
+      << "the prompt's own head is not there";
+}
+
+TEST(Answers, EvalPlusChatsGoOnInsideTheBlock) {
+  const EvaluateSpec spec{.prompt_form = PromptStyle::evalplus,
+                          .chat = ChatTemplate::deepseek_coder_instruct};
+  const std::string code =
+      "from typing import List\n\ndef has_close_elements(numbers, threshold):\n    return False\n";
+  EXPECT_EQ(answer_in(spec, humaneval(), first(), code + "```\nThis is"), code);
+  EXPECT_EQ(answer_in(spec, humaneval(), first(), code), code);
+  EXPECT_EQ(submission_of(spec, humaneval(), first(), code).text, code) << "alone, as EvalPlus runs it";
+}
+
+TEST(Answers, EmptyOnesAreExplained) {
+  EvaluateSpec spec{.max_tokens = 1024};
+  EXPECT_EQ(empty_answer_note(spec, 1), "");
+  EXPECT_EQ(empty_answer_note(spec, 0), "nothing was generated: the model ended its text at once");
+  spec.token_budget = TokenBudget::including_prompt;
+  EXPECT_NE(empty_answer_note(spec, 0).find("fills the budget of 1024 tokens"), std::string::npos);
+}
+
+TEST(Answers, AreGradedByTheEvaluationsSettings) {
+  const GraderOptions options =
+      grader_options({.benchmark = "mceval", .language = "java", .timeout_seconds = 15}, 3);
+  EXPECT_EQ(options.benchmark, Benchmark::mceval);
+  EXPECT_EQ(options.language, Language::java);
+  EXPECT_EQ(options.sandboxes, 3);
+  EXPECT_EQ(options.limits.wall_ms, 15'000u);
+  EXPECT_EQ(grader_options({}, 1).limits.wall_ms, SandboxLimits{}.wall_ms);
+}
+
+}  // namespace
+}  // namespace quench::worker
