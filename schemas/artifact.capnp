@@ -92,6 +92,11 @@ enum VerdictResult {
   compileError @6;
 }
 
+enum Confinement {
+  namespaces @0;
+  landlock @1;
+}
+
 struct Verdict {
   task @0 :UInt32;
   sample @1 :UInt32;
@@ -100,6 +105,8 @@ struct Verdict {
   tokens @4 :UInt32;
   cpuSeconds @5 :Float64;
   detail @6 :Text;
+  isolated @7 :Bool = true;
+  confinement @8 :Confinement;
 }
 
 struct EvaluationKey {

@@ -138,4 +138,14 @@ std::string_view to_string(VerdictResult result) {
   return "unknown";
 }
 
+std::string_view to_string(Confinement confinement) {
+  switch (confinement) {
+    case Confinement::namespaces:
+      return "namespaces";
+    case Confinement::landlock:
+      return "landlock";
+  }
+  return "unknown";
+}
+
 }  // namespace quench

@@ -107,6 +107,10 @@ enum class VerdictResult : std::uint16_t {
 };
 std::string_view to_string(VerdictResult result);
 
+// What held the program: namespaces of its own, or, where a host forbids those, Landlock with seccomp.
+enum class Confinement : std::uint16_t { namespaces, landlock };
+std::string_view to_string(Confinement confinement);
+
 // One executed completion.
 struct Verdict {
   std::uint32_t task = 0;  // index in the benchmark's order
@@ -116,6 +120,8 @@ struct Verdict {
   std::uint32_t tokens = 0;  // generated
   double cpu_seconds = 0;
   std::string detail;  // the end of stderr
+  bool isolated = true;  // the answer did not share a process with its tests
+  Confinement confinement = Confinement::namespaces;
   bool operator==(const Verdict&) const = default;
 };
 

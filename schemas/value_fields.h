@@ -124,6 +124,8 @@ QUENCH_FIELDS(Verdict) {
   archive("tokens", value.tokens);
   archive("cpuSeconds", value.cpu_seconds);
   archive("detail", value.detail);
+  archive("isolated", value.isolated);
+  archive("confinement", value.confinement);
 }
 QUENCH_FIELDS(EvaluationKey) {
   archive("artifact", value.artifact);

@@ -137,6 +137,8 @@ TEST(VerdictResultNames, AreThoseOfTheGradeFile) {
   EXPECT_EQ(to_string(VerdictResult::passed), "passed");
   EXPECT_EQ(to_string(VerdictResult::sandbox_violation), "sandbox_violation");
   EXPECT_EQ(to_string(VerdictResult::compile_error), "compile_error");
+  EXPECT_EQ(to_string(Confinement::namespaces), "namespaces");
+  EXPECT_EQ(to_string(Confinement::landlock), "landlock");
 }
 
 }  // namespace

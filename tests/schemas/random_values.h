@@ -35,6 +35,8 @@ inline constexpr unsigned kEnumerants<DType> = 10;
 template <>
 inline constexpr unsigned kEnumerants<VerdictResult> = 7;
 template <>
+inline constexpr unsigned kEnumerants<Confinement> = 2;
+template <>
 inline constexpr unsigned kEnumerants<PeerRole> = 2;
 template <>
 inline constexpr unsigned kEnumerants<ErrorCode> = 8;

@@ -89,6 +89,8 @@ std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const Pro
     verdict.detail = executions[i].detail;
     if (const std::string note = empty_answer_note(spec, verdict.tokens); !note.empty())
       verdict.detail = note + (verdict.detail.empty() ? "" : "; " + verdict.detail);
+    verdict.isolated = executions[i].isolated;
+    verdict.confinement = executions[i].confinement;
   }
   return verdicts;
 }

@@ -105,6 +105,7 @@ void append_line(std::string& text, Json line, const Execution& execution) {
   line["cpu_ms"] = execution.cpu_ms;
   line["wall_ms"] = execution.wall_ms;
   line["isolated"] = execution.isolated;
+  line["confinement"] = std::string(to_string(execution.confinement));
   // What an answer prints need not be UTF-8.
   text += line.dump(-1, ' ', false, Json::error_handler_t::replace);
   text += '\n';

@@ -19,7 +19,7 @@ struct GradeFileReport {
 
 // Reads `completions` (JSON lines, forms of DESIGN.md section 7), checks every line before anything
 // runs, runs them, and publishes `out` by rename: one line for each input line, in order, the
-// input's fields first, then passed, result, detail, cpu_ms, wall_ms, isolated. `problems` replaces
+// input's fields first, then passed, result, detail, cpu_ms, wall_ms, isolated, confinement. `problems` replaces
 // the shipped problem file. Several lines for one task are samples. `on_progress(done, total)` comes from the
 // sandboxes' threads, one at a time.
 // Throws Error(bad_input) naming file, line and field; Error(failed) when `out` cannot be written.

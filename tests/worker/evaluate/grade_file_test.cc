@@ -94,6 +94,7 @@ TEST_F(GradeFile, All164CanonicalProgramsPass) {
   for (const Json& line : lines) {
     EXPECT_EQ(line["result"], "passed") << line.dump(1);
     EXPECT_EQ(line["isolated"], false);
+    EXPECT_EQ(line["confinement"], "namespaces");
   }
 }
 

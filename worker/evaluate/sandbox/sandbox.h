@@ -26,6 +26,7 @@ struct Execution {
   std::string detail;       // one line: "AssertionError", "NameError: name 'x' is not defined"
   std::string stderr_tail;  // at most 2 KiB, valid UTF-8
   bool isolated = true;     // answer and tests ran in different processes
+  Confinement confinement = Confinement::namespaces;
   bool passed() const { return result == VerdictResult::passed; }
 };
 
