@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
 #include "schemas/codec.h"

@@ -22,18 +22,24 @@ LeaseTable::LeaseTable(std::uint32_t tasks, std::uint32_t samples, const std::se
     }
 }
 
-LeaseGrant LeaseTable::grant(std::uint32_t rank, std::uint32_t ranks, std::uint32_t items_max,
+bool LeaseTable::has_pending() {
+  // A late verdict may have finished items while they waited to be lent again.
+  while (!pending_.empty() && open_.count(pending_.front()) == 0) pending_.pop_front();
+  return !pending_.empty();
+}
+
+LeaseGrant LeaseTable::grant(std::uint64_t holder, std::uint32_t holders, std::uint32_t items_max,
                              std::int64_t now_ms, std::int64_t deadline_ms) {
   LeaseGrant grant;
-  while (!pending_.empty() && open_.count(pending_.front()) == 0) pending_.pop_front();
-  if (pending_.empty() || items_max == 0) return grant;
-  const std::size_t share = (pending_.size() + ranks - 1) / std::max<std::uint32_t>(ranks, 1);
+  if (!has_pending() || items_max == 0) return grant;
+  holders = std::max<std::uint32_t>(holders, 1);
+  const std::size_t share = (pending_.size() + holders - 1) / holders;
   const std::size_t count = std::min<std::size_t>(items_max, std::max<std::size_t>(share, 1));
-  Lease lease{rank, now_ms + deadline_ms, {}};
+  Lease lease{holder, now_ms + deadline_ms, {}};
   while (lease.items.size() < count && !pending_.empty()) {
     const Item item = pending_.front();
     pending_.pop_front();
-    if (open_.count(item) == 0) continue;  // a late verdict finished it while it waited
+    if (open_.count(item) == 0) continue;
     lease.items.push_back(item);
     grant.items.push_back({item.first, item.second});
   }
@@ -66,34 +72,37 @@ std::vector<Verdict> LeaseTable::accept(LeaseId lease, std::vector<Verdict> verd
   return wanted;
 }
 
+template <typename Condition>
+std::uint32_t LeaseTable::release_if(Condition condition) {
+  std::uint32_t released = 0;
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    if (condition(lease->second)) {
+      give_back(lease->second);
+      lease = leases_.erase(lease);
+      ++released;
+    } else {
+      ++lease;
+    }
+  }
+  return released;
+}
+
 void LeaseTable::give_back(const Lease& lease) {
   for (auto item = lease.items.rbegin(); item != lease.items.rend(); ++item)
     if (open_.count(*item) != 0) pending_.push_front(*item);
 }
 
-void LeaseTable::release_rank(std::uint32_t rank) {
-  for (auto lease = leases_.begin(); lease != leases_.end();) {
-    if (lease->second.rank == rank) {
-      give_back(lease->second);
-      lease = leases_.erase(lease);
-    } else {
-      ++lease;
-    }
-  }
+void LeaseTable::renew(LeaseId lease, std::int64_t now_ms, std::int64_t deadline_ms) {
+  if (const auto found = leases_.find(lease.value); found != leases_.end())
+    found->second.deadline_ms = now_ms + deadline_ms;
+}
+
+std::uint32_t LeaseTable::release_holder(std::uint64_t holder) {
+  return release_if([&](const Lease& lease) { return lease.holder == holder; });
 }
 
 std::uint32_t LeaseTable::expire(std::int64_t now_ms) {
-  std::uint32_t expired = 0;
-  for (auto lease = leases_.begin(); lease != leases_.end();) {
-    if (lease->second.deadline_ms <= now_ms) {
-      give_back(lease->second);
-      lease = leases_.erase(lease);
-      ++expired;
-    } else {
-      ++lease;
-    }
-  }
-  return expired;
+  return release_if([&](const Lease& lease) { return lease.deadline_ms <= now_ms; });
 }
 
 }  // namespace quench::coordinator

@@ -1,5 +1,5 @@
-// Loans of evaluation work: (task, sample) items go to ranks under deadlines, come back as verdicts,
-// or return to the queue when the rank is lost or late. Pure data; event-loop thread only.
+// Loans of evaluation work: (task, sample) items go to evaluation workers under deadlines, come back as
+// verdicts, or return to the queue when their holder is lost or late. Pure data; event-loop thread only.
 #pragma once
 
 #include <cstdint>
@@ -22,31 +22,37 @@ class LeaseTable {
   // All tasks × samples except those in `done`.
   LeaseTable(std::uint32_t tasks, std::uint32_t samples, const std::set<Item>& done);
 
-  // Lends up to `items_max` items to `rank`; empty when all items are lent or done. One rank never
-  // gets more than its share of what is left, so that no rank ends long after the others.
-  LeaseGrant grant(std::uint32_t rank, std::uint32_t ranks, std::uint32_t items_max, std::int64_t now_ms,
+  // Lends up to `items_max` items to `holder`, one of `holders`; empty when all items are lent or done. One
+  // holder never gets more than its share of what is left, so that none ends long after the others. A
+  // holder may have several leases.
+  LeaseGrant grant(std::uint64_t holder, std::uint32_t holders, std::uint32_t items_max, std::int64_t now_ms,
                    std::int64_t deadline_ms);
+  // The lease's deadline begins anew; nothing happens when it is no more.
+  void renew(LeaseId lease, std::int64_t now_ms, std::int64_t deadline_ms);
   // Takes back a lease's verdicts: returns those that were still wanted. A late lease whose items
-  // were finished by another rank gives none; items that are lent again are accepted from whoever
+  // were finished by another holder gives none; items that are lent again are accepted from whoever
   // comes first. Verdicts of items that no lease ever held throw Error(bad_input).
   std::vector<Verdict> accept(LeaseId lease, std::vector<Verdict> verdicts);
-  // Returns a lost rank's items to the queue.
-  void release_rank(std::uint32_t rank);
+  // Returns a lost holder's items to the queue; how many leases those were.
+  std::uint32_t release_holder(std::uint64_t holder);
   // Returns the items of leases whose deadline passed to the queue; how many leases that were.
   std::uint32_t expire(std::int64_t now_ms);
 
   bool complete() const { return done_ == total_; }
-  bool has_pending() const { return !pending_.empty(); }
+  // Something can be lent.
+  bool has_pending();
   std::uint32_t done() const { return done_; }
   std::uint32_t total() const { return total_; }
 
  private:
   struct Lease {
-    std::uint32_t rank = 0;
+    std::uint64_t holder = 0;
     std::int64_t deadline_ms = 0;
     std::vector<Item> items;
   };
   void give_back(const Lease& lease);
+  template <typename Condition>
+  std::uint32_t release_if(Condition condition);
 
   std::uint32_t tasks_;
   std::uint32_t samples_;

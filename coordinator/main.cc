@@ -58,6 +58,10 @@ int run(int argc, char** argv) {
   run_command->add_option("--store", run_arguments.store,
                           "artifact store; default $QUENCH_STORE or ./quench-store");
   run_command->add_option("--report", run_arguments.report, "directory for the HTML report");
+  run_command->add_option("--listen", run_arguments.listen,
+                          "ADDRESS:PORT where evaluation workers may join (quench-worker evaluate)");
+  run_command->add_flag("--plain-network", run_arguments.plain_network,
+                        "let --listen be reachable from other hosts, unencrypted");
   run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");
 
   PlanArguments plan_arguments;
@@ -68,7 +72,7 @@ int run(int argc, char** argv) {
 
   std::string artifacts_store;
   CLI::App* artifacts_command =
-      app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR");
+      app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR, completions REF --out FILE");
   artifacts_command->add_option("--store", artifacts_store);
   artifacts_command->prefix_command();
 
@@ -109,10 +113,14 @@ int run(int argc, char** argv) {
 
   std::string benchmark, language, problems, completions, out;
   CLI::App* grade_command = app.add_subcommand("grade", "execute given completions, no model");
-  grade_command->add_option("--benchmark", benchmark)->required();
+  std::string from, evaluation;
+  grade_command->add_option("--benchmark", benchmark, "required with --completions");
   grade_command->add_option("--language", language);
   grade_command->add_option("--problems", problems, "another problem file of the same form");
-  grade_command->add_option("--completions", completions)->required();
+  grade_command->add_option("--completions", completions, "JSON lines to execute");
+  grade_command->add_option("--from", from, "REF: execute the completions that are kept of an artifact again");
+  grade_command->add_option("--evaluation", evaluation, "with --from: prefix of the evaluation's digest");
+  grade_command->add_option("--store", store, "with --from");
   grade_command->add_option("--out", out)->required();
   grade_command->add_flag("--json", json);
 
@@ -166,14 +174,20 @@ int run(int argc, char** argv) {
   }
   EngineArguments engine;
   if (grade_command->parsed()) {
+    if (completions.empty() == from.empty())
+      throw Error(ErrorCode::bad_input,
+                  "grade: give either --completions FILE or --from REF (kept completions of an artifact)");
     engine.verb = "grade";
     const Passed pass{engine.arguments};
-    pass.value("--benchmark", benchmark);
-    pass.value("--language", language);
     pass.value("--problems", problems);
-    pass.value("--completions", completions);
     pass.value("--out", out);
     pass.flag("--json", json);
+    if (!from.empty())
+      return regrade({from, store_directory(store), benchmark, evaluation, out, engine.arguments});
+    if (benchmark.empty()) throw Error(ErrorCode::bad_input, "grade: --benchmark is missing");
+    pass.value("--benchmark", benchmark);
+    pass.value("--language", language);
+    pass.value("--completions", completions);
     return run_engine(engine);
   }
   engine.verb = "bench-layer";

@@ -22,6 +22,10 @@ class Outbox {
   virtual void start_gang(AttemptNumber attempt) = 0;
   // Ends every process of the gang; on_gang_exited follows.
   virtual void stop_gang(const std::string& reason) = 0;
+  // Starts one evaluation worker which joins with this slot; on_evaluator_exited follows its end.
+  virtual void start_evaluator(std::uint32_t slot) = 0;
+  // Ends every evaluation worker that start_evaluator started.
+  virtual void stop_evaluators(const std::string& reason) = 0;
 
   // Durable when it returns; the chunks must have been stored before. Throws Error.
   virtual void record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) = 0;
@@ -29,8 +33,9 @@ class Outbox {
   // Returns the manifest's digest.
   virtual Digest publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
                          std::uint32_t artifact) = 0;
-  // Durable when it returns.
-  virtual void keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) = 0;
+  // Durable when it returns. What was kept before stays; returns the verdicts that contradict it.
+  virtual std::vector<Verdict> keep_verdicts(const Digest& evaluation,
+                                             const std::vector<Verdict>& verdicts) = 0;
   // The (task, sample) pairs that are kept under this evaluation.
   virtual std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) = 0;
 

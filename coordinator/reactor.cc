@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/fan_out.h"
+#include "coordinator/overloaded.h"
 #include "schemas/codec.h"
+#include "schemas/endpoint_url.h"
 
 namespace quench::coordinator {
 namespace {
-
-template <typename... Cases>
-struct Overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 void apply(State& state, const quench::JournalEvent& event) {
   const auto artifact = [&](std::uint32_t index) -> ArtifactProgress& {
@@ -54,10 +52,7 @@ void apply(State& state, const quench::JournalEvent& event) {
 }
 
 void broadcast(State& state, Outbox& outbox, const Message& message) {
-  for (auto& [rank, connection] : state.ranks) {
-    connection.idle = false;
-    outbox.send(connection.connection, message);
-  }
+  for (const auto& [rank, connection] : state.ranks) outbox.send(connection.connection, message);
 }
 
 std::optional<std::uint32_t> rank_of(const State& state, ConnectionId connection) {
@@ -86,7 +81,8 @@ QuantizeOrder quantize_order(const State& state, std::uint32_t index) {
   return order;
 }
 
-// Sends the next order to the whole gang, or lets it go when nothing is left.
+// Sends the next order to the whole gang, or lets it go when every artifact is published: what is left
+// then needs no MPI, and no gang that dies as a whole.
 void give_next_order(State& state, Outbox& outbox) {
   for (std::uint32_t index = 0; index < state.artifacts.size(); ++index) {
     if (state.artifacts[index].published) continue;
@@ -98,20 +94,6 @@ void give_next_order(State& state, Outbox& outbox) {
     broadcast(state, outbox, quantize_order(state, index));
     return;
   }
-  for (std::uint32_t index = 0; index < state.evaluations.size(); ++index) {
-    EvaluationProgress& evaluation = state.evaluations[index];
-    if (evaluation.complete) continue;
-    state.phase = Phase::evaluating;
-    state.current = index;
-    evaluation.leases.reset();
-    EvaluateOrder order;
-    order.job = state.job;
-    order.artifact = *state.artifacts[evaluation.artifact].published;
-    order.evaluation = evaluation.evaluation;
-    order.cache_dir = state.cache_dir;
-    broadcast(state, outbox, order);
-    return;
-  }
   state.phase = Phase::leaving;
   broadcast(state, outbox, ExitOrder{});
 }
@@ -120,6 +102,11 @@ void fail_job(State& state, Outbox& outbox, JobFailure failure) {
   if (!state.failure) state.failure = std::move(failure);
   state.phase = Phase::failed;
   outbox.stop_gang(state.failure->message);
+}
+
+bool all_published(const State& state) {
+  return std::all_of(state.artifacts.begin(), state.artifacts.end(),
+                     [](const ArtifactProgress& artifact) { return artifact.published.has_value(); });
 }
 
 void start_attempt(State& state, Outbox& outbox) {
@@ -203,6 +190,26 @@ Manifest assemble_manifest(const State& state, const ArtifactProgress& progress)
   return manifest;
 }
 
+// A model that is served elsewhere is an artifact too, so that verdicts have a key and reports a line: a
+// manifest without tensors, named by the place.
+void publish_endpoint(State& state, Outbox& outbox) {
+  ArtifactProgress& progress = state.artifacts.at(0);
+  if (progress.published) return;
+  Manifest manifest;
+  manifest.source = state.source;
+  manifest.recipe = progress.recipe;
+  manifest.recipe.name.clear();
+  manifest.endpoint_url = state.job.model;
+  manifest.endpoint_model = state.job.model_name;
+  RunRecord run;
+  run.job_name = state.job.name;
+  run.build = state.build;
+  const std::string name = artifact_ref(state.job, progress.recipe);
+  progress.published = outbox.publish(name, manifest, run, 0);
+  outbox.tell(name + "  " + progress.published->short_hex() + ": served at " + state.job.model +
+              ", so this digest names a place and not weights");
+}
+
 void on_artifact_done(State& state, Outbox& outbox, const ArtifactDone& done) {
   ArtifactProgress& progress = current_artifact(state, done.artifact, "ArtifactDone");
   if (!progress.outer || progress.blocks.size() != state.block_count) out_of_order("ArtifactDone");
@@ -225,80 +232,7 @@ void on_artifact_done(State& state, Outbox& outbox, const ArtifactDone& done) {
   progress.published = outbox.publish(name, assemble_manifest(state, progress), run, done.artifact);
   outbox.tell("published " + name + "  " + progress.published->short_hex());
   give_next_order(state, outbox);
-}
-
-EvaluationProgress& current_evaluation(State& state, const std::string& what) {
-  if (state.phase != Phase::evaluating) out_of_order(what);
-  return state.evaluations[state.current];
-}
-
-void on_benchmark_info(State& state, Outbox& outbox, const BenchmarkInfo& info) {
-  EvaluationProgress& evaluation = current_evaluation(state, "BenchmarkInfo");
-  if (evaluation.leases) {
-    if (info.digest != evaluation.opened->benchmark)
-      throw Error(ErrorCode::bad_input, "the ranks hold different problem files of this benchmark");
-    return;
-  }
-  if (info.task_ids.empty()) throw Error(ErrorCode::bad_input, "the benchmark has no tasks");
-  EvaluationOpened opened{evaluation.artifact, evaluation.evaluation, info.digest, info.task_ids};
-  if (!evaluation.opened || evaluation.opened->benchmark != info.digest ||
-      evaluation.opened->task_ids != info.task_ids)
-    outbox.record(opened, {});
-  evaluation.opened = std::move(opened);
-  const EvaluateSpec& spec = state.job.evaluate[evaluation.evaluation];
-  const auto all = static_cast<std::uint32_t>(info.task_ids.size());
-  const std::uint32_t tasks = spec.tasks == 0 ? all : std::min(spec.tasks, all);
-  const Digest key = evaluation_digest(evaluation_key(state, evaluation));
-  evaluation.leases.emplace(tasks, spec.samples, outbox.kept_verdicts(key));
-  if (evaluation.leases->done() > 0)
-    outbox.tell(label(state, evaluation.artifact) + ": " + std::to_string(evaluation.leases->done()) +
-                " verdicts were kept from before");
-}
-
-// An evaluation ends when every verdict is in; then every rank that waits gets the empty grant.
-void finish_evaluation_if_complete(State& state, Outbox& outbox) {
-  EvaluationProgress& evaluation = state.evaluations[state.current];
-  if (!evaluation.leases->complete()) return;
-  const bool all_idle = std::all_of(state.ranks.begin(), state.ranks.end(),
-                                    [](const auto& entry) { return entry.second.idle; });
-  if (!all_idle) return;
-  evaluation.complete = true;
-  for (const auto& [rank, connection] : state.ranks) outbox.send(connection.connection, LeaseGrant{});
-  give_next_order(state, outbox);
-}
-
-// Ranks that asked while everything was lent are served when something comes back.
-void serve_idle_ranks(State& state, Outbox& outbox, std::uint32_t items_max) {
-  EvaluationProgress& evaluation = state.evaluations[state.current];
-  for (auto& [rank, connection] : state.ranks) {
-    if (!connection.idle || !evaluation.leases->has_pending()) continue;
-    LeaseGrant grant = evaluation.leases->grant(rank, static_cast<std::uint32_t>(state.ranks.size()),
-                                                items_max, state.now, kLeaseMsMax);
-    if (grant.items.empty()) continue;
-    connection.idle = false;
-    outbox.send(connection.connection, grant);
-  }
-}
-
-void on_lease_request(State& state, Outbox& outbox, std::uint32_t rank, const LeaseRequest& request) {
-  EvaluationProgress& evaluation = current_evaluation(state, "LeaseRequest");
-  if (!evaluation.leases) out_of_order("LeaseRequest before BenchmarkInfo");
-  state.ranks[rank].idle = true;
-  serve_idle_ranks(state, outbox, std::max<std::uint32_t>(request.items_max, 1));
-  finish_evaluation_if_complete(state, outbox);
-}
-
-void on_verdicts_done(State& state, Outbox& outbox, const VerdictsDone& done) {
-  EvaluationProgress& evaluation = current_evaluation(state, "VerdictsDone");
-  if (!evaluation.leases) out_of_order("VerdictsDone before BenchmarkInfo");
-  const std::vector<Verdict> wanted = evaluation.leases->accept(done.lease, done.verdicts);
-  if (!wanted.empty()) {
-    outbox.keep_verdicts(evaluation_digest(evaluation_key(state, evaluation)), wanted);
-    note_progress(state);
-  }
-  outbox.show_progress(
-      label(state, evaluation.artifact) + " " + state.job.evaluate[evaluation.evaluation].benchmark,
-      evaluation.leases->done(), evaluation.leases->total());
+  serve_evaluators(state, outbox);  // those that joined early
 }
 
 void on_failure(State& state, Outbox& outbox, std::uint32_t rank, const Failure& failure) {
@@ -313,16 +247,6 @@ std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe) {
   return job.name + "/" + recipe.name;
 }
 
-EvaluationKey evaluation_key(const State& state, const EvaluationProgress& evaluation) {
-  EvaluationKey key;
-  key.artifact = *state.artifacts[evaluation.artifact].published;
-  key.benchmark = evaluation.opened->benchmark;
-  key.spec = state.job.evaluate[evaluation.evaluation];
-  key.spec.samples = 0;
-  key.spec.tasks = 0;
-  return key;
-}
-
 State open_job(const JobSpec& job, const Digest& job_id, const Digest& source, std::uint32_t block_count,
                const std::vector<quench::JournalEvent>& history) {
   State state;
@@ -333,8 +257,9 @@ State open_job(const JobSpec& job, const Digest& job_id, const Digest& source, s
   for (const QuantizeSpec& recipe : artifact_recipes(job)) {
     state.artifacts.emplace_back().recipe = recipe;
   }
-  for (std::uint32_t evaluation = 0; evaluation < job.evaluate.size(); ++evaluation)
-    for (std::uint32_t artifact = 0; artifact < state.artifacts.size(); ++artifact) {
+  // Artifact by artifact, so that a worker loads each model once.
+  for (std::uint32_t artifact = 0; artifact < state.artifacts.size(); ++artifact)
+    for (std::uint32_t evaluation = 0; evaluation < job.evaluate.size(); ++evaluation) {
       EvaluationProgress& progress = state.evaluations.emplace_back();
       progress.artifact = artifact;
       progress.evaluation = evaluation;
@@ -347,12 +272,14 @@ bool is_complete(const State& state) { return state.phase == Phase::finished; }
 
 void on_start(State& state, Outbox& outbox) {
   QUENCH_CHECK(state.phase == Phase::planned);
+  if (is_endpoint(state.job.model)) publish_endpoint(state, outbox);
+  if (all_published(state)) return begin_evaluating(state, outbox);
   start_attempt(state, outbox);
 }
 
 void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const Hello& hello) {
   if (state.phase != Phase::gathering) out_of_order("a rank's hello");
-  state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa, false};
+  state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa};
   if (state.ranks.size() == state.job.ranks) give_next_order(state, outbox);
 }
 
@@ -366,9 +293,6 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
             [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
             [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
             [&](const Progress&) {},
-            [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, info); },
-            [&](const LeaseRequest& request) { on_lease_request(state, outbox, *rank, request); },
-            [&](const VerdictsDone& done) { on_verdicts_done(state, outbox, done); },
             [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
             [&](const LogLine& line) { outbox.tell("rank " + std::to_string(*rank) + ": " + line.text); },
             [&](const auto&) { out_of_order("a message that ranks do not send"); },
@@ -395,11 +319,10 @@ void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const s
 void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
   outbox.record(AttemptEnded{state.attempt.value, reason}, {});
   state.ranks.clear();
-  for (EvaluationProgress& evaluation : state.evaluations) evaluation.leases.reset();
-  if (state.phase == Phase::leaving && reason.empty()) {
-    outbox.record(JobFinished{}, {});
-    state.phase = Phase::finished;
-    return;
+  if (state.phase == Phase::leaving) {
+    // A gang that stumbles on its way out has done its work.
+    if (!reason.empty()) outbox.tell("the gang's end: " + reason);
+    return begin_evaluating(state, outbox);
   }
   if (state.phase == Phase::failed) return;
   if (state.stop_requested) {
@@ -436,13 +359,7 @@ void on_tick(State& state, Outbox& outbox, TimeMs now) {
     state.phase = Phase::waiting;
     outbox.stop_gang(state.first_failure->message);
   }
-  if (state.phase == Phase::evaluating && state.evaluations[state.current].leases) {
-    const std::uint32_t expired = state.evaluations[state.current].leases->expire(now);
-    if (expired > 0) {
-      outbox.tell(std::to_string(expired) + " leases passed their deadline and are lent again");
-      serve_idle_ranks(state, outbox, 1);
-    }
-  }
+  tick_evaluators(state, outbox);
 }
 
 void on_stop_requested(State& state, Outbox& outbox) {
@@ -453,8 +370,14 @@ void on_stop_requested(State& state, Outbox& outbox) {
     state.phase = Phase::failed;
     return;
   }
+  if (state.phase == Phase::dismissing) return;  // every verdict is in
+  const bool evaluating = state.phase == Phase::evaluating;
   state.phase = Phase::waiting;
-  outbox.stop_gang("stopped by a signal");
+  if (evaluating) {
+    outbox.stop_evaluators("stopped by a signal");
+  } else {
+    outbox.stop_gang("stopped by a signal");
+  }
 }
 
 }  // namespace quench::coordinator

@@ -1,5 +1,6 @@
-// The coordinator's decisions, as functions on its state. No sockets, disks, clocks or processes
-// here: events come in as calls, effects go out through the Outbox. Event-loop thread only.
+// The coordinator's decisions on the job and its gang, as functions on its state (those on evaluation are in
+// fan_out.h). No sockets, disks, clocks or processes here: events come in as calls, effects go out
+// through the Outbox. Event-loop thread only.
 #pragma once
 
 #include <optional>
@@ -11,7 +12,6 @@
 namespace quench::coordinator {
 
 inline constexpr TimeMs kGatheringMsMax = 60'000;  // mpirun on a loaded machine needs seconds
-inline constexpr TimeMs kLeaseMsMax = 600'000;     // a batch of completions on a slow core
 inline constexpr std::uint32_t kFruitlessAttemptsMax = 3;
 
 // A job's state before anything was done; `history` is its journal, oldest first.
@@ -30,11 +30,10 @@ void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const s
 // Every process of the gang has ended. `reason` is empty when all ended with 0.
 void on_gang_exited(State& state, Outbox& outbox, const std::string& reason);
 void on_tick(State& state, Outbox& outbox, TimeMs now);
-// SIGINT or SIGTERM: the gang ends, what is committed stays.
+// SIGINT or SIGTERM: gang and evaluation workers end, what is committed stays.
 void on_stop_requested(State& state, Outbox& outbox);
 
 // "JOB/ARTIFACT": the name under which an artifact is published.
 std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe);
-EvaluationKey evaluation_key(const State& state, const EvaluationProgress& evaluation);
 
 }  // namespace quench::coordinator

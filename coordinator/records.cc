@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <optional>
+
 #include "schemas/codec.h"
 #include "schemas/error.h"
 
@@ -11,6 +14,11 @@ namespace {
 constexpr std::string_view kJournalPrefix = "job-";
 
 std::string prefix_of(const Digest& evaluation) { return "verdict/" + evaluation.hex() + "/"; }
+
+// Fixed width, so that the order of keys is the order of tasks.
+std::string key_of(const Digest& evaluation, const Verdict& verdict) {
+  return fmt::format("{}{:08x}/{:08x}", prefix_of(evaluation), verdict.task, verdict.sample);
+}
 
 }  // namespace
 
@@ -22,10 +30,31 @@ Digest job_of_journal(std::string_view name) {
   return Digest::from_hex(name.substr(kJournalPrefix.size()));
 }
 
-void put_verdict(Commit& commit, const Digest& evaluation, const Verdict& verdict) {
-  // Fixed width, so that the order of keys is the order of tasks.
-  commit.put_result(fmt::format("{}{:08x}/{:08x}", prefix_of(evaluation), verdict.task, verdict.sample),
-                    encode(verdict));
+EvaluationKey evaluation_key(const Digest& artifact, const Digest& benchmark, const EvaluateSpec& spec) {
+  EvaluationKey key{artifact, benchmark, spec};
+  key.spec.samples = 0;
+  key.spec.tasks = 0;
+  return key;
+}
+
+std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
+                                   const std::vector<Verdict>& verdicts) {
+  Commit commit;
+  std::map<std::string, Verdict> kept;
+  std::vector<Verdict> contradicting;
+  for (const Verdict& verdict : verdicts) {
+    const std::string key = key_of(evaluation, verdict);
+    if (!kept.contains(key))
+      if (const std::optional<Bytes> before = store.get_result(key)) kept[key] = decode_verdict(*before);
+    const auto [first, is_new] = kept.try_emplace(key, verdict);
+    if (is_new) {
+      commit.put_result(key, encode(verdict));
+    } else if (first->second.completion != verdict.completion || first->second.result != verdict.result) {
+      contradicting.push_back(verdict);
+    }
+  }
+  store.commit(commit);
+  return contradicting;
 }
 
 std::vector<Verdict> read_verdicts(const ArtifactStore& store, const Digest& evaluation) {

@@ -1,6 +1,6 @@
 // How a job's records lie in the store. Its journal is named after its id; verdicts are results, one
 // for each (task, sample) under the digest of their EvaluationKey, so that a second run of the same
-// evaluation finds them.
+// evaluation finds them. A verdict that is kept stays for ever: no other one takes its place.
 #pragma once
 
 #include <set>
@@ -18,7 +18,14 @@ std::string journal_name(const Digest& job_id);  // "job-<64 hexadecimal digits>
 // Throws Error(corrupt) for a name that journal_name does not give.
 Digest job_of_journal(std::string_view name);
 
-void put_verdict(Commit& commit, const Digest& evaluation, const Verdict& verdict);
+// What the verdicts on `artifact` are kept under: everything that decides a completion and its verdict, so
+// not how many samples and tasks are asked for.
+EvaluationKey evaluation_key(const Digest& artifact, const Digest& benchmark, const EvaluateSpec& spec);
+
+// Durable when it returns. Keeps the verdicts whose (task, sample) has none yet, the first of two in the
+// list too; returns those that contradict what is kept: another completion, or another result.
+std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
+                                   const std::vector<Verdict>& verdicts);
 std::vector<Verdict> read_verdicts(const ArtifactStore& store, const Digest& evaluation);
 std::set<LeaseTable::Item> kept_items(const ArtifactStore& store, const Digest& evaluation);
 

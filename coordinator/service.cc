@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cluster/launch/local.h"
+#include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
 #include "schemas/codec.h"
@@ -19,6 +20,8 @@ constexpr std::chrono::milliseconds kTick{250};
 // Ranks end at once on SIGTERM; what is still there after this is killed.
 constexpr std::chrono::milliseconds kStopGrace{3'000};
 constexpr std::size_t kSecretBytes = 32;
+// In the environment of evaluation workers that we start.
+constexpr char kJoinSecretVariable[] = "QUENCH_JOIN_SECRET_FILE";
 
 TimeMs steady_now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -64,17 +67,36 @@ Service::Service(ServiceOptions options, ArtifactStore& store, State& state, Pro
                                        [this](cluster::Socket socket, cluster::Transport transport) {
                                          reception_.greet(std::move(socket), transport);
                                        })),
+      join_listener_(join_listener()),
+      join_folder_(store.directory() / "join",
+                   (join_listener_ ? *join_listener_ : listener_).endpoint().to_string(), [this] {
+                     const std::string secret = make_secret();
+                     roster_.expect_evaluators(secret);
+                     return secret;
+                   }()),
       launcher_(cluster::make_local_launcher(loop_)),
       signals_(loop_, SIGINT, SIGTERM),
       tick_(loop_) {}
 
 Service::~Service() { hash_pool_.join(); }
 
+std::optional<cluster::Listener> Service::join_listener() {
+  if (!options_.listen) return std::nullopt;
+  return cluster::Listener::tcp(loop_, options_.listen->host, options_.listen->port,
+                                [this](cluster::Socket socket, cluster::Transport transport) {
+                                  reception_.greet(std::move(socket), transport);
+                                });
+}
+
 void Service::run() {
   signals_.async_wait([this](const boost::system::error_code& cancelled, int) {
     if (!cancelled) decide([this] { on_stop_requested(state_, *this); });
   });
   state_.now = steady_now_ms();
+  if (join_listener_)
+    tell("evaluation workers may join: quench-worker evaluate --join " +
+         std::filesystem::absolute(join_folder_.path()).string() + "  (" +
+         join_listener_->endpoint().to_string() + ")");
   on_start(state_, *this);
   schedule_tick();
   loop_.run();
@@ -87,12 +109,13 @@ void Service::decide(const std::function<void()>& decision) {
     if (!state_.failure) state_.failure = JobFailure{error.code(), error.what()};
     state_.phase = Phase::failed;
     stop_gang(error.what());
+    stop_evaluators(error.what());
   }
   end_if_over();
 }
 
 void Service::end_if_over() {
-  if (gang_ != nullptr) return;
+  if (gang_ != nullptr || !evaluators_.empty()) return;
   if (state_.phase != Phase::finished && state_.phase != Phase::failed) return;
   loop_.stop();
 }
@@ -102,6 +125,7 @@ void Service::schedule_tick() {
   tick_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled) return;
     ended_gang_.reset();
+    ended_evaluators_.clear();
     decide([this] { on_tick(state_, *this, steady_now_ms()); });
     schedule_tick();
   });
@@ -113,16 +137,31 @@ void Service::admit(std::unique_ptr<cluster::Connection> connection, const Hello
   handlers.on_message = [this, id](Message message, Bytes payload) { on_message(id, message, payload); };
   handlers.on_closed = [this, id](const Error& reason) {
     const std::string text = reason.what();
-    decide([&] { on_rank_lost(state_, *this, id, text); });
+    decide([&] {
+      on_rank_lost(state_, *this, id, text);
+      on_evaluator_lost(state_, *this, id, text);
+    });
     peers_.erase(id);
   };
   connection->set_handlers(std::move(handlers));
-  peers_[id].connection = std::move(connection);
-  decide([&] { on_rank_joined(state_, *this, id, hello); });
+  peers_[id] = Peer{std::move(connection), hello.role, 0};
+  decide([&] {
+    if (hello.role == PeerRole::evaluator) {
+      on_evaluator_joined(state_, *this, id, hello);
+    } else {
+      on_rank_joined(state_, *this, id, hello);
+    }
+  });
 }
 
 void Service::on_message(ConnectionId id, const Message& message, const Bytes& payload) {
   Peer& peer = peers_.at(id);
+  // Commands are for readers on the store's own socket: they may write files of this host.
+  if (!std::holds_alternative<StoreCommand>(message) && store_server_.answer(*peer.connection, message)) return;
+  if (peer.role == PeerRole::evaluator) {
+    decide([&] { on_evaluator_message(state_, *this, id, message); });
+    return;
+  }
   if (const auto* chunk = std::get_if<ChunkPut>(&message)) {
     decide([&] {
       store_.put_chunk(chunk->digest, payload);
@@ -130,7 +169,6 @@ void Service::on_message(ConnectionId id, const Message& message, const Bytes& p
     });
     return;
   }
-  if (store_server_.answer(*peer.connection, message)) return;
   if (const auto* progress = std::get_if<Progress>(&message)) {
     sink_.step("block " + std::to_string(progress->block) + " " + progress->step);
     return;
@@ -145,7 +183,7 @@ void Service::on_message(ConnectionId id, const Message& message, const Bytes& p
 void Service::on_gang_ended(const cluster::GangExit& exit) {
   ended_gang_ = std::move(gang_);
   roster_.dismiss();
-  peers_.clear();
+  std::erase_if(peers_, [](const auto& entry) { return entry.second.role == PeerRole::rank; });
   const std::string reason = exit.ok() ? std::string() : exit.describe();
   if (!exit.ok())
     for (const std::string& line : exit.last_lines) sink_.detail(line);
@@ -183,6 +221,40 @@ void Service::stop_gang(const std::string& reason) {
   if (gang_ != nullptr) gang_->stop(kStopGrace);
 }
 
+void Service::start_evaluator(std::uint32_t slot) {
+  cluster::ChildCommand command;
+  command.program = options_.worker;
+  command.arguments = {"--threads",
+                       std::to_string(options_.threads),
+                       "evaluate",
+                       "--coordinator",
+                       listener_.endpoint().to_string(),
+                       "--slot",
+                       std::to_string(slot)};
+  command.environment[kJoinSecretVariable] = join_folder_.secret_file().string();
+  command.out = cluster::ChildStream::lines;
+  command.err = cluster::ChildStream::lines;
+  command.group = cluster::ChildGroup::own;
+  cluster::ChildHandlers handlers;
+  handlers.on_line = [this, slot](cluster::ChildHandlers::Source, const std::string& line) {
+    sink_.detail("evaluation worker " + std::to_string(slot) + ": " + line);
+  };
+  handlers.on_exit = [this, slot](const cluster::ChildExit& exit) { on_evaluator_ended(slot, exit); };
+  evaluators_[slot] = std::make_unique<cluster::ChildProcess>(loop_, command, std::move(handlers));
+}
+
+void Service::on_evaluator_ended(std::uint32_t slot, const cluster::ChildExit& exit) {
+  ended_evaluators_.push_back(std::move(evaluators_.at(slot)));
+  evaluators_.erase(slot);
+  decide([&] { on_evaluator_exited(state_, *this, slot, exit.describe()); });
+}
+
+void Service::stop_evaluators(const std::string& reason) {
+  if (evaluators_.empty()) return;
+  sink_.detail("stopping the evaluation workers: " + reason);
+  for (const auto& [slot, process] : evaluators_) process->stop(kStopGrace);
+}
+
 void Service::record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) {
   quench::JournalEvent dated = event;
   // The reactor knows no wall clock.
@@ -216,10 +288,8 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   return digest;
 }
 
-void Service::keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) {
-  Commit commit;
-  for (const Verdict& verdict : verdicts) put_verdict(commit, evaluation, verdict);
-  store_.commit(commit);
+std::vector<Verdict> Service::keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) {
+  return coordinator::keep_verdicts(store_, evaluation, verdicts);
 }
 
 std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) {

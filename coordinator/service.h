@@ -1,4 +1,4 @@
-// The rim of an embedded coordinator: sockets, clock, launcher and store around the reactor. One job,
+// The rim of an embedded coordinator: sockets, clock, processes and store around the reactor. One job,
 // one event loop on the calling thread.
 #pragma once
 
@@ -10,11 +10,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "cluster/launch/child_process.h"
 #include "cluster/launch/launcher.h"
 #include "cluster/net/handshake.h"
 #include "cluster/net/listener.h"
+#include "coordinator/join_folder.h"
 #include "coordinator/outbox.h"
 #include "coordinator/state.h"
 #include "coordinator/store_server.h"
@@ -37,6 +41,8 @@ struct ServiceOptions {
   std::filesystem::path worker;  // the quench-worker program
   std::uint32_t threads = 1;     // per rank
   std::string build;
+  // Where evaluation workers of other hosts may join, beside the loopback address that is always there.
+  std::optional<cluster::Endpoint> listen;
 };
 
 class Service final : public Outbox {
@@ -52,10 +58,13 @@ class Service final : public Outbox {
   void send(ConnectionId to, const Message& message) override;
   void start_gang(AttemptNumber attempt) override;
   void stop_gang(const std::string& reason) override;
+  void start_evaluator(std::uint32_t slot) override;
+  void stop_evaluators(const std::string& reason) override;
   void record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) override;
   Digest publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
                  std::uint32_t artifact) override;
-  void keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) override;
+  std::vector<Verdict> keep_verdicts(const Digest& evaluation,
+                                     const std::vector<Verdict>& verdicts) override;
   std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) override;
   void tell(const std::string& line) override;
   void show_progress(const std::string& what, std::uint32_t done, std::uint32_t total) override;
@@ -63,6 +72,7 @@ class Service final : public Outbox {
  private:
   struct Peer {
     std::unique_ptr<cluster::Connection> connection;
+    PeerRole role = PeerRole::rank;
     std::uint64_t chunks_stored = 0;
   };
 
@@ -71,6 +81,8 @@ class Service final : public Outbox {
   void admit(std::unique_ptr<cluster::Connection> connection, const Hello& hello);
   void on_message(ConnectionId id, const Message& message, const Bytes& payload);
   void on_gang_ended(const cluster::GangExit& exit);
+  void on_evaluator_ended(std::uint32_t slot, const cluster::ChildExit& exit);
+  std::optional<cluster::Listener> join_listener();
   void schedule_tick();
   void end_if_over();
 
@@ -84,9 +96,13 @@ class Service final : public Outbox {
   cluster::Roster roster_;
   cluster::Reception reception_;
   cluster::Listener listener_;
+  std::optional<cluster::Listener> join_listener_;
+  JoinFolder join_folder_;
   std::unique_ptr<cluster::Launcher> launcher_;
   std::unique_ptr<cluster::Gang> gang_;
   std::unique_ptr<cluster::Gang> ended_gang_;  // destroyed outside its own callback
+  std::map<std::uint32_t, std::unique_ptr<cluster::ChildProcess>> evaluators_;  // by slot
+  std::vector<std::unique_ptr<cluster::ChildProcess>> ended_evaluators_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer tick_;
   std::map<ConnectionId, Peer> peers_;

@@ -1,5 +1,5 @@
-// What the coordinator knows about the job it runs: plain data. Only reactor.cc changes it, on the
-// event loop's thread; everything durable in it can be rebuilt from the journal and the results.
+// What the coordinator knows about the job it runs: plain data. Only reactor.cc and fan_out.cc change it,
+// on the event loop's thread; everything durable in it can be rebuilt from the journal and the results.
 #pragma once
 
 #include <cstdint>
@@ -46,16 +46,25 @@ struct RankConnection {
   ConnectionId connection = 0;
   std::string host;
   std::string isa;
-  bool idle = false;  // has nothing left to do under the current order
+};
+
+// A connected evaluation worker.
+struct Evaluator {
+  std::string host;
+  std::optional<std::uint32_t> slot;   // of a process that we started; none: it joined by itself
+  std::optional<std::uint32_t> order;  // index in evaluations: what it works on
+  bool described = false;              // it has told the problem file of this order
+  std::uint32_t items_asked = 0;       // of a LeaseRequest that waits; 0: none waits
 };
 
 enum class Phase {
-  planned,     // no gang yet
+  planned,     // nothing was started yet
   gathering,   // the gang was started; its ranks dial in
   quantizing,  // one QuantizeOrder is under way
-  evaluating,  // one EvaluateOrder is under way
-  leaving,     // ExitOrder was sent
-  waiting,     // the gang ended early; its processes are awaited before the next attempt
+  leaving,     // all artifacts are published; ExitOrder was sent to the gang
+  waiting,     // the gang ended early, or a stop was asked for; processes are awaited
+  evaluating,  // there is no gang any more: evaluation workers do the rest
+  dismissing,  // every verdict is in; ExitOrder was sent to the evaluation workers
   finished,
   failed,
 };
@@ -79,7 +88,7 @@ struct State {
   Phase phase = Phase::planned;
   std::vector<ArtifactProgress> artifacts;
   std::vector<EvaluationProgress> evaluations;
-  std::uint32_t current = 0;  // index in artifacts or evaluations, by phase
+  std::uint32_t current = 0;  // index in artifacts while quantizing
   Digest calibration;         // of the windows, once a rank has named it
 
   // The gang.
@@ -91,6 +100,15 @@ struct State {
   std::optional<JobFailure> first_failure;  // of this attempt: what the ranks said before they ended
   std::optional<JobFailure> failure;        // of the job
   bool stop_requested = false;
+
+  // Evaluation, which goes on beside the gang for artifacts that are published: whoever has joined.
+  std::map<ConnectionId, Evaluator> evaluators;
+  // Evaluation workers that we started, by slot; how the process ended, while its last messages are awaited.
+  std::map<std::uint32_t, std::optional<std::string>> slots;
+  std::uint32_t deaths_without_verdict = 0;   // of them, since the last verdict
+  std::optional<JobFailure> evaluator_failure;  // what one of them said before it ended
+  TimeMs dismissal_deadline = 0;
+
   std::uint32_t replayed_blocks = 0;
   TimeMs now = 0;
 };

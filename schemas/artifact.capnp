@@ -66,6 +66,8 @@ struct Manifest {
   files @4 :List(FileRecord);
   tensors @5 :List(TensorRecord);
   losses @6 :List(LinearLoss);
+  endpointUrl @7 :Text;  # a model that is served elsewhere: it has no files and tensors
+  endpointModel @8 :Text;
 }
 
 struct RunRecord {
@@ -107,6 +109,7 @@ struct Verdict {
   detail @6 :Text;
   isolated @7 :Bool = true;
   confinement @8 :Confinement;
+  output @9 :Text;
 }
 
 struct EvaluationKey {

@@ -67,6 +67,10 @@ struct Manifest {
   std::vector<FileRecord> files;
   std::vector<TensorRecord> tensors;  // outer tensors, then block by block
   std::vector<LinearLoss> losses;
+  // Set for a model that is served elsewhere (method none). Such a manifest has no files and tensors, and names a
+  // place rather than content: `source` is endpoint_source_digest().
+  std::string endpoint_url;
+  std::string endpoint_model;
   bool operator==(const Manifest&) const = default;
 };
 
@@ -122,6 +126,7 @@ struct Verdict {
   std::string detail;  // the end of stderr
   bool isolated = true;  // the answer did not share a process with its tests
   Confinement confinement = Confinement::namespaces;
+  std::string output;  // as generated, before the cut; empty when the cut took nothing away
   bool operator==(const Verdict&) const = default;
 };
 

@@ -334,6 +334,11 @@ Digest job_id(const JobSpec& job, const Digest& source) {
   JobSpec lasting = job;
   lasting.ranks = 0;
   lasting.threads = 0;
+  // How an endpoint is asked, not what.
+  lasting.concurrency = JobSpec{}.concurrency;
+  lasting.request_seconds = JobSpec{}.request_seconds;
+  lasting.request_tries = JobSpec{}.request_tries;
+  lasting.api_key_variable.clear();
   const Bytes bytes = detail::encode_job(lasting);
   return Hasher().update_u64(bytes.size()).update(bytes).update(source.span()).finish();
 }

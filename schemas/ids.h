@@ -19,7 +19,7 @@ struct RankId {
   auto operator<=>(const RankId&) const = default;
 };
 
-// A loan of evaluation work to one rank; unique within a coordinator's life.
+// A loan of evaluation work to one worker; unique within its evaluation and a coordinator's life.
 struct LeaseId {
   std::uint64_t value = 0;
   auto operator<=>(const LeaseId&) const = default;

@@ -99,4 +99,10 @@ struct JobSpec {
   ranks @6 :UInt32 = 1;
   threads @7 :UInt32 = 0;  # per rank; 0: the machine's cores divided by its ranks
   protocol @8 :Text;  # a named set of choices, protocols.h; what it fixes is filled in
+  # When `model` is the URL of an OpenAI-compatible endpoint ("http://host:8000/v1"):
+  modelName @9 :Text;  # what the endpoint calls the model; empty: it has only one
+  apiKeyVariable @10 :Text;  # environment variable that holds the key; empty: QUENCH_ENDPOINT_KEY, where it is set
+  concurrency @11 :UInt32 = 8;  # requests under way at once, for each evaluation worker
+  requestSeconds @12 :UInt32 = 600;  # for one request, from connecting to the last byte
+  requestTries @13 :UInt32 = 8;  # of one request, with growing pauses, before the job stops
 }

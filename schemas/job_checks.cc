@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "schemas/benchmarks.h"
+#include "schemas/endpoint_url.h"
+#include "schemas/error.h"
 #include "schemas/nearest_name.h"
 #include "schemas/protocols.h"
 #include "schemas/value_fields.h"
@@ -29,6 +31,9 @@ constexpr std::uint32_t kSamplesMax = 10000;
 constexpr std::uint32_t kMaxTokensMax = 131072;
 constexpr double kTemperatureMax = 10;
 constexpr std::uint32_t kTimeoutSecondsMax = 3600;
+constexpr std::uint32_t kConcurrencyMax = 256;
+constexpr std::uint32_t kRequestSecondsMax = 86'400;
+constexpr std::uint32_t kRequestTriesMax = 100;
 
 // Each field's name and its value as a job file has it.
 struct FieldTexts {
@@ -80,7 +85,12 @@ class JobCheck {
 
   void run() {
     if (given("/name")) check_name("/name", job_.name);
-    check_path("/model", job_.model, "the path of a Hugging Face model directory");
+    if (is_endpoint(job_.model)) {
+      check_endpoint();
+    } else {
+      check_path("/model", job_.model, "the path of a Hugging Face model directory, or an endpoint's URL");
+      check_no_endpoint();
+    }
     check_range("/ranks", job_.ranks, 1u, kRanksMax);
     check_range("/threads", job_.threads, 0u, kThreadsMax);
     if (job_.quantize.size() > kArtifactsMax)
@@ -128,6 +138,46 @@ class JobCheck {
   void check_path(const std::string& pointer, const std::string& path, const std::string& what) {
     if (path.empty()) add(pointer, (given(pointer) ? "empty; expected " : "missing; expected ") + what);
     if (path.size() > kPathBytesMax) add(pointer, "longer than " + std::to_string(kPathBytesMax) + " bytes");
+  }
+
+  // As with a method's fixed settings, such a key may only say what is so anyway.
+  void check_no_endpoint() {
+    const JobSpec defaults;
+    const auto check = [&](const char* key, bool is_default) {
+      if (!is_default) add(key, "only a job whose \"model\" is an endpoint's URL (http://…) has this key");
+    };
+    check("/modelName", job_.model_name.empty());
+    check("/apiKeyVariable", job_.api_key_variable.empty());
+    check("/concurrency", job_.concurrency == defaults.concurrency);
+    check("/requestSeconds", job_.request_seconds == defaults.request_seconds);
+    check("/requestTries", job_.request_tries == defaults.request_tries);
+  }
+
+  void check_endpoint() {
+    try {
+      parse_endpoint_url(job_.model);
+    } catch (const Error& error) {
+      add("/model", error.what());
+    }
+    const std::string elsewhere = "an endpoint's weights are not here, so they cannot be quantized: leave the key out";
+    if (!job_.quantize.empty()) add("/quantize", elsewhere);
+    if (given("/calibration")) add("/calibration", elsewhere);
+    if (!job_.baseline) add("/baseline", "the endpoint's model is the baseline: leave the key out");
+    if (job_.evaluate.empty() && job_.protocol.empty())
+      add("/evaluate", "missing; an endpoint can only be evaluated");
+    if (job_.model_name.size() > kPathBytesMax)
+      add("/modelName", "longer than " + std::to_string(kPathBytesMax) + " bytes");
+    const std::string& variable = job_.api_key_variable;
+    // The value is not repeated: it may be a key that was put here by mistake.
+    if (!variable.empty() && (std::isdigit(static_cast<unsigned char>(variable[0])) ||
+                              !std::all_of(variable.begin(), variable.end(), [](unsigned char c) {
+                                return std::isalnum(c) || c == '_';
+                              })))
+      add("/apiKeyVariable",
+          "expected the name of an environment variable (letters, digits, _), never the key itself");
+    check_range("/concurrency", job_.concurrency, 1u, kConcurrencyMax);
+    check_range("/requestSeconds", job_.request_seconds, 1u, kRequestSecondsMax);
+    check_range("/requestTries", job_.request_tries, 1u, kRequestTriesMax);
   }
 
   template <typename T>
@@ -281,8 +331,12 @@ std::string absolute_in(const std::filesystem::path& base_dir, const std::string
   return full.string();
 }
 
-std::string name_from(const std::string& model) {
-  std::string name = std::filesystem::path(model).filename().string().substr(0, kNameBytesMax);
+std::string name_from(const JobSpec& job) {
+  std::string name = std::filesystem::path(job.model).filename().string();
+  if (is_endpoint(job.model))
+    name = job.model_name.empty() ? parse_endpoint_url(job.model).host
+                                  : std::filesystem::path(job.model_name).filename().string();
+  name = name.substr(0, kNameBytesMax);
   std::replace_if(
       name.begin(), name.end(), [](char c) { return !is_ref_character(c); }, '-');
   return name_fault(name).empty() ? name : "job";
@@ -295,9 +349,9 @@ void check_job(const JobSpec& job, const JsonPlaces& places, std::vector<JsonMis
 }
 
 JobSpec completed_job(JobSpec job, const JsonPlaces& places, const std::filesystem::path& base_dir) {
-  job.model = absolute_in(base_dir, job.model);
+  job.model = is_endpoint(job.model) ? parse_endpoint_url(job.model).to_string() : absolute_in(base_dir, job.model);
   for (std::string& file : job.calibration.files) file = absolute_in(base_dir, file);
-  if (job.name.empty()) job.name = name_from(job.model);
+  if (job.name.empty()) job.name = name_from(job);
   for (QuantizeSpec& spec : job.quantize) spec = with_fixed_settings(spec);
   if (job.protocol.empty()) return job;
   for (EvaluateSpec& spec : job.evaluate) spec = under_protocol(job.protocol, spec).value();

@@ -94,7 +94,7 @@ struct EvaluateSpec {
 
 struct JobSpec {
   std::string name;
-  std::string model;     // a Hugging Face directory; absolute after parsing
+  std::string model;     // a Hugging Face directory, absolute after parsing; or an endpoint's URL
   bool baseline = true;  // also keep and evaluate the unquantized weights
   std::vector<QuantizeSpec> quantize;
   CalibrationSpec calibration;
@@ -102,6 +102,12 @@ struct JobSpec {
   std::uint32_t ranks = 1;
   std::uint32_t threads = 0;  // per rank; 0: the machine's cores divided by its ranks
   std::string protocol;  // a named set of choices (protocols.h), already filled in after parsing; or empty
+  // When `model` is an endpoint (endpoint_url.h):
+  std::string model_name;                // what the endpoint calls the model; empty: it has only one
+  std::string api_key_variable;          // that holds the key; empty: QUENCH_ENDPOINT_KEY, where it is set
+  std::uint32_t concurrency = 8;         // requests under way at once, for each evaluation worker
+  std::uint32_t request_seconds = 600;   // for one request, from connecting to the last byte
+  std::uint32_t request_tries = 8;       // of one request, before the job stops
   bool operator==(const JobSpec&) const = default;
 };
 

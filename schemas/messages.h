@@ -1,7 +1,7 @@
 // The messages of the control plane (DESIGN.md section 5) as value types. A message goes into one
 // frame; bulk bytes (a chunk) go beside it as the frame's payload, whose digest the message names.
-// Who sends what: W worker rank, R reader (a CLI child or another command on quench.sock), C the
-// coordinator (the process that holds the store).
+// Who sends what: W worker rank, E evaluation worker, R reader (a CLI child or another command on
+// quench.sock), C the coordinator (the process that holds the store).
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,12 @@ struct Challenge {  // C first: proves nothing, asks for proof
   std::string build;
   bool operator==(const Challenge&) const = default;
 };
-enum class PeerRole : std::uint16_t { rank, reader };
-struct Hello {        // W, R
-  std::string build;  // ranks of another build are refused
+enum class PeerRole : std::uint16_t { rank, reader, evaluator };
+struct Hello {        // W, E, R
+  std::string build;  // workers of another build are refused
   PeerRole role = PeerRole::rank;
+  // Of a gang's rank; of an evaluator that the coordinator started, its slot; world 0: one that joined by
+  // itself.
   RankId rank;
   std::string host;
   std::int64_t pid = 0;
@@ -62,14 +64,15 @@ struct QuantizeOrder {
   std::vector<TensorRecord> committed;
   bool operator==(const QuantizeOrder&) const = default;
 };
-struct EvaluateOrder {
+struct EvaluateOrder {  // C → one evaluation worker, which may get others before it has asked for all of this one
   JobSpec job;
   Digest artifact;
   std::uint32_t evaluation = 0;  // index in job.evaluate
   std::string cache_dir;         // chunks fetched once per node
+  std::uint32_t number = 0;      // names this order in the messages about it
   bool operator==(const EvaluateOrder&) const = default;
 };
-struct ExitOrder {  // finish MPI and end with 0
+struct ExitOrder {  // finish MPI (a rank) and end with 0
   bool operator==(const ExitOrder&) const = default;
 };
 
@@ -116,7 +119,7 @@ struct Progress {  // rank 0
   std::string step;  // "hessian", "factor", "solve", "forward"
   bool operator==(const Progress&) const = default;
 };
-struct Failure {  // W: why this rank is about to abort the gang
+struct Failure {  // W, E: why this process is about to end (and, a rank, to abort the gang)
   ErrorCode code = ErrorCode::failed;
   std::string message;
   bool operator==(const Failure&) const = default;
@@ -127,14 +130,16 @@ struct LogLine {            // W
   bool operator==(const LogLine&) const = default;
 };
 
-// --- Evaluating -----------------------------------------------------------------------------
-struct BenchmarkInfo {  // W, once per EvaluateOrder, before asking for leases
+// --- Evaluating: E and C; `number` is the order's -----------------------------------------------
+struct BenchmarkInfo {  // E, once per EvaluateOrder, before asking for leases
   Digest digest;
   std::vector<std::string> task_ids;
+  std::uint32_t number = 0;
   bool operator==(const BenchmarkInfo&) const = default;
 };
-struct LeaseRequest {  // W
+struct LeaseRequest {  // E: one at a time
   std::uint32_t items_max = 0;
+  std::uint32_t number = 0;
   bool operator==(const LeaseRequest&) const = default;
 };
 struct LeaseItem {
@@ -142,19 +147,25 @@ struct LeaseItem {
   std::uint32_t sample = 0;
   bool operator==(const LeaseItem&) const = default;
 };
-struct LeaseGrant {  // C; empty items: nothing is left, the order is done
+struct LeaseGrant {  // C; empty items: nothing is left for this worker, the order is done
   LeaseId lease;
   std::uint32_t deadline_ms = 0;
   std::vector<LeaseItem> items;
   bool operator==(const LeaseGrant&) const = default;
 };
-struct VerdictsDone {  // W
+struct LeaseRenewal {  // E: work on the lease goes on; its deadline begins anew
+  LeaseId lease;
+  std::uint32_t number = 0;
+  bool operator==(const LeaseRenewal&) const = default;
+};
+struct VerdictsDone {  // E: the lease is given back with them
   LeaseId lease;
   std::vector<Verdict> verdicts;
+  std::uint32_t number = 0;
   bool operator==(const VerdictsDone&) const = default;
 };
 
-// --- Reading the store: W, R → C; refs and digests are checked by C -----------------------------
+// --- Reading the store: W, E, R → C; refs and digests are checked by C -----------------------------
 struct ManifestRequest {
   std::string ref;  // name, digest, or unique digest prefix
   bool operator==(const ManifestRequest&) const = default;
@@ -192,6 +203,6 @@ using Message =
     std::variant<Challenge, Hello, Welcome, Refused, Heartbeat, QuantizeOrder, EvaluateOrder, ExitOrder,
                  ChunkPut, ChunkStored, OuterDone, BlockDone, BlockCommitted, ArtifactDone, Progress, Failure,
                  LogLine, BenchmarkInfo, LeaseRequest, LeaseGrant, VerdictsDone, ManifestRequest,
-                 ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed>;
+                 ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed, LeaseRenewal>;
 
 }  // namespace quench

@@ -67,6 +67,11 @@ QUENCH_FIELDS(JobSpec) {
   archive("ranks", value.ranks);
   archive("threads", value.threads);
   archive("protocol", value.protocol);
+  archive("modelName", value.model_name);
+  archive("apiKeyVariable", value.api_key_variable);
+  archive("concurrency", value.concurrency);
+  archive("requestSeconds", value.request_seconds);
+  archive("requestTries", value.request_tries);
 }
 
 // --- artifact.capnp -------------------------------------------------------------------------
@@ -102,6 +107,8 @@ QUENCH_FIELDS(Manifest) {
   archive("files", value.files);
   archive("tensors", value.tensors);
   archive("losses", value.losses);
+  archive("endpointUrl", value.endpoint_url);
+  archive("endpointModel", value.endpoint_model);
 }
 QUENCH_FIELDS(RunRecord) {
   archive("artifact", value.artifact);
@@ -126,6 +133,7 @@ QUENCH_FIELDS(Verdict) {
   archive("detail", value.detail);
   archive("isolated", value.isolated);
   archive("confinement", value.confinement);
+  archive("output", value.output);
 }
 QUENCH_FIELDS(EvaluationKey) {
   archive("artifact", value.artifact);
@@ -176,6 +184,7 @@ QUENCH_FIELDS(EvaluateOrder) {
   archive("artifact", value.artifact);
   archive("evaluation", value.evaluation);
   archive("cacheDir", value.cache_dir);
+  archive("number", value.number);
 }
 QUENCH_FIELDS(ExitOrder) { (void)archive, (void)value; }
 QUENCH_FIELDS(ChunkPut) { archive("digest", value.digest); }
@@ -219,8 +228,12 @@ QUENCH_FIELDS(LogLine) {
 QUENCH_FIELDS(BenchmarkInfo) {
   archive("digest", value.digest);
   archive("taskIds", value.task_ids);
+  archive("number", value.number);
 }
-QUENCH_FIELDS(LeaseRequest) { archive("itemsMax", value.items_max); }
+QUENCH_FIELDS(LeaseRequest) {
+  archive("itemsMax", value.items_max);
+  archive("number", value.number);
+}
 QUENCH_FIELDS(LeaseItem) {
   archive("task", value.task);
   archive("sample", value.sample);
@@ -230,9 +243,14 @@ QUENCH_FIELDS(LeaseGrant) {
   archive("deadlineMs", value.deadline_ms);
   archive("items", value.items);
 }
+QUENCH_FIELDS(LeaseRenewal) {
+  archive("lease", value.lease);
+  archive("number", value.number);
+}
 QUENCH_FIELDS(VerdictsDone) {
   archive("lease", value.lease);
   archive("verdicts", value.verdicts);
+  archive("number", value.number);
 }
 QUENCH_FIELDS(ManifestRequest) { archive("ref", value.ref); }
 QUENCH_FIELDS(ManifestReply) {
@@ -330,6 +348,7 @@ QUENCH_ALTERNATIVE(ChunkReply, "chunkReply")
 QUENCH_ALTERNATIVE(StoreCommand, "storeCommand")
 QUENCH_ALTERNATIVE(StoreReply, "storeReply")
 QUENCH_ALTERNATIVE(RequestFailed, "requestFailed")
+QUENCH_ALTERNATIVE(LeaseRenewal, "leaseRenewal")
 QUENCH_ALTERNATIVE(JobAccepted, "jobAccepted")
 QUENCH_ALTERNATIVE(AttemptStarted, "attemptStarted")
 QUENCH_ALTERNATIVE(AttemptEnded, "attemptEnded")

@@ -1,5 +1,6 @@
 @0xd44bf9ed09c4416e;
-# The control plane between the coordinator (C), the ranks of a gang (W) and readers of a store (R).
+# The control plane between the coordinator (C), the ranks of a gang (W), evaluation workers (E) and readers of a
+# store (R).
 # messages.h says who sends what and when. One Message goes into one frame; a chunk's bytes travel beside
 # it as the frame's payload and never through Cap'n Proto. A message is one segment in canonical form
 # without a segment table: the stream framing of Cap'n Proto, whose segment count overflows in 0.9, is
@@ -15,6 +16,7 @@ using Artifact = import "artifact.capnp";
 enum PeerRole {
   rank @0;
   reader @1;
+  evaluator @2;
 }
 
 enum ErrorCode {
@@ -77,6 +79,7 @@ struct EvaluateOrder {
   artifact @1 :Data;
   evaluation @2 :UInt32;
   cacheDir @3 :Text;
+  number @4 :UInt32;
 }
 
 struct ExitOrder {}
@@ -135,10 +138,12 @@ struct LogLine {
 struct BenchmarkInfo {
   digest @0 :Data;
   taskIds @1 :List(Text);
+  number @2 :UInt32;
 }
 
 struct LeaseRequest {
   itemsMax @0 :UInt32;
+  number @1 :UInt32;
 }
 
 struct LeaseItem {
@@ -155,6 +160,12 @@ struct LeaseGrant {
 struct VerdictsDone {
   lease @0 :UInt64;
   verdicts @1 :List(Artifact.Verdict);
+  number @2 :UInt32;
+}
+
+struct LeaseRenewal {
+  lease @0 :UInt64;
+  number @1 :UInt32;
 }
 
 struct ManifestRequest {
@@ -219,5 +230,6 @@ struct Message {
     storeCommand @25 :StoreCommand;
     storeReply @26 :StoreReply;
     requestFailed @27 :RequestFailed;
+    leaseRenewal @28 :LeaseRenewal;
   }
 }

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "worker/evaluate/evaluation.h"
+#include "worker/evaluate/model_completions.h"
 #include "worker/model/weights.h"
 #include "worker/service.h"
 

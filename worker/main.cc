@@ -1,5 +1,5 @@
-// quench-worker: one rank of a gang (`gang`, started by mpirun or srun), or the child of a `quench`
-// command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`).
+// quench-worker: one rank of a gang (`gang`, started by mpirun or srun), an evaluation worker (`evaluate`), or
+// the child of a `quench` command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`).
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@
 #include "cluster/net/process_guard.h"
 #include "schemas/error.h"
 #include "worker/build.h"
+#include "worker/join.h"
 #include "worker/task_runner.h"
 #include "worker/verbs.h"
 
@@ -114,6 +115,17 @@ int run(int argc, char** argv) {
   gang_verb->add_option("--attempt", gang.attempt)->required();
   gang_verb->add_option("--progress-seconds", gang.progress_seconds)->check(CLI::Range(1, 86'400));
 
+  JoinArguments joining;
+  CLI::App* evaluate_verb = app.add_subcommand("evaluate", "join a running job and evaluate for it");
+  evaluate_verb->add_option("--join", joining.folder, "the folder join of the store that the job runs on");
+  evaluate_verb->add_option("--coordinator", joining.coordinator, "HOST:PORT, instead of the folder's");
+  evaluate_verb->add_option("--secret-file", joining.secret_file,
+                            "instead of the folder's; default: $QUENCH_JOIN_SECRET_FILE");
+  evaluate_verb->add_option("--slot", joining.slot, "given by a coordinator to workers that it starts");
+  evaluate_verb->add_option("--cache", joining.cache_dir, "directory that keeps chunks between artifacts and jobs");
+  evaluate_verb->add_option("--wait", joining.wait_seconds,
+                            "seconds to wait for a coordinator, also for the next one after a loss");
+
   GenerateArguments generating;
   CLI::App* generate_verb = app.add_subcommand("generate", "continue a prompt");
   add_model(*generate_verb, generating.model);
@@ -139,6 +151,7 @@ int run(int argc, char** argv) {
   grade_verb->add_option("--problems", grading.problems);
   grade_verb->add_option("--completions", grading.completions)->required();
   grade_verb->add_option("--out", grading.out)->required();
+  grade_verb->add_option("--settings", grading.settings, "job file of the evaluation that is graded again");
   grade_verb->add_flag("--json", grading.json);
 
   BenchLayerArguments layer;
@@ -162,8 +175,9 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
   }
   if (gang_verb->parsed()) return run_gang(compute, gang);
-  // A child of `quench` that must not outlive it.
-  cluster::die_with_parent(SIGTERM);
+  // A child of `quench` must not outlive it; an evaluation worker that joins by itself is nobody's child.
+  if (!evaluate_verb->parsed() || joining.slot) cluster::die_with_parent(SIGTERM);
+  if (evaluate_verb->parsed()) return join_evaluation(compute, joining);
   if (generate_verb->parsed()) return generate(compute, generating);
   if (perplexity_verb->parsed()) return perplexity(compute, measuring);
   if (grade_verb->parsed()) return grade(compute, grading);

@@ -27,7 +27,7 @@ struct Filing {
   void operator()(Refused& refused) { on_coordinator_lost(state, Error(refused.code, refused.message)); }
   template <typename Other>
   void operator()(Other&) {
-    throw Error(ErrorCode::bad_input, "the coordinator sent a message that ranks do not take");
+    throw Error(ErrorCode::bad_input, "the coordinator sent a message that workers do not take");
   }
 };
 

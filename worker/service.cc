@@ -154,14 +154,22 @@ void Service::log(const std::string& line) { send(LogLine{2, line}); }
 
 void Service::describe(const BenchmarkInfo& info) { send(info); }
 
-LeaseGrant Service::next_lease(std::uint32_t items_max) {
-  send(LeaseRequest{items_max});
+LeaseGrant Service::next_lease(const LeaseRequest& request) {
+  send(request);
   const auto lock = wait([](const State& state) { return !state.grants.empty(); });
   LeaseGrant grant = std::move(state_.grants.front());
   state_.grants.pop_front();
   return grant;
 }
 
+void Service::renew_lease(const LeaseRenewal& renewal) { send(renewal); }
+
 void Service::return_verdicts(const VerdictsDone& done) { send(done); }
+
+void Service::abandon(const Error& reason) {
+  const std::lock_guard lock(mutex_);
+  on_coordinator_lost(state_, reason);
+  changed_.notify_all();
+}
 
 }  // namespace quench::worker

@@ -24,7 +24,7 @@ namespace quench::worker {
 
 struct ServiceOptions {
   cluster::Endpoint coordinator;
-  AttemptNumber attempt;  // 0 for readers
+  AttemptNumber attempt;  // 0 for readers and evaluation workers
   std::string secret;     // empty on a Unix socket
   Hello hello;
   // When set, the process ends with exit code 75 this long after the coordinator was lost, even in the
@@ -57,8 +57,10 @@ class Service final : public ShardSink, public LeaseSource {
   void log(const std::string& line) override;
 
   void describe(const BenchmarkInfo& info) override;
-  LeaseGrant next_lease(std::uint32_t items_max) override;
+  LeaseGrant next_lease(const LeaseRequest& request) override;
+  void renew_lease(const LeaseRenewal& renewal) override;
   void return_verdicts(const VerdictsDone& done) override;
+  void abandon(const Error& reason) override;
 
  private:
   void send(const Message& message, Bytes payload = {});

@@ -1,7 +1,6 @@
 #include "worker/task_runner.h"
 
 #include "schemas/error.h"
-#include "worker/artifact_loader.h"
 #include "worker/evaluate/answers.h"
 #include "worker/evaluate/chat_templates.h"
 #include "worker/quantize/methods.h"
@@ -17,7 +16,6 @@ void TaskRunner::run() {
     const Message order = service_.next_order();
     if (std::holds_alternative<ExitOrder>(order)) return;
     if (const auto* quantize_order = std::get_if<QuantizeOrder>(&order)) quantize(*quantize_order);
-    if (const auto* evaluate_order = std::get_if<EvaluateOrder>(&order)) evaluate(*evaluate_order);
   }
 }
 
@@ -56,18 +54,6 @@ void TaskRunner::quantize(const QuantizeOrder& order) {
     quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}),
                       read_chunk);
   });
-}
-
-void TaskRunner::evaluate(const EvaluateOrder& order) {
-  const EvaluateSpec& spec = order.job.evaluate.at(order.evaluation);
-  if (!grader_ || !(graded_ == spec)) {
-    grader_.reset();
-    grader_ = std::make_unique<Grader>(grader_options(spec, backend_.thread_count()));
-    graded_ = spec;
-  }
-  run_evaluation(
-      spec, [&] { return load_artifact(backend_, service_, order.artifact.hex(), order.cache_dir); },
-      *grader_, service_);
 }
 
 }  // namespace quench::worker

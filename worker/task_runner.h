@@ -1,4 +1,4 @@
-// Carries out the coordinator's orders on the compute thread, which is also the one that talks MPI.
+// Carries out the coordinator's orders to a gang on the compute thread, which is also the one that talks MPI.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,6 @@
 #include "cluster/collective/collective.h"
 #include "kernels/backend.h"
 #include "schemas/messages.h"
-#include "worker/evaluate/grader.h"
 #include "worker/model/weights.h"
 #include "worker/quantize/calibration.h"
 #include "worker/service.h"
@@ -26,13 +25,10 @@ class TaskRunner {
   // tokenizer, the calibration text, the sandbox.
   void prepare(const JobSpec& job, const WeightSource& source);
   void quantize(const QuantizeOrder& order);
-  void evaluate(const EvaluateOrder& order);
 
   kernels::Backend& backend_;
   cluster::Collective& gang_;
   Service& service_;
-  std::unique_ptr<Grader> grader_;             // its sandboxes stay warm from one artifact to the next
-  EvaluateSpec graded_;                        // what it was started for
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
   bool prepared_ = false;
 };

@@ -8,9 +8,11 @@
 #include <sstream>
 
 #include "cluster/net/endpoint.h"
+#include "schemas/codec.h"
 #include "schemas/error.h"
 #include "worker/artifact_loader.h"
 #include "worker/build.h"
+#include "worker/evaluate/answers.h"
 #include "worker/evaluate/grade_file.h"
 #include "worker/generate/batch_decoder.h"
 #include "worker/generate/perplexity.h"
@@ -111,12 +113,18 @@ int perplexity(const ComputeOptions& compute, const PerplexityArguments& argumen
 int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
   GraderOptions options;
   options.sandboxes = compute.threads;
+  std::optional<EvaluateSpec> settings;
+  if (!arguments.settings.empty()) {
+    settings = read_job(arguments.settings).evaluate.at(0);
+    options = grader_options(*settings, compute.threads);
+  }
   const GradeFileReport report =
       grade_file(benchmark_from_string(arguments.benchmark), language_from_string(arguments.language),
                  arguments.problems, arguments.completions, arguments.out, options, [](std::size_t done, std::size_t total) {
                    if (done % 50 == 0 || done == total)
                      std::fprintf(stderr, "graded %zu of %zu\n", done, total);
-                 });
+                 },
+                 settings ? &*settings : nullptr);
   if (arguments.json)
     std::cout << ordered_json{{"lines", report.lines},
                               {"passed", report.passed},

@@ -50,6 +50,7 @@ struct GradeArguments {
   std::optional<std::filesystem::path> problems;
   std::filesystem::path completions;
   std::filesystem::path out;
+  std::filesystem::path settings;  // a job file whose one evaluation the completions come from; empty: none
   bool json = false;
 };
 int grade(const ComputeOptions& compute, const GradeArguments& arguments);

@@ -38,7 +38,28 @@ std::optional<Refused> check_rank(const Roster& roster, const std::string& build
   return std::nullopt;
 }
 
+// The secret first, here too.
+std::optional<Refused> check_evaluator(const Roster& roster, const std::string& build, Transport transport,
+                                       std::string_view nonce, AttemptNumber attempt, const Hello& hello) {
+  if (roster.evaluator_secret().empty()) return refuse("no evaluation workers are taken here");
+  const bool trusted = transport == Transport::unix_socket && hello.proof.is_none();
+  if (!trusted &&
+      !equal_constant_time(hello.proof, hello_proof(roster.evaluator_secret(), nonce, attempt, hello)))
+    return refuse("the proof of the evaluation workers' secret is wrong; each run has a new one, in its store's "
+                  "folder join");
+  if (attempt != AttemptNumber{}) return refuse("an evaluation worker belongs to no attempt, expected 0");
+  if (hello.build != build)
+    return refuse("this evaluation worker is build \"" + hello.build + "\", the coordinator \"" + build +
+                  "\"; install the same Quench on every node");
+  return std::nullopt;
+}
+
 }  // namespace
+
+void Roster::expect_evaluators(std::string secret) {
+  QUENCH_CHECK(!secret.empty());
+  evaluator_secret_ = std::move(secret);
+}
 
 void Roster::expect(AttemptNumber attempt, std::uint32_t world, std::string secret) {
   QUENCH_CHECK(world > 0 && !secret.empty(), world);
@@ -90,6 +111,8 @@ std::optional<Refused> check_hello(const Roster& roster, const std::string& buil
         return refuse("readers are let in over the store's Unix socket only");
       if (attempt != AttemptNumber{}) return refuse("a reader belongs to no attempt, expected 0");
       return std::nullopt;
+    case PeerRole::evaluator:
+      return check_evaluator(roster, build, transport, nonce, attempt, hello);
   }
   return refuse("unknown role " + std::to_string(static_cast<int>(hello.role)));
 }

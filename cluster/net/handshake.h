@@ -21,17 +21,21 @@
 
 namespace quench::cluster {
 
-// The gang the coordinator expects now. Ranks join once each; after dismiss() all are refused.
+// Whom the coordinator expects now: the ranks of one gang, once each, until dismiss(); evaluation workers,
+// any number of them at any time, once there is a secret for them.
 class Roster {
  public:
   // A new attempt replaces the one before: its ranks are no longer let in.
   void expect(AttemptNumber attempt, std::uint32_t world, std::string secret);
   void dismiss() { expected_ = false; }
+  // Their secret is another than the gang's: it outlives gangs and may be carried to other hosts.
+  void expect_evaluators(std::string secret);
 
   bool expected() const { return expected_; }
   AttemptNumber attempt() const { return attempt_; }
   std::uint32_t world() const { return world_; }
   const std::string& secret() const { return secret_; }
+  const std::string& evaluator_secret() const { return evaluator_secret_; }  // empty: none are expected
   bool has(std::uint32_t rank) const { return rank < present_.size() && present_[rank]; }
   void join(std::uint32_t rank);
   std::uint32_t joined() const;
@@ -41,6 +45,7 @@ class Roster {
   AttemptNumber attempt_;
   std::uint32_t world_ = 0;
   std::string secret_;
+  std::string evaluator_secret_;
   std::vector<bool> present_;
 };
 
@@ -48,9 +53,9 @@ class Roster {
 Digest hello_proof(std::string_view secret, std::string_view nonce, AttemptNumber attempt,
                    const Hello& hello);
 
-// The server's decision. Empty: let in. On TCP: ranks only, with proof. On a Unix socket the peer's
-// user was checked by the listener: readers (attempt 0) need no proof; a rank needs none either, but a
-// wrong one is refused. The message of a refusal names what was expected, never the secret.
+// The server's decision. Empty: let in. On TCP: ranks and evaluation workers (attempt 0), with proof. On a
+// Unix socket the peer's user was checked by the listener: readers (attempt 0) need no proof; the others need
+// none either, but a wrong one is refused. The message of a refusal names what was expected, never the secret.
 std::optional<Refused> check_hello(const Roster& roster, const std::string& build, Transport transport,
                                    std::string_view nonce, AttemptNumber attempt, const Hello& hello);
 
@@ -89,7 +94,7 @@ struct Dialed {
   Welcome welcome;
 };
 struct DialOptions {
-  AttemptNumber attempt;  // 0 for readers
+  AttemptNumber attempt;  // 0 for readers and evaluation workers
   std::string secret;     // empty on a Unix socket
   std::chrono::milliseconds deadline{30'000};
   ConnectionOptions connection;

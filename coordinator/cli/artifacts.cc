@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -11,6 +13,7 @@
 #include "cluster/net/endpoint.h"
 #include "cluster/net/handshake.h"
 #include "coordinator/export/export.h"
+#include "coordinator/kept_completions.h"
 #include "coordinator/report/words.h"
 #include "coordinator/store_client.h"
 #include "schemas/codec.h"
@@ -51,6 +54,9 @@ std::string show(const ArtifactStore& store, const std::string& ref, bool json) 
   std::string text = fmt::format("digest       {}\nmethod       {}\nsource       {}\ncalibration  {}\n",
                                  digest.hex(), derived_name(manifest.recipe), manifest.source.hex(),
                                  manifest.calibration.is_none() ? "none" : manifest.calibration.hex());
+  if (!manifest.endpoint_url.empty())
+    text += fmt::format("served at    {}  {}\nwhich names a place: what is served there may change\n",
+                        manifest.endpoint_url, manifest.endpoint_model);
   text += fmt::format("size         {} MB, {:.3f} bits per weight\n", megabytes(artifact_bytes(manifest)),
                       bits_per_weight(manifest));
   text += "files       ";
@@ -68,6 +74,18 @@ std::string show(const ArtifactStore& store, const std::string& ref, bool json) 
                         tensor.chunks.size(), loss);
   }
   return text;
+}
+
+// Beside and renamed: what stands under the name is whole.
+void write_file_whole(const std::filesystem::path& file, const std::string& text) {
+  const std::filesystem::path partial = file.string() + ".partial";
+  std::ofstream out(partial, std::ios::binary | std::ios::trunc);
+  out << text << std::flush;
+  std::error_code error;
+  if (out) std::filesystem::rename(partial, file, error);
+  if (out && !error) return;
+  std::filesystem::remove(partial, error);
+  throw Error(ErrorCode::bad_input, "cannot write " + file.string() + ": name a file in a directory with room");
 }
 
 // Objects are manifests; one that does not decode is unverifiable rather than corrupt: its digest fits.
@@ -111,7 +129,8 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   CLI::App app{"artifacts of a store", "quench artifacts"};
   app.require_subcommand(1);
   bool json = false;
-  std::string ref, format, to;
+  std::string ref, format, to, out_file, settings_file;
+  CompletionsChoice choice;
   CLI::App* ls_command = app.add_subcommand("ls", "names with digest, size and bits");
   CLI::App* show_command = app.add_subcommand("show", "one artifact: recipe, tensors, losses");
   show_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
@@ -120,6 +139,13 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   export_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
   export_command->add_option("--format", format, "gptq")->required();
   export_command->add_option("--to", to, "directory to make")->required();
+  CLI::App* completions_command =
+      app.add_subcommand("completions", "the kept completions, as JSON lines that `quench grade` takes");
+  completions_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
+  completions_command->add_option("--benchmark", choice.benchmark);
+  completions_command->add_option("--evaluation", choice.evaluation, "prefix of an evaluation's digest");
+  completions_command->add_option("--settings", settings_file, "job file to write: the evaluation's settings");
+  completions_command->add_option("--out", out_file, "file to write; default: stdout");
   for (CLI::App* command : {ls_command, show_command, verify_command}) command->add_flag("--json", json);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -136,6 +162,18 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   if (ls_command->parsed()) out = list(store, json);
   if (show_command->parsed()) out = show(store, ref, json);
   if (verify_command->parsed()) return verify(store, json, out);
+  if (completions_command->parsed()) {
+    const KeptEvaluation evaluation = choose_evaluation(store, store.resolve(ref), choice);
+    const std::string lines = completions_to_json_lines(store, evaluation);
+    if (!settings_file.empty()) write_file_whole(settings_file, job_to_json(settings_job(evaluation)));
+    if (out_file.empty()) {
+      out = lines;
+    } else {
+      write_file_whole(out_file, lines);
+      out = fmt::format("{} completions of {} in {}\n", std::count(lines.begin(), lines.end(), '\n'),
+                        evaluation.key.spec.benchmark, out_file);
+    }
+  }
   if (export_command->parsed()) {
     export_artifact(store, ref, format, to);
     out = to + "\n";
@@ -156,17 +194,18 @@ StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& comman
   return reply;
 }
 
+StoreReply run_store_command(const std::filesystem::path& directory, const StoreCommand& command) {
+  if (const std::optional<std::string> owner = owner_endpoint(directory)) return ask_owner(*owner, command);
+  ArtifactStore store = ArtifactStore::open(directory, OpenMode::existing);
+  return answer_store_command(store, command);
+}
+
 int run_artifacts(const std::filesystem::path& directory, std::vector<std::string> arguments) {
   // The owner may run elsewhere: what it writes must not depend on its working directory.
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
-    if (arguments[i] == "--to") arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
-  StoreReply reply;
-  if (const std::optional<std::string> owner = owner_endpoint(directory)) {
-    reply = ask_owner(*owner, StoreCommand{arguments});
-  } else {
-    ArtifactStore store = ArtifactStore::open(directory, OpenMode::existing);
-    reply = answer_store_command(store, StoreCommand{arguments});
-  }
+    if (arguments[i] == "--to" || arguments[i] == "--out" || arguments[i] == "--settings")
+      arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
+  const StoreReply reply = run_store_command(directory, StoreCommand{std::move(arguments)});
   std::cout << reply.out;
   if (!reply.err.empty()) std::cerr << "quench: " << reply.err << "\n";
   return reply.exit_code;

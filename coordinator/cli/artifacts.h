@@ -16,7 +16,10 @@ namespace quench::coordinator {
 // reply's exit code and text.
 StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& command);
 
-// Opens the store, or asks its owner, and prints the reply. Returns its exit code.
+// Opens the store, or asks its owner.
+StoreReply run_store_command(const std::filesystem::path& store, const StoreCommand& command);
+
+// The same, and prints the reply. Returns its exit code.
 int run_artifacts(const std::filesystem::path& store, std::vector<std::string> arguments);
 
 }  // namespace quench::coordinator

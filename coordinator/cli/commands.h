@@ -16,6 +16,8 @@ struct RunArguments {
   std::optional<std::uint32_t> threads;
   std::filesystem::path store;
   std::optional<std::filesystem::path> report;
+  std::string listen;          // ADDRESS:PORT for evaluation workers that join; empty: loopback only
+  bool plain_network = false;  // `listen` may be reachable from other hosts, unencrypted
   bool json = false;
 };
 int run_job(const RunArguments& arguments);
@@ -51,6 +53,18 @@ struct EngineArguments {
   std::filesystem::path store;
 };
 int run_engine(const EngineArguments& arguments);
+
+// `quench grade --from REF`: executes the completions that are kept of an artifact again, without a model, and
+// says which verdicts are others than the kept ones. `arguments` go to the engine's verb `grade`.
+struct RegradeArguments {
+  std::string ref;
+  std::filesystem::path store;
+  std::string benchmark;
+  std::string evaluation;  // prefix of its digest
+  std::filesystem::path out;
+  std::vector<std::string> arguments;
+};
+int regrade(const RegradeArguments& arguments);
 
 // The program `quench-worker`: the environment's QUENCH_WORKER, or beside this program. Throws
 // Error(bad_input) when it is not there.

@@ -17,6 +17,7 @@
 #include "coordinator/service.h"
 #include "schemas/build_id.h"
 #include "schemas/codec.h"
+#include "schemas/endpoint_url.h"
 
 namespace quench::coordinator {
 namespace {
@@ -52,6 +53,33 @@ State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& sou
   return open_job(job, id, source, blocks, history);
 }
 
+// Frames are not encrypted: beyond this host that must be asked for.
+std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments) {
+  if (arguments.listen.empty()) return std::nullopt;
+  cluster::Endpoint endpoint = in_context(
+      "--listen", [&] { return cluster::Endpoint::parse("tcp://" + arguments.listen); });
+  const bool loopback = endpoint.host == "::1" || endpoint.host.starts_with("127.");
+  if (!loopback && !arguments.plain_network)
+    throw Error(ErrorCode::bad_input,
+                "--listen " + arguments.listen +
+                    " is reachable from other hosts, and this connection is not encrypted (joining takes the "
+                    "secret all the same): add --plain-network on a network that you trust, or listen on "
+                    "127.0.0.1 and let workers come through an ssh tunnel");
+  return endpoint;
+}
+
+struct JobSource {
+  Digest digest;
+  std::uint32_t blocks = 0;
+};
+
+// Reads the headers of a model that lies here.
+JobSource job_source(const JobSpec& job) {
+  if (is_endpoint(job.model)) return {endpoint_source_digest(parse_endpoint_url(job.model), job.model_name), 0};
+  const Plan plan = plan_job(job);
+  return {model_source_digest(job.model), plan.config.layers};
+}
+
 void remove_scratch(const State& state) {
   std::error_code ignored;
   fs::remove_all(fs::path(state.scratch_dir) / state.job_id.short_hex(), ignored);
@@ -62,10 +90,11 @@ void remove_scratch(const State& state) {
 
 int run_job(const RunArguments& arguments) {
   const JobSpec job = read_job_for(arguments.job, arguments.ranks);
-  const Plan plan = plan_job(job);
+  const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments);
+  const JobSource source = job_source(job);
   const fs::path worker = worker_program();
   ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
-  State state = open_or_accept(store, job, model_source_digest(job.model), plan.config.layers);
+  State state = open_or_accept(store, job, source.digest, source.blocks);
   state.build = kBuildId;
   state.scratch_dir = fs::absolute(store.directory() / "scratch");
   state.cache_dir = fs::absolute(store.directory() / "cache");
@@ -74,7 +103,7 @@ int run_job(const RunArguments& arguments) {
     std::cerr << job.name << ": done before, nothing to run\n";
   } else {
     TerminalProgress progress(store.directory() / "logs" / (state.job_id.short_hex() + ".log"));
-    ServiceOptions options{worker, threads_per_rank(job, arguments.threads), kBuildId};
+    ServiceOptions options{worker, threads_per_rank(job, arguments.threads), kBuildId, listen};
     Service service(options, store, state, progress, answer_store_command);
     service.run();
     if (state.failure) throw Error(state.failure->code, state.failure->message).with_context(job.name);
@@ -94,6 +123,9 @@ int run_job(const RunArguments& arguments) {
 
 int show_plan(const PlanArguments& arguments) {
   const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  if (is_endpoint(job.model))
+    throw Error(ErrorCode::bad_input, "the model of this job is served at " + job.model +
+                                          ": there are no weights to plan for, `quench run` evaluates it");
   const Plan plan = plan_job(job);
   std::cout << (arguments.json ? plan_to_json(job, plan) + "\n" : plan_to_text(job, plan));
   return 0;

@@ -19,6 +19,9 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
     throw Error(ErrorCode::bad_input,
                 "--to " + to.string() + " is there already: name a directory that is not");
   const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
+  if (!manifest.endpoint_url.empty())
+    throw Error(ErrorCode::bad_input,
+                ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");
   const fs::path partial = to.string() + ".partial-" + std::to_string(::getpid());
   std::error_code error;
   fs::create_directories(partial, error);

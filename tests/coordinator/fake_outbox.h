@@ -1,6 +1,7 @@
 // An Outbox that remembers. Messages go through the codec, as they would on the wire.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ class FakeOutbox : public Outbox {
   }
   void start_gang(AttemptNumber attempt) override { started.push_back(attempt.value); }
   void stop_gang(const std::string& reason) override { stopped.push_back(reason); }
+  void start_evaluator(std::uint32_t slot) override { evaluators_started.push_back(slot); }
+  void stop_evaluators(const std::string& reason) override { evaluators_stopped.push_back(reason); }
   void record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) override {
     if (disk_full) throw Error(ErrorCode::failed, "no space left");
     journal.push_back(decode_journal_event(encode(event)));
@@ -30,9 +33,22 @@ class FakeOutbox : public Outbox {
     journal.push_back(ArtifactPublished{artifact, digest, run.quantize_seconds});
     return digest;
   }
-  void keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) override {
+  std::vector<Verdict> keep_verdicts(const Digest& evaluation,
+                                     const std::vector<Verdict>& verdicts) override {
+    if (disk_full) throw Error(ErrorCode::failed, "no space left");
     auto& kept = verdicts_kept[evaluation];
-    kept.insert(kept.end(), verdicts.begin(), verdicts.end());
+    std::vector<Verdict> contradicting;
+    for (const Verdict& verdict : verdicts) {
+      const auto first = std::find_if(kept.begin(), kept.end(), [&](const Verdict& one) {
+        return one.task == verdict.task && one.sample == verdict.sample;
+      });
+      if (first == kept.end()) {
+        kept.push_back(verdict);
+      } else if (first->completion != verdict.completion || first->result != verdict.result) {
+        contradicting.push_back(verdict);
+      }
+    }
+    return contradicting;
   }
   std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) override {
     std::set<LeaseTable::Item> items;
@@ -56,6 +72,8 @@ class FakeOutbox : public Outbox {
   std::vector<std::pair<ConnectionId, Message>> sent;
   std::vector<std::uint32_t> started;
   std::vector<std::string> stopped;
+  std::vector<std::uint32_t> evaluators_started;
+  std::vector<std::string> evaluators_stopped;
   std::vector<quench::JournalEvent> journal;
   std::vector<std::vector<Digest>> journal_chunks;
   std::map<std::string, Manifest> published;

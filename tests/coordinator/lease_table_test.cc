@@ -46,6 +46,29 @@ TEST(LeaseTable, LateVerdictsOfAnExpiredLeaseAreTakenOnceFromWhoeverIsFirst) {
   EXPECT_FALSE(table.has_pending() && !table.grant(0, 1, 9, 0, 1).items.empty());
 }
 
+TEST(LeaseTable, ARenewedLeaseLivesOn) {
+  LeaseTable table(2, 1, {});
+  const LeaseGrant slow = table.grant(7, 1, 2, 0, 10);
+  table.renew(slow.lease, 9, 10);
+  EXPECT_EQ(table.expire(18), 0u);
+  EXPECT_EQ(table.expire(19), 1u);
+  table.renew(slow.lease, 20, 10);  // too late: it is no more
+  EXPECT_TRUE(table.has_pending());
+  EXPECT_EQ(table.grant(8, 1, 2, 20, 10).items.size(), 2u);
+}
+
+TEST(LeaseTable, ALostHoldersLeasesReturnAndNoOthers) {
+  LeaseTable table(4, 1, {});
+  const LeaseGrant first = table.grant(7, 1, 1, 0, 10);
+  const LeaseGrant ahead = table.grant(7, 1, 1, 0, 10);  // fetched while the first one is executed
+  const LeaseGrant other = table.grant(8, 1, 2, 0, 10);
+  EXPECT_FALSE(table.has_pending());
+  EXPECT_EQ(table.release_holder(7), 2u);
+  EXPECT_EQ(table.release_holder(7), 0u);
+  EXPECT_EQ(table.grant(9, 1, 9, 0, 10).items.size(), 2u);
+  EXPECT_EQ(table.accept(other.lease, all_of(other)).size(), 2u);
+}
+
 TEST(LeaseTable, ItemsThatALeaseDidNotBringBackAreLentAgain) {
   LeaseTable table(3, 1, {});
   const LeaseGrant grant = table.grant(0, 1, 3, 0, 10);
@@ -75,7 +98,7 @@ TEST(LeaseTable, SurvivesAnyOrderOfLosses) {
       now += random() % 5;
       switch (random() % 5) {
         case 0:
-          table.release_rank(random() % 3);
+          table.release_holder(random() % 3);
           break;
         case 1:
           table.expire(now);

@@ -1,5 +1,5 @@
-// The course of a job, without sockets, disks or clocks: orders, commits, leases, and what happens when
-// something dies at each of these points.
+// The course of a job and its gang, without sockets, disks or clocks: orders, commits, and what happens when
+// something dies at each of these points. Evaluation is in fan_out_test.
 #include "coordinator/reactor.h"
 
 #include <gtest/gtest.h>
@@ -71,27 +71,12 @@ class Reactor : public ::testing::Test {
     for (std::uint32_t block = 0; block < kBlocks; ++block) do_block(artifact, block);
     say(0, ArtifactDone{artifact, 3, 0});
   }
-  void open_benchmark() {
-    for (std::uint32_t rank = 0; rank < job.ranks; ++rank)
-      say(rank, BenchmarkInfo{named("problems"), {"T/0", "T/1", "T/2"}});
-  }
-  static std::vector<Verdict> verdicts_of(const LeaseGrant& grant) {
-    std::vector<Verdict> verdicts;
-    for (const LeaseItem& item : grant.items) {
-      Verdict& verdict = verdicts.emplace_back();
-      verdict.task = item.task;
-      verdict.sample = item.sample;
-      verdict.result = VerdictResult::passed;
-    }
-    return verdicts;
-  }
-
   JobSpec job = two_artifacts();
   State state;
   FakeOutbox outbox;
 };
 
-TEST_F(Reactor, QuantizesThenEvaluatesThenLetsTheGangGo) {
+TEST_F(Reactor, QuantizesThenLetsTheGangGo) {
   start();
   ASSERT_EQ(outbox.to<QuantizeOrder>(connection(1)).size(), 1u);
   do_artifact(0);
@@ -100,32 +85,31 @@ TEST_F(Reactor, QuantizesThenEvaluatesThenLetsTheGangGo) {
   EXPECT_EQ(outbox.published.at("job/gptq-4bit-g128-sym").tensors.size(), 3u);
   EXPECT_EQ(outbox.published.at("job/gptq-4bit-g128-sym").losses.size(), 2u);
   EXPECT_EQ(outbox.runs.at(1).hosts, std::vector<std::string>{"node"});
-  ASSERT_EQ(state.phase, Phase::evaluating);
-  for (int evaluation = 0; evaluation < 2; ++evaluation) {
-    open_benchmark();
-    say(0, LeaseRequest{4});
-    const LeaseGrant first = outbox.to<LeaseGrant>(connection(0)).back();
-    EXPECT_EQ(first.items.size(), 3u) << "a rank gets no more than its share";
-    say(1, LeaseRequest{4});
-    say(1, VerdictsDone{outbox.to<LeaseGrant>(connection(1)).back().lease,
-                        verdicts_of(outbox.to<LeaseGrant>(connection(1)).back())});
-    say(1, LeaseRequest{4});
-    say(0, VerdictsDone{first.lease, verdicts_of(first)});
-    say(0, LeaseRequest{4});
-    while (!state.evaluations[evaluation].complete) {
-      for (std::uint32_t rank : {0u, 1u}) {
-        const LeaseGrant last = outbox.to<LeaseGrant>(connection(rank)).back();
-        say(rank, VerdictsDone{last.lease, verdicts_of(last)});
-        say(rank, LeaseRequest{4});
-      }
-    }
-  }
   EXPECT_EQ(outbox.to<ExitOrder>(connection(0)).size(), 1u);
   EXPECT_EQ(state.phase, Phase::leaving);
+  EXPECT_TRUE(outbox.evaluators_started.empty()) << "the ranks still hold the cores";
+  on_gang_exited(state, outbox, "");
+  EXPECT_EQ(state.phase, Phase::evaluating);
+  EXPECT_EQ(outbox.evaluators_started, (std::vector<std::uint32_t>{0, 1}));
+}
+
+TEST_F(Reactor, AGangThatStumblesOnItsWayOutHasDoneItsWork) {
+  start();
+  do_artifact(0);
+  do_artifact(1);
+  on_gang_exited(state, outbox, "rank 1 was killed by signal 9");
+  EXPECT_EQ(state.phase, Phase::evaluating);
+  EXPECT_EQ(outbox.started.size(), 1u);
+}
+
+TEST_F(Reactor, AJobWithoutEvaluationsIsDoneWithItsGang) {
+  job.evaluate.clear();
+  start();
+  do_artifact(0);
+  do_artifact(1);
   on_gang_exited(state, outbox, "");
   EXPECT_TRUE(is_complete(state));
-  for (const auto& [key, kept] : outbox.verdicts_kept) EXPECT_EQ(kept.size(), 6u);
-  EXPECT_EQ(outbox.verdicts_kept.size(), 2u) << "each artifact has verdicts of its own";
+  EXPECT_TRUE(outbox.evaluators_started.empty());
 }
 
 TEST_F(Reactor, ALostRankCostsAtMostTheCurrentBlock) {
@@ -200,26 +184,6 @@ TEST_F(Reactor, ChangedCalibrationIsRefused) {
   say(0, OuterDone{1, named("other text"), {}, {}});
   EXPECT_EQ(state.phase, Phase::failed);
   EXPECT_NE(state.failure->message.find("calibration"), std::string::npos);
-}
-
-TEST_F(Reactor, ALostRanksLeasesGoToTheNextGang) {
-  start();
-  do_artifact(0);
-  do_artifact(1);
-  open_benchmark();
-  say(0, LeaseRequest{2});
-  const LeaseGrant grant = outbox.to<LeaseGrant>(connection(0)).back();
-  say(0, VerdictsDone{grant.lease, {verdicts_of(grant)[0]}});
-  on_rank_lost(state, outbox, connection(1), "gone");
-  on_gang_exited(state, outbox, "gone");
-  join();
-  open_benchmark();
-  EXPECT_EQ(state.evaluations[0].leases->done(), 1u);
-  say(0, LeaseRequest{100});
-  say(1, LeaseRequest{100});
-  // Half of the five that are left, then half of what is left of them.
-  EXPECT_EQ(outbox.to<LeaseGrant>(connection(0)).back().items.size(), 3u);
-  EXPECT_EQ(outbox.to<LeaseGrant>(connection(1)).back().items.size(), 1u);
 }
 
 TEST_F(Reactor, AttemptsWithoutProgressEndTheJob) {

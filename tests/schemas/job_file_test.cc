@@ -83,6 +83,29 @@ TEST(JobFile, EveryKeyIsRead) {
                                         EvaluateSpec{}));
 }
 
+TEST(JobFile, AnEndpointIsNoPath) {
+  const JobSpec job = parse_job(R"({"model": "http://LocalHost:8000/v1/", "modelName": "org/coder", "concurrency": 3,
+                                    "apiKeyVariable": "LAB_KEY", "requestSeconds": 5, "requestTries": 2,
+                                    "evaluate": [{}]})",
+                                "job.json", "/base");
+  EXPECT_EQ(job.model, "http://localhost:8000/v1");
+  EXPECT_EQ(job.model_name, "org/coder");
+  EXPECT_EQ(job.name, "coder");
+  EXPECT_EQ(job.api_key_variable, "LAB_KEY");
+  EXPECT_EQ(job.concurrency, 3u);
+  EXPECT_EQ(job.request_seconds, 5u);
+  EXPECT_EQ(job.request_tries, 2u);
+  EXPECT_EQ(parse_job(job_to_json(job), "job.json", "/elsewhere"), job);
+  // How an endpoint is asked does not make another job of it.
+  JobSpec patient = job;
+  patient.concurrency = 30;
+  patient.request_tries = 20;
+  patient.api_key_variable = "OTHER_KEY";
+  EXPECT_EQ(job_id(patient, {}), job_id(job, {}));
+  patient.model_name = "org/other";
+  EXPECT_NE(job_id(patient, {}), job_id(job, {}));
+}
+
 TEST(JobFile, WrittenJobIsReadBackEqual) {
   for (const char* file : {"minimal.json", "full.json"}) {
     const JobSpec job = read_job(kJobs / file);

@@ -37,7 +37,7 @@ inline constexpr unsigned kEnumerants<VerdictResult> = 7;
 template <>
 inline constexpr unsigned kEnumerants<Confinement> = 2;
 template <>
-inline constexpr unsigned kEnumerants<PeerRole> = 2;
+inline constexpr unsigned kEnumerants<PeerRole> = 3;
 template <>
 inline constexpr unsigned kEnumerants<ErrorCode> = 8;
 

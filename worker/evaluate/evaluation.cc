@@ -1,82 +1,86 @@
 #include "worker/evaluate/evaluation.h"
 
-#include <algorithm>
-#include <optional>
+#include <chrono>
+#include <mutex>
+#include <set>
 
 #include "schemas/error.h"
 #include "worker/evaluate/answers.h"
-#include "worker/evaluate/chat_templates.h"
-#include "worker/evaluate/prompts.h"
-#include "worker/generate/batch_decoder.h"
-#include "worker/tokenize/utf8.h"
+#include "worker/evaluate/execution_queue.h"
 
 namespace quench::worker {
 namespace {
 
-// Completions per lease and per batch: enough rows to fill the lanes of decoding, few enough that a
-// lost rank costs little.
-constexpr std::uint32_t kLeaseItems = 32;
+using Clock = std::chrono::steady_clock;
 
-class CompletionMaker {
+// Adds the time it lives.
+class Stopwatch {
  public:
-  CompletionMaker(const EvaluateSpec& spec, const ProblemSet& problems, LoadedModel model)
-      : spec_(spec), problems_(problems), model_(std::move(model)) {
-    eos_ids_ = model_.transformer->config().eos_ids;
-    if (const auto eos = model_.tokenizer->eos_id();
-        eos && std::find(eos_ids_.begin(), eos_ids_.end(), *eos) == eos_ids_.end())
-      eos_ids_.push_back(*eos);
-    chat_ = resolved_chat(spec.chat, model_.chat_template);
-    for (const TokenId end : chat_end_ids(*model_.tokenizer, chat_)) eos_ids_.push_back(end);
-  }
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - began_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
 
-  // In the order of the items.
-  std::vector<Completion> make(const std::vector<LeaseItem>& items) {
-    const auto token_bytes = [this](std::int32_t token) {
-      return model_.tokenizer->is_special(token) ? std::string() : model_.tokenizer->token_bytes(token);
-    };
-    BatchDecoder decoder(*model_.transformer, token_bytes, {kLeaseItems, 512});
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      GenerationRequest request;
-      request.id = i;
-      const Problem& problem = problems_.problems().at(items[i].task);
-      const Question question = question_for(spec_, problems_, problem);
-      request.prompt = question_tokens(*model_.tokenizer, chat_, question);
-      request.max_new_tokens = new_tokens_max(spec_, request.prompt.size());
-      request.sampling = {spec_.temperature, spec_.top_k, spec_.top_p};
-      request.key = {spec_.seed, items[i].task, items[i].sample};
-      request.stop_strings = question.stop_strings;
-      request.eos_ids = eos_ids_;
-      decoder.add(std::move(request));
-    }
-    std::vector<Completion> completions(items.size());
-    for (Completion& completion : decoder.run()) {
-      const std::size_t at = completion.id;
-      // Byte-level tokens can end inside a character; a text is what people would read of it.
-      completion.text = utf8_lossy(completion.text);
-      completions.at(at) = std::move(completion);
-    }
-    return completions;
+ private:
+  double& seconds_;
+  Clock::time_point began_ = Clock::now();
+};
+
+// The coordinator's patience is 600 s.
+constexpr std::chrono::seconds kRenewEvery{20};
+
+// The leases this worker holds: generated, waiting, executed. Any sign of work renews all of them.
+class HeldLeases {
+ public:
+  HeldLeases(LeaseSource& source, std::uint32_t number) : source_(source), number_(number) {}
+
+  void add(LeaseId lease) {
+    const std::lock_guard lock(mutex_);
+    held_.insert(lease);
+  }
+  void remove(LeaseId lease) {
+    const std::lock_guard lock(mutex_);
+    held_.erase(lease);
+  }
+  void on_progress() {
+    const std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    if (now - renewed_ < kRenewEvery) return;
+    renewed_ = now;
+    for (const LeaseId lease : held_) source_.renew_lease({lease, number_});
   }
 
  private:
-  EvaluateSpec spec_;
-  const ProblemSet& problems_;
-  LoadedModel model_;
-  std::vector<std::int32_t> eos_ids_;
-  ChatTemplate chat_ = ChatTemplate::none;
+  LeaseSource& source_;
+  std::uint32_t number_;
+  std::mutex mutex_;
+  std::set<LeaseId> held_;
+  Clock::time_point renewed_ = Clock::now();
 };
 
+// A lease's verdicts go into one message of 8 MiB: kLeaseItems × 2 texts × 96 KiB is 6 MiB. No budget of tokens
+// that people use comes near it; a longer text is executed, and kept, as far as this.
+constexpr std::size_t kTextBytesMax = 96 << 10;
+
+std::string_view bounded(std::string_view text) {
+  if (text.size() <= kTextBytesMax) return text;
+  std::size_t end = kTextBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  return text.substr(0, end);
+}
+
 std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const ProblemSet& problems,
-                             const std::vector<LeaseItem>& items,
-                             const std::vector<Completion>& completions) {
+                             const GeneratedLease& lease, const std::function<void()>& on_progress) {
+  const std::vector<LeaseItem>& items = lease.grant.items;
   std::vector<std::string> answers;
   std::vector<Submission> submissions;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Problem& problem = problems.problems().at(items[i].task);
-    answers.push_back(answer_in(spec, problems, problem, completions[i].text));
+    answers.push_back(answer_in(spec, problems, problem, bounded(lease.texts[i].text)));
     submissions.push_back(submission_of(spec, problems, problem, answers.back()));
   }
-  const std::vector<Execution> executions = grader.grade(submissions);
+  const std::vector<Execution> executions =
+      grader.grade(submissions, [&](std::size_t, const Execution&) { on_progress(); });
   std::vector<Verdict> verdicts;
   for (std::size_t i = 0; i < items.size(); ++i) {
     Verdict& verdict = verdicts.emplace_back();
@@ -84,10 +88,13 @@ std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const Pro
     verdict.sample = items[i].sample;
     verdict.result = executions[i].result;
     verdict.completion = answers[i];
-    verdict.tokens = static_cast<std::uint32_t>(completions[i].tokens.size());
+    if (const std::string_view output = bounded(lease.texts[i].text); output != verdict.completion)
+      verdict.output = output;
+    verdict.tokens = lease.texts[i].tokens;
     verdict.cpu_seconds = static_cast<double>(executions[i].cpu_ms) / 1000.0;
     verdict.detail = executions[i].detail;
-    if (const std::string note = empty_answer_note(spec, verdict.tokens); !note.empty())
+    if (const std::string note = empty_answer_note(spec, lease.texts[i].tokens);
+        lease.texts[i].text.empty() && !note.empty())
       verdict.detail = note + (verdict.detail.empty() ? "" : "; " + verdict.detail);
     verdict.isolated = executions[i].isolated;
     verdict.confinement = executions[i].confinement;
@@ -95,29 +102,84 @@ std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const Pro
   return verdicts;
 }
 
+// The items that have a text; the coordinator lends the others again.
+GeneratedLease generated(const LeaseGrant& grant, std::vector<std::optional<GeneratedText>> texts) {
+  GeneratedLease lease;
+  lease.grant.lease = grant.lease;
+  for (std::size_t i = 0; i < grant.items.size(); ++i) {
+    if (!texts.at(i)) continue;
+    lease.grant.items.push_back(grant.items[i]);
+    lease.texts.push_back(*std::move(texts[i]));
+  }
+  return lease;
+}
+
+void check_items(const LeaseGrant& grant, const ProblemSet& problems) {
+  for (const LeaseItem& item : grant.items)
+    if (item.task >= problems.problems().size())
+      throw Error(ErrorCode::bad_input, "a lease names task " + std::to_string(item.task) + " of " +
+                                            std::to_string(problems.problems().size()));
+}
+
+Error as_error(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& error) {
+    return Error(ErrorCode::internal, error.what());
+  }
+}
+
 }  // namespace
 
-void run_evaluation(const EvaluateSpec& spec, const std::function<LoadedModel()>& load, Grader& grader,
-                    LeaseSource& leases) {
+EvaluationTimes run_evaluation(const EvaluateSpec& spec, std::uint32_t number, const OpenCompletions& open,
+                               Grader& grader, LeaseSource& leases) {
   const ProblemSet problems =
       shipped_problems(benchmark_from_string(spec.benchmark), language_from_string(spec.language));
   BenchmarkInfo info;
   info.digest = problems.digest();
+  info.number = number;
   for (const Problem& problem : problems.problems()) info.task_ids.push_back(problem.task_id);
   leases.describe(info);
 
-  std::optional<CompletionMaker> maker;
+  HeldLeases held(leases, number);
+  const auto on_progress = [&held] { held.on_progress(); };
+  std::unique_ptr<CompletionSource> completions;
+  EvaluationTimes times;  // its executing_seconds belong to the queue's thread until finish()
+  Clock::time_point began;
+  ExecutionQueue execution(
+      [&](const GeneratedLease& lease) {
+        const Stopwatch watch(times.executing_seconds);
+        leases.return_verdicts({lease.grant.lease, execute(grader, spec, problems, lease, on_progress), number});
+        held.remove(lease.grant.lease);
+      },
+      // The compute thread may be waiting for a lease that only comes when this one's verdicts are in.
+      [&](const std::exception_ptr& failure) { leases.abandon(as_error(failure)); });
   for (;;) {
-    const LeaseGrant grant = leases.next_lease(kLeaseItems);
-    if (grant.items.empty()) return;
-    for (const LeaseItem& item : grant.items)
-      if (item.task >= problems.problems().size())
-        throw Error(ErrorCode::bad_input, "a lease names task " + std::to_string(item.task) + " of " +
-                                              std::to_string(problems.problems().size()));
-    if (!maker) maker.emplace(spec, problems, load());
-    const std::vector<Completion> completions = maker->make(grant.items);
-    leases.return_verdicts({grant.lease, execute(grader, spec, problems, grant.items, completions)});
+    const LeaseGrant grant = leases.next_lease({kLeaseItems, number});
+    if (grant.items.empty()) break;
+    check_items(grant, problems);
+    held.add(grant.lease);
+    if (!completions) {
+      completions = open(problems);
+      began = Clock::now();
+    }
+    MadeTexts made = [&] {
+      const Stopwatch watch(times.generating_seconds);
+      return completions->make(grant.items, on_progress);
+    }();
+    times.completions += static_cast<std::uint32_t>(grant.items.size());
+    execution.put(generated(grant, std::move(made.texts)));
+    if (made.failure) {
+      // The verdicts on what was generated before it are worth having.
+      execution.finish();
+      throw Error(*made.failure);
+    }
   }
+  execution.finish();
+  if (completions) times.seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  return times;
 }
 
 }  // namespace quench::worker

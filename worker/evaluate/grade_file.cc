@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "schemas/error.h"
+#include "worker/evaluate/answers.h"
 #include "worker/evaluate/json_lines.h"
 #include "worker/evaluate/sandbox/owned_fd.h"
 
@@ -28,13 +29,26 @@ constexpr std::array kForms{Form{"completion", SubmissionForm::completion},
                             Form{"solution", SubmissionForm::solution},
                             Form{"program", SubmissionForm::program}};
 
+const Problem& problem_of(const std::string& task_id, const ProblemSet& problems) {
+  if (const Problem* const found = problems.find(task_id)) return *found;
+  throw Error(ErrorCode::bad_input, "unknown task_id \"" + task_id + "\"; " +
+                                        std::string(to_string(problems.benchmark())) + " has " +
+                                        problems.problems().front().task_id + " to " +
+                                        problems.problems().back().task_id);
+}
+
+Submission kept_submission(const Json& line, const ProblemSet& problems, const EvaluateSpec& settings) {
+  const Problem& problem = problem_of(required_string(line, "task_id"), problems);
+  const std::string text = required_string(line, line.contains("output") ? "output" : "completion");
+  return submission_of(settings, problems, problem, answer_in(settings, problems, problem, text));
+}
+
 Submission parse_submission(const Json& line, const ProblemSet& problems) {
   Submission submission;
   // MBPP's own ids are numbers.
   const auto id = line.find("task_id");
   const std::string task_id =
       id != line.end() && id->is_number_integer() ? id->dump() : required_string(line, "task_id");
-  submission.problem = problems.find(task_id);
   const Form* found = nullptr;
   for (const Form& form : kForms) {
     if (!line.contains(form.field)) continue;
@@ -49,12 +63,7 @@ Submission parse_submission(const Json& line, const ProblemSet& problems) {
   }
   submission.form = found->form;
   submission.text = required_string(line, found->field);
-  if (submission.problem == nullptr) {
-    throw Error(ErrorCode::bad_input, "unknown task_id \"" + task_id + "\"; " +
-                                          std::string(to_string(problems.benchmark())) + " has " +
-                                          problems.problems().front().task_id + " to " +
-                                          problems.problems().back().task_id);
-  }
+  submission.problem = &problem_of(task_id, problems);
   return submission;
 }
 
@@ -117,7 +126,8 @@ GradeFileReport grade_file(Benchmark benchmark, Language language,
                            const std::optional<std::filesystem::path>& problems_path,
                            const std::filesystem::path& completions, const std::filesystem::path& out,
                            const GraderOptions& options,
-                           const std::function<void(std::size_t, std::size_t)>& on_progress) {
+                           const std::function<void(std::size_t, std::size_t)>& on_progress,
+                           const EvaluateSpec* settings) {
   const auto started = std::chrono::steady_clock::now();
   const ProblemSet problems = problems_path ? problems_from_file(benchmark, language, *problems_path)
                                             : shipped_problems(benchmark, language);
@@ -125,7 +135,8 @@ GradeFileReport grade_file(Benchmark benchmark, Language language,
   std::vector<Submission> submissions;
   in_context(completions.string(), [&] {
     for_each_json_line(read_text_file(completions), [&](std::size_t, Json line) {
-      submissions.push_back(parse_submission(line, problems));
+      submissions.push_back(settings != nullptr ? kept_submission(line, problems, *settings)
+                                               : parse_submission(line, problems));
       lines.push_back(std::move(line));
     });
     if (lines.empty())

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "schemas/job_spec.h"
 #include "worker/evaluate/grader.h"
 
 namespace quench::worker {
@@ -22,11 +23,14 @@ struct GradeFileReport {
 // input's fields first, then passed, result, detail, cpu_ms, wall_ms, isolated, confinement. `problems` replaces
 // the shipped problem file. Several lines for one task are samples. `on_progress(done, total)` comes from the
 // sandboxes' threads, one at a time.
+// With `settings`, the lines are kept completions (`quench artifacts completions`): "output", or "completion" where
+// nothing was cut, goes through that evaluation's cut and composition again.
 // Throws Error(bad_input) naming file, line and field; Error(failed) when `out` cannot be written.
 GradeFileReport grade_file(Benchmark benchmark, Language language,
                            const std::optional<std::filesystem::path>& problems,
                            const std::filesystem::path& completions, const std::filesystem::path& out,
                            const GraderOptions& options,
-                           const std::function<void(std::size_t, std::size_t)>& on_progress = {});
+                           const std::function<void(std::size_t, std::size_t)>& on_progress = {},
+                           const EvaluateSpec* settings = nullptr);
 
 }  // namespace quench::worker

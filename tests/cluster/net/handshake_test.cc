@@ -59,6 +59,29 @@ TEST(CheckHello, LetsEachRankInOnce) {
   EXPECT_EQ(roster.joined(), 1u);
 }
 
+TEST(CheckHello, EvaluationWorkersComeAtAnyTimeWithASecretOfTheirOwn) {
+  constexpr char kJoining[] = "the joining secret";
+  Hello hello = hello_of(0, 0);
+  hello.role = PeerRole::evaluator;
+  Roster roster = roster_of(3, 2);
+  EXPECT_THAT(refusal(roster, Transport::tcp, {}, proven(hello, {}, kJoining)), HasSubstr("no evaluation workers"));
+  roster.expect_evaluators(kJoining);
+  for (int joined = 0; joined < 3; ++joined)
+    EXPECT_EQ(refusal(roster, Transport::tcp, {}, proven(hello, {}, kJoining)), "");
+  roster.dismiss();
+  EXPECT_EQ(refusal(roster, Transport::tcp, {}, proven(hello, {}, kJoining)), "") << "no gang is needed";
+  EXPECT_EQ(refusal(roster, Transport::unix_socket, {}, hello), "") << "the socket's owner is known";
+  // The gang's secret is another, a rank's proof is no evaluator's, and no proof is none.
+  EXPECT_THAT(refusal(roster, Transport::tcp, {}, proven(hello, {}, kSecret)), HasSubstr("proof"));
+  Hello as_rank = proven(hello_of(0, 0), {}, kJoining);
+  as_rank.role = PeerRole::evaluator;
+  EXPECT_THAT(refusal(roster, Transport::tcp, {}, as_rank), HasSubstr("proof"));
+  EXPECT_THAT(refusal(roster, Transport::tcp, {}, hello), HasSubstr("proof"));
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello, {3}, kJoining)), HasSubstr("no attempt"));
+  hello.build = "0.1.0-xyz";
+  EXPECT_THAT(refusal(roster, Transport::tcp, {}, proven(hello, {}, kJoining)), HasSubstr("0.1.0-xyz"));
+}
+
 TEST(CheckHello, RefusesWhoeverDoesNotKnowTheSecret) {
   const Roster roster = roster_of(3, 2);
   EXPECT_THAT(refusal(roster, Transport::tcp, {3}, hello_of(0, 2)), HasSubstr("proof"));
