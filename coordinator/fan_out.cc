@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "coordinator/overloaded.h"
+#include "coordinator/phase_usage.h"
 #include "coordinator/records.h"
 #include "schemas/error.h"
 
@@ -32,6 +33,12 @@ bool has_work(State& state, std::uint32_t index) {
   EvaluationProgress& evaluation = state.evaluations[index];
   if (evaluation.complete || !state.artifacts[evaluation.artifact].published) return false;
   return !evaluation.leases || evaluation.leases->has_pending();
+}
+
+// Workers from elsewhere are counted behind the slots.
+std::uint32_t process_number(const Evaluator& evaluator, ConnectionId connection) {
+  constexpr std::uint32_t kBehindSlots = 1u << 16;
+  return evaluator.slot ? *evaluator.slot : kBehindSlots + static_cast<std::uint32_t>(connection);
 }
 
 // What an evaluator should do next: what it does already, for its model is loaded; otherwise the first.
@@ -273,6 +280,10 @@ void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection,
                   .leases->renew(renewal.lease, state.now, kLeaseMsMax);
             },
             [&](const VerdictsDone& done) { on_verdicts_done(state, outbox, done); },
+            [&](const UsageDone& done) {
+              keep_phase_usage(state, outbox, connection, evaluator.host, process_number(evaluator, connection),
+                               done);
+            },
             [&](const Failure& failure) { on_failure(state, outbox, who, evaluator, failure); },
             [&](const LogLine& line) { outbox.tell(who + ": " + line.text); },
             [&](const auto&) { out_of_order("a message that evaluation workers do not send"); },

@@ -36,6 +36,8 @@ class Outbox {
   // Durable when it returns. What was kept before stays; returns the verdicts that contradict it.
   virtual std::vector<Verdict> keep_verdicts(const Digest& evaluation,
                                              const std::vector<Verdict>& verdicts) = 0;
+  // Durable when it returns. `evaluation` is kNoEvaluation for the quantizing of that artifact.
+  virtual void keep_usage(std::uint32_t artifact, std::uint32_t evaluation, const PhaseUsage& usage) = 0;
   // The (task, sample) pairs that are kept under this evaluation.
   virtual std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) = 0;
 

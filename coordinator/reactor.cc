@@ -5,6 +5,7 @@
 
 #include "coordinator/fan_out.h"
 #include "coordinator/overloaded.h"
+#include "coordinator/phase_usage.h"
 #include "schemas/codec.h"
 #include "schemas/endpoint_url.h"
 
@@ -293,6 +294,9 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
             [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
             [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
             [&](const Progress&) {},
+            [&](const UsageDone& done) {
+              keep_phase_usage(state, outbox, connection, state.ranks.at(*rank).host, *rank, done);
+            },
             [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
             [&](const LogLine& line) { outbox.tell("rank " + std::to_string(*rank) + ": " + line.text); },
             [&](const auto&) { out_of_order("a message that ranks do not send"); },

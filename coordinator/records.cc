@@ -13,6 +13,10 @@ namespace {
 
 constexpr std::string_view kJournalPrefix = "job-";
 
+std::string usage_prefix(const Digest& job_id, std::uint32_t artifact, std::uint32_t evaluation) {
+  return fmt::format("usage/{}/{:08x}/{:08x}/", job_id.hex(), artifact, evaluation);
+}
+
 std::string prefix_of(const Digest& evaluation) { return "verdict/" + evaluation.hex() + "/"; }
 
 // Fixed width, so that the order of keys is the order of tasks.
@@ -64,6 +68,23 @@ std::vector<Verdict> read_verdicts(const ArtifactStore& store, const Digest& eva
     return true;
   });
   return verdicts;
+}
+
+void put_usage(Commit& commit, const Digest& job_id, std::uint32_t artifact, std::uint32_t evaluation,
+               const PhaseUsage& usage) {
+  commit.put_result(fmt::format("{}{:08x}/{:08x}", usage_prefix(job_id, artifact, evaluation), usage.attempt,
+                                usage.rank),
+                    encode(usage));
+}
+
+std::vector<PhaseUsage> read_usage(const ArtifactStore& store, const Digest& job_id, std::uint32_t artifact,
+                                   std::uint32_t evaluation) {
+  std::vector<PhaseUsage> usage;
+  store.scan_results(usage_prefix(job_id, artifact, evaluation), [&](std::string_view, Bytes bytes) {
+    usage.push_back(decode_phase_usage(bytes));
+    return true;
+  });
+  return usage;
 }
 
 std::set<LeaseTable::Item> kept_items(const ArtifactStore& store, const Digest& evaluation) {

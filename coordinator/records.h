@@ -27,6 +27,11 @@ EvaluationKey evaluation_key(const Digest& artifact, const Digest& benchmark, co
 std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
                                    const std::vector<Verdict>& verdicts);
 std::vector<Verdict> read_verdicts(const ArtifactStore& store, const Digest& evaluation);
+// What a phase of a job took, by rank and attempt; `evaluation` is kNoEvaluation for quantizing.
+void put_usage(Commit& commit, const Digest& job_id, std::uint32_t artifact, std::uint32_t evaluation,
+               const PhaseUsage& usage);
+std::vector<PhaseUsage> read_usage(const ArtifactStore& store, const Digest& job_id, std::uint32_t artifact,
+                                   std::uint32_t evaluation);
 std::set<LeaseTable::Item> kept_items(const ArtifactStore& store, const Digest& evaluation);
 
 }  // namespace quench::coordinator

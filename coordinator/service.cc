@@ -292,6 +292,12 @@ std::vector<Verdict> Service::keep_verdicts(const Digest& evaluation, const std:
   return coordinator::keep_verdicts(store_, evaluation, verdicts);
 }
 
+void Service::keep_usage(std::uint32_t artifact, std::uint32_t evaluation, const PhaseUsage& usage) {
+  Commit commit;
+  put_usage(commit, state_.job_id, artifact, evaluation, usage);
+  store_.commit(commit);
+}
+
 std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) {
   return kept_items(store_, evaluation);
 }

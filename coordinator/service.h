@@ -65,6 +65,7 @@ class Service final : public Outbox {
                  std::uint32_t artifact) override;
   std::vector<Verdict> keep_verdicts(const Digest& evaluation,
                                      const std::vector<Verdict>& verdicts) override;
+  void keep_usage(std::uint32_t artifact, std::uint32_t evaluation, const PhaseUsage& usage) override;
   std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) override;
   void tell(const std::string& line) override;
   void show_progress(const std::string& what, std::uint32_t done, std::uint32_t total) override;

@@ -84,6 +84,25 @@ struct RunRecord {
   replayedBlocks @10 :UInt32;
 }
 
+struct EnergyReading {
+  counter @0 :Text;
+  joules @1 :Float64;
+  seconds @2 :Float64;
+  idleWatts @3 :Float64 = -1;
+}
+
+struct PhaseUsage {
+  host @0 :Text;
+  rank @1 :UInt32;
+  attempt @2 :UInt32;
+  seconds @3 :Float64;
+  weightBytes @4 :UInt64;
+  loadGrowthBytes @5 :UInt64;
+  residentPeakBytes @6 :UInt64;
+  energy @7 :List(EnergyReading);
+  energyNote @8 :Text;
+}
+
 enum VerdictResult {
   passed @0;
   failed @1;

@@ -100,6 +100,31 @@ struct RunRecord {
   bool operator==(const RunRecord&) const = default;
 };
 
+// What one energy counter of one host counted during a phase. Counters belong to a host, not to a rank:
+// ranks of one host report the same ones.
+struct EnergyReading {
+  std::string counter;  // "rapl package-0", "nvml GPU-5d…"
+  double joules = 0;
+  double seconds = 0;      // between its first and last reading
+  double idle_watts = -1;  // before the work; -1: not measured
+  bool operator==(const EnergyReading&) const = default;
+};
+
+// What a phase (quantizing one artifact, or generating and executing one evaluation) took on one rank.
+// Measured, never estimated: 0 and empty stand for "not measured".
+struct PhaseUsage {
+  std::string host;
+  std::uint32_t rank = 0;
+  std::uint32_t attempt = 0;
+  double seconds = 0;
+  std::uint64_t weight_bytes = 0;       // exact sum of the buffers that hold the loaded model's weights
+  std::uint64_t load_growth_bytes = 0;  // how much the resident set grew while the model was loaded
+  std::uint64_t resident_peak_bytes = 0;  // of the process so far (VmHWM)
+  std::vector<EnergyReading> energy;
+  std::string energy_note;  // why counters are missing; empty when none is
+  bool operator==(const PhaseUsage&) const = default;
+};
+
 enum class VerdictResult : std::uint16_t {
   passed,
   failed,

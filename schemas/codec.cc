@@ -322,6 +322,14 @@ RunRecord decode_run_record(std::span<const std::uint8_t> bytes) {
   return decode_struct<schema::RunRecord, RunRecord>(bytes, kRecordBytesMax, "run record");
 }
 
+Bytes encode(const PhaseUsage& usage) {
+  return encode_struct<schema::PhaseUsage>(usage, kRecordBytesMax, "phase usage");
+}
+
+PhaseUsage decode_phase_usage(std::span<const std::uint8_t> bytes) {
+  return decode_struct<schema::PhaseUsage, PhaseUsage>(bytes, kRecordBytesMax, "phase usage");
+}
+
 Bytes encode(const Verdict& verdict) {
   return encode_struct<schema::Verdict>(verdict, kRecordBytesMax, "verdict");
 }

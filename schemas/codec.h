@@ -48,6 +48,8 @@ std::string manifest_to_json(const Manifest& manifest);
 
 Bytes encode(const RunRecord& record);
 RunRecord decode_run_record(std::span<const std::uint8_t> bytes);
+Bytes encode(const PhaseUsage& usage);
+PhaseUsage decode_phase_usage(std::span<const std::uint8_t> bytes);
 Bytes encode(const Verdict& verdict);
 Verdict decode_verdict(std::span<const std::uint8_t> bytes);
 Bytes encode(const JournalEvent& event);

@@ -165,6 +165,20 @@ struct VerdictsDone {  // E: the lease is given back with them
   bool operator==(const VerdictsDone&) const = default;
 };
 
+// What the phase that just ended took on this rank: sent by every rank and evaluation worker after each order. It goes on
+// once it is kept, so that the last one is not lost with the gang.
+inline constexpr std::uint32_t kNoEvaluation = UINT32_MAX;
+struct UsageDone {                           // W, E
+  std::uint32_t artifact = 0;                // of a QuantizeOrder
+  std::uint32_t evaluation = kNoEvaluation;  // of an EvaluateOrder, index in job.evaluate
+  Digest published;                          // the EvaluateOrder's artifact
+  PhaseUsage usage;
+  bool operator==(const UsageDone&) const = default;
+};
+struct UsageKept {  // C
+  bool operator==(const UsageKept&) const = default;
+};
+
 // --- Reading the store: W, E, R → C; refs and digests are checked by C -----------------------------
 struct ManifestRequest {
   std::string ref;  // name, digest, or unique digest prefix
@@ -203,6 +217,7 @@ using Message =
     std::variant<Challenge, Hello, Welcome, Refused, Heartbeat, QuantizeOrder, EvaluateOrder, ExitOrder,
                  ChunkPut, ChunkStored, OuterDone, BlockDone, BlockCommitted, ArtifactDone, Progress, Failure,
                  LogLine, BenchmarkInfo, LeaseRequest, LeaseGrant, VerdictsDone, ManifestRequest,
-                 ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed, LeaseRenewal>;
+                 ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed, LeaseRenewal, UsageDone,
+                 UsageKept>;
 
 }  // namespace quench

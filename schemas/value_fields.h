@@ -123,6 +123,23 @@ QUENCH_FIELDS(RunRecord) {
   archive("attempts", value.attempts);
   archive("replayedBlocks", value.replayed_blocks);
 }
+QUENCH_FIELDS(EnergyReading) {
+  archive("counter", value.counter);
+  archive("joules", value.joules);
+  archive("seconds", value.seconds);
+  archive("idleWatts", value.idle_watts);
+}
+QUENCH_FIELDS(PhaseUsage) {
+  archive("host", value.host);
+  archive("rank", value.rank);
+  archive("attempt", value.attempt);
+  archive("seconds", value.seconds);
+  archive("weightBytes", value.weight_bytes);
+  archive("loadGrowthBytes", value.load_growth_bytes);
+  archive("residentPeakBytes", value.resident_peak_bytes);
+  archive("energy", value.energy);
+  archive("energyNote", value.energy_note);
+}
 QUENCH_FIELDS(Verdict) {
   archive("task", value.task);
   archive("sample", value.sample);
@@ -252,6 +269,13 @@ QUENCH_FIELDS(VerdictsDone) {
   archive("verdicts", value.verdicts);
   archive("number", value.number);
 }
+QUENCH_FIELDS(UsageDone) {
+  archive("artifact", value.artifact);
+  archive("evaluation", value.evaluation);
+  archive("usage", value.usage);
+  archive("published", value.published);
+}
+QUENCH_FIELDS(UsageKept) { (void)archive, (void)value; }
 QUENCH_FIELDS(ManifestRequest) { archive("ref", value.ref); }
 QUENCH_FIELDS(ManifestReply) {
   archive("digest", value.digest);
@@ -349,6 +373,8 @@ QUENCH_ALTERNATIVE(StoreCommand, "storeCommand")
 QUENCH_ALTERNATIVE(StoreReply, "storeReply")
 QUENCH_ALTERNATIVE(RequestFailed, "requestFailed")
 QUENCH_ALTERNATIVE(LeaseRenewal, "leaseRenewal")
+QUENCH_ALTERNATIVE(UsageDone, "usageDone")
+QUENCH_ALTERNATIVE(UsageKept, "usageKept")
 QUENCH_ALTERNATIVE(JobAccepted, "jobAccepted")
 QUENCH_ALTERNATIVE(AttemptStarted, "attemptStarted")
 QUENCH_ALTERNATIVE(AttemptEnded, "attemptEnded")

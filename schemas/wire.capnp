@@ -200,6 +200,15 @@ struct RequestFailed {
   message @1 :Text;
 }
 
+struct UsageDone {
+  artifact @0 :UInt32;
+  evaluation @1 :UInt32 = 0xffffffff;
+  usage @2 :Artifact.PhaseUsage;
+  published @3 :Data;
+}
+
+struct UsageKept {}
+
 struct Message {
   union {
     challenge @0 :Challenge;
@@ -231,5 +240,7 @@ struct Message {
     storeReply @26 :StoreReply;
     requestFailed @27 :RequestFailed;
     leaseRenewal @28 :LeaseRenewal;
+    usageDone @29 :UsageDone;
+    usageKept @30 :UsageKept;
   }
 }

@@ -1,5 +1,6 @@
 #include "worker/evaluator.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <utility>
@@ -11,6 +12,8 @@
 #include "worker/evaluate/answers.h"
 #include "worker/evaluate/evaluation.h"
 #include "worker/evaluate/prompts.h"
+#include "worker/memory_use.h"
+#include "worker/phase_usage.h"
 
 namespace quench::worker {
 namespace {
@@ -42,11 +45,13 @@ Evaluator::Evaluator(kernels::Backend& backend, Service& service, EvaluatorOptio
     : backend_(backend), service_(service), options_(std::move(options)) {}
 
 void Evaluator::run() {
+  energy_.measure_idle();
   for (;;) {
     const Message order = service_.next_order();
     if (std::holds_alternative<ExitOrder>(order)) return;
     if (const auto* evaluate_order = std::get_if<EvaluateOrder>(&order)) {
-      evaluate(*evaluate_order);
+      measure_phase(energy_, service_, {0, evaluate_order->evaluation, evaluate_order->artifact, {}},
+                    [&](PhaseUsage& usage) { evaluate(*evaluate_order, usage); });
     } else {
       throw Error(ErrorCode::bad_input, "the coordinator gave an evaluation worker an order for ranks");
     }
@@ -58,12 +63,14 @@ LoadedModel& Evaluator::model(const EvaluateOrder& order) {
   model_.reset();  // before the next one needs the memory
   const std::filesystem::path cache_dir =
       options_.local ? std::filesystem::path(order.cache_dir) : options_.cache_dir;
+  const std::uint64_t before = resident_bytes();
   model_ = load_artifact(backend_, service_, order.artifact.hex(), cache_dir);
+  load_growth_bytes_ = std::max(before, resident_bytes()) - before;
   loaded_ = order.artifact;
   return *model_;
 }
 
-void Evaluator::evaluate(const EvaluateOrder& order) {
+void Evaluator::evaluate(const EvaluateOrder& order, PhaseUsage& usage) {
   const EvaluateSpec& spec = order.job.evaluate.at(order.evaluation);
   if (!grader_ || graded_ != spec) {
     grader_.reset();
@@ -75,6 +82,10 @@ void Evaluator::evaluate(const EvaluateOrder& order) {
                                         : make_model_completions(spec, problems, model(order));
   };
   const EvaluationTimes times = run_evaluation(spec, order.number, open, *grader_, service_);
+  if (model_ && loaded_ == order.artifact) {
+    usage.weight_bytes = model_->transformer->weight_bytes();
+    usage.load_growth_bytes = load_growth_bytes_;
+  }
   // Into the job's log, by way of whoever reads this process's stderr.
   if (times.completions > 0)
     std::fprintf(stderr, "%s %s: %u completions, %.2f s generating, %.2f s executing, %.2f s together\n",

@@ -8,6 +8,7 @@
 
 #include "kernels/backend.h"
 #include "schemas/messages.h"
+#include "worker/energy/meter.h"
 #include "worker/evaluate/grader.h"
 #include "worker/evaluate/model_completions.h"
 #include "worker/service.h"
@@ -28,7 +29,7 @@ class Evaluator {
   void run();
 
  private:
-  void evaluate(const EvaluateOrder& order);
+  void evaluate(const EvaluateOrder& order, PhaseUsage& usage);
   LoadedModel& model(const EvaluateOrder& order);
 
   kernels::Backend& backend_;
@@ -39,6 +40,8 @@ class Evaluator {
   // The artifact evaluated last: the next order is often about it too.
   Digest loaded_;
   std::optional<LoadedModel> model_;
+  std::uint64_t load_growth_bytes_ = 0;  // of this process while it was loaded
+  EnergyMeter energy_{energy_meter_options()};
 };
 
 }  // namespace quench::worker

@@ -20,6 +20,7 @@ struct Filing {
     state.chunks_stored = stored.count;
   }
   void operator()(BlockCommitted& committed) { state.commits.push_back(committed); }
+  void operator()(UsageKept&) { ++state.usages_kept; }
   void operator()(LeaseGrant& grant) { state.grants.push_back(std::move(grant)); }
   void operator()(ManifestReply& reply) { state.manifest = std::move(reply); }
   void operator()(ChunkReply& reply) { state.chunk = ChunkAnswer{reply.digest, std::move(payload)}; }

@@ -94,6 +94,16 @@ void Service::report_failure(const Error& error) {
   }
 }
 
+void Service::keep_usage(const UsageDone& done) {
+  std::uint64_t kept = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    kept = state_.usages_kept;
+  }
+  send(done);
+  wait([kept](const State& state) { return state.usages_kept > kept; });
+}
+
 ManifestReply Service::fetch_manifest(const std::string& ref) {
   send(ManifestRequest{ref});
   const auto lock = wait([](const State& state) { return state.manifest || state.request_failed; });

@@ -45,6 +45,9 @@ class Service final : public ShardSink, public LeaseSource {
   // Tells why this rank is about to end, and gives the message a moment to leave.
   void report_failure(const Error& error);
 
+  // Hands over what a phase took; waits until the coordinator keeps it.
+  void keep_usage(const UsageDone& done);
+
   ManifestReply fetch_manifest(const std::string& ref);
   Bytes fetch_chunk(const Digest& digest);
 

@@ -28,6 +28,7 @@ struct State {
   std::optional<ManifestReply> manifest;
   std::optional<ChunkAnswer> chunk;
   std::optional<RequestFailed> request_failed;
+  std::uint64_t usages_kept = 0;
   // Why there is no coordinator any more.
   std::optional<Error> lost;
 };

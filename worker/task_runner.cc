@@ -3,6 +3,7 @@
 #include "schemas/error.h"
 #include "worker/evaluate/answers.h"
 #include "worker/evaluate/chat_templates.h"
+#include "worker/phase_usage.h"
 #include "worker/quantize/methods.h"
 #include "worker/quantize/quantizer.h"
 
@@ -12,10 +13,13 @@ TaskRunner::TaskRunner(kernels::Backend& backend, cluster::Collective& gang, Ser
     : backend_(backend), gang_(gang), service_(service) {}
 
 void TaskRunner::run() {
+  energy_.measure_idle();
   for (;;) {
     const Message order = service_.next_order();
     if (std::holds_alternative<ExitOrder>(order)) return;
-    if (const auto* quantize_order = std::get_if<QuantizeOrder>(&order)) quantize(*quantize_order);
+    if (const auto* quantize_order = std::get_if<QuantizeOrder>(&order))
+      measure_phase(energy_, service_, {quantize_order->artifact, kNoEvaluation, {}, {}},
+                    [&](PhaseUsage&) { quantize(*quantize_order); });
   }
 }
 

@@ -8,6 +8,7 @@
 #include "cluster/collective/collective.h"
 #include "kernels/backend.h"
 #include "schemas/messages.h"
+#include "worker/energy/meter.h"
 #include "worker/model/weights.h"
 #include "worker/quantize/calibration.h"
 #include "worker/service.h"
@@ -31,6 +32,7 @@ class TaskRunner {
   Service& service_;
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
   bool prepared_ = false;
+  EnergyMeter energy_{energy_meter_options()};
 };
 
 }  // namespace quench::worker

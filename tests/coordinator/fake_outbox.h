@@ -50,6 +50,9 @@ class FakeOutbox : public Outbox {
     }
     return contradicting;
   }
+  void keep_usage(std::uint32_t artifact, std::uint32_t evaluation, const PhaseUsage& usage) override {
+    usage_kept.emplace(std::pair(artifact, evaluation), usage);
+  }
   std::set<LeaseTable::Item> kept_verdicts(const Digest& evaluation) override {
     std::set<LeaseTable::Item> items;
     for (const Verdict& verdict : verdicts_kept[evaluation]) items.emplace(verdict.task, verdict.sample);
@@ -79,6 +82,7 @@ class FakeOutbox : public Outbox {
   std::map<std::string, Manifest> published;
   std::vector<RunRecord> runs;
   std::map<Digest, std::vector<Verdict>> verdicts_kept;
+  std::multimap<std::pair<std::uint32_t, std::uint32_t>, PhaseUsage> usage_kept;
   std::vector<std::string> lines;
 };
 

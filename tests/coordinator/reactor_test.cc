@@ -198,6 +198,48 @@ TEST_F(Reactor, AttemptsWithoutProgressEndTheJob) {
   EXPECT_EQ(state.failure->message, "mpirun died");
 }
 
+TEST_F(Reactor, WhatAPhaseTookIsKeptUnderWhatTheCoordinatorKnows) {
+  start();
+  do_artifact(0);
+  UsageDone quantized;
+  quantized.artifact = 0;
+  quantized.usage.seconds = 2;
+  quantized.usage.host = "a name that the rank made up";
+  quantized.usage.rank = 17;
+  say(1, quantized);
+  ASSERT_EQ(outbox.to<UsageKept>(connection(1)).size(), 1u);
+  const PhaseUsage& kept = outbox.usage_kept.find({0, kNoEvaluation})->second;
+  EXPECT_EQ(kept.host, "node");
+  EXPECT_EQ(kept.rank, 1u);
+  EXPECT_EQ(kept.attempt, 1u);
+  EXPECT_EQ(kept.seconds, 2);
+  do_artifact(1);
+  UsageDone evaluated;
+  evaluated.evaluation = 0;
+  evaluated.published = *state.artifacts[1].published;
+  evaluated.usage.weight_bytes = 5;
+  say(0, evaluated);
+  EXPECT_EQ(outbox.usage_kept.count({1, 0}), 1u);
+  evaluated.published = named("nobody's");
+  say(0, evaluated);
+  EXPECT_EQ(state.phase, Phase::failed);
+  EXPECT_EQ(outbox.usage_kept.size(), 2u);
+}
+
+// The last one comes when the gang was already told to go.
+TEST_F(Reactor, WhatTheLastPhaseTookIsKeptWhileTheGangLeaves) {
+  job.evaluate.clear();
+  start();
+  do_artifact(0);
+  do_artifact(1);
+  ASSERT_EQ(state.phase, Phase::leaving);
+  UsageDone quantized;
+  quantized.artifact = 1;
+  say(1, quantized);
+  EXPECT_EQ(outbox.usage_kept.count({1, kNoEvaluation}), 1u);
+  EXPECT_EQ(outbox.to<UsageKept>(connection(1)).size(), 1u);
+}
+
 TEST_F(Reactor, BadInputIsNotTriedAgain) {
   start();
   say(1, Failure{ErrorCode::bad_input, "config.json: nonsense"});

@@ -43,6 +43,8 @@ TEST(ValueFields, ListEveryMember) {
   expect_all_members_listed<LinearLoss>("LinearLoss");
   expect_all_members_listed<Manifest>("Manifest");
   expect_all_members_listed<RunRecord>("RunRecord");
+  expect_all_members_listed<EnergyReading>("EnergyReading");
+  expect_all_members_listed<PhaseUsage>("PhaseUsage");
   expect_all_members_listed<Verdict>("Verdict");
   expect_all_members_listed<EvaluationKey>("EvaluationKey");
   expect_all_members_listed<RankId>("RankId");
@@ -80,6 +82,8 @@ TEST(Codec, StoredValuesComeBack) {
     ASSERT_EQ(decode_manifest(encode(manifest)), manifest) << "seed " << seed;
     const auto record = RandomFiller(seed).make<RunRecord>();
     ASSERT_EQ(decode_run_record(encode(record)), record) << "seed " << seed;
+    const auto usage = RandomFiller(seed).make<PhaseUsage>();
+    ASSERT_EQ(decode_phase_usage(encode(usage)), usage) << "seed " << seed;
     const auto verdict = RandomFiller(seed).make<Verdict>();
     ASSERT_EQ(decode_verdict(encode(verdict)), verdict) << "seed " << seed;
   }
@@ -88,6 +92,7 @@ TEST(Codec, StoredValuesComeBack) {
 TEST(Codec, DefaultValuesComeBack) {
   EXPECT_EQ(decode_manifest(encode(Manifest{})), Manifest{});
   EXPECT_EQ(decode_run_record(encode(RunRecord{})), RunRecord{});
+  EXPECT_EQ(decode_phase_usage(encode(PhaseUsage{})), PhaseUsage{});
   EXPECT_EQ(decode_verdict(encode(Verdict{})), Verdict{});
   EXPECT_EQ(decode_message(encode(Message{LeaseGrant{}})), Message{LeaseGrant{}});
 }
