@@ -5,31 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/scoring/seeded_draws.h"
 #include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
-
-// SplitMix64: small, seeded, the same everywhere; the standard's distributions are not.
-class Generator {
- public:
-  explicit Generator(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    state_ += 0x9e3779b97f4a7c15ull;
-    std::uint64_t value = state_;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
-    return value ^ (value >> 31);
-  }
-  // Uniform in [0, bound): the high half of a 128-bit product; its bias is under bound / 2^64.
-  std::uint64_t below(std::uint64_t bound) {
-    __extension__ using Wide = unsigned __int128;
-    return static_cast<std::uint64_t>(static_cast<Wide>(next()) * bound >> 64);
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 constexpr double kTail = 0.025;
 
@@ -64,6 +44,22 @@ Interval clopper_pearson(std::uint64_t successes, std::uint64_t trials) {
   return interval;
 }
 
+Interval bootstrap_mean(std::span<const double> values, std::uint64_t seed) {
+  if (values.empty()) throw Error(ErrorCode::bad_input, "an interval of no tasks");
+  SeededDraws draws(seed);
+  std::vector<double> means(kBootstrapDraws);
+  for (double& mean : means) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += values[draws.below(values.size())];
+    mean = sum / static_cast<double>(values.size());
+  }
+  std::sort(means.begin(), means.end());
+  const auto rank = [&](double share) {
+    return means[static_cast<std::size_t>(share * static_cast<double>(kBootstrapDraws - 1))];
+  };
+  return {rank(kTail), rank(1 - kTail)};
+}
+
 Interval pass_at_k_interval(std::span<const TaskCount> tasks, std::uint32_t k, std::uint64_t seed) {
   if (tasks.empty()) throw Error(ErrorCode::bad_input, "pass@k of no tasks");
   std::vector<double> scores;
@@ -72,18 +68,7 @@ Interval pass_at_k_interval(std::span<const TaskCount> tasks, std::uint32_t k, s
   if (*least == *most && (*least == 0.0 || *least == 1.0))
     return clopper_pearson(*least == 1.0 ? scores.size() : 0, scores.size());
 
-  Generator generator(seed);
-  std::vector<double> means(kBootstrapDraws);
-  for (double& mean : means) {
-    double sum = 0;
-    for (std::size_t i = 0; i < scores.size(); ++i) sum += scores[generator.below(scores.size())];
-    mean = sum / static_cast<double>(scores.size());
-  }
-  std::sort(means.begin(), means.end());
-  const auto rank = [&](double share) {
-    return means[static_cast<std::size_t>(share * static_cast<double>(kBootstrapDraws - 1))];
-  };
-  return {rank(kTail), rank(1 - kTail)};
+  return bootstrap_mean(scores, seed);
 }
 
 }  // namespace quench::coordinator

@@ -24,10 +24,14 @@ double pass_at_k(const TaskCount& task, std::uint32_t k);
 // Mean over tasks. Throws Error(bad_input) without tasks.
 double pass_at_k(std::span<const TaskCount> tasks, std::uint32_t k);
 
-// The 2.5 and 97.5 percentiles of pass@k over `kBootstrapDraws` resamplings of tasks, seeded, so that
-// the same verdicts give the same interval. When all tasks score alike no resampling can vary: then
-// the exact binomial (Clopper–Pearson) interval for so many tasks is given, which is never empty.
+// The 2.5 and 97.5 percentiles of the mean of `values`, one per task, over `kBootstrapDraws` resamplings of
+// whole tasks. Seeded, so that the same verdicts give the same interval. Throws Error(bad_input) without
+// values.
 inline constexpr std::uint32_t kBootstrapDraws = 10'000;
+Interval bootstrap_mean(std::span<const double> values, std::uint64_t seed);
+
+// That interval of pass@k. When all tasks score 0 or all score 1 no resampling can vary: then the exact
+// binomial (Clopper–Pearson) interval for so many tasks is given, which is never empty.
 Interval pass_at_k_interval(std::span<const TaskCount> tasks, std::uint32_t k, std::uint64_t seed);
 
 // Exact 95 % interval of a binomial proportion.

@@ -1,40 +1,71 @@
 #include "coordinator/scoring/scoreboard.h"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "schemas/error.h"
 
 namespace quench::coordinator {
 
-EvaluationScore score(const ScoreInput& input) {
+void score_outcomes(EvaluationScore& score, std::span<const std::uint32_t> ks) {
+  std::vector<TaskCount> tasks;
+  score.completions = 0;
+  score.passed = 0;
+  for (const TaskOutcomes& task : score.outcomes) {
+    TaskCount& count = tasks.emplace_back();
+    count.samples = static_cast<std::uint32_t>(task.passed.size());
+    count.correct = static_cast<std::uint32_t>(std::count(task.passed.begin(), task.passed.end(), true));
+    score.completions += count.samples;
+    score.passed += count.correct;
+  }
+  const auto least = std::min_element(tasks.begin(), tasks.end(), [](const TaskCount& a, const TaskCount& b) {
+    return a.samples < b.samples;
+  });
+  score.tasks = static_cast<std::uint32_t>(tasks.size());
+  score.samples = least == tasks.end() ? 0 : least->samples;
+  score.pass_at_1 = pass_at_k(tasks, 1);
+  score.interval = pass_at_k_interval(tasks, 1, score.spec.seed);
+  score.pass_at.clear();
+  for (const std::uint32_t k : std::set<std::uint32_t>(ks.begin(), ks.end())) {
+    if (k == 1) continue;
+    if (k < 1 || k > score.samples)
+      throw Error(ErrorCode::bad_input,
+                  "pass@" + std::to_string(k) + " of " + score.spec.benchmark + " needs 1 to " +
+                      std::to_string(score.samples) + " as k, for so many samples has " +
+                      score.outcomes[static_cast<std::size_t>(least - tasks.begin())].task_id +
+                      ": ask for a smaller k or run the job with more samples");
+    score.pass_at.push_back({k, pass_at_k(tasks, k), pass_at_k_interval(tasks, k, score.spec.seed)});
+  }
+}
+
+EvaluationScore score(const ScoreInput& input, std::span<const std::uint32_t> ks) {
   EvaluationScore result;
   result.spec = input.spec;
   result.digest = input.digest;
+  result.benchmark = input.benchmark;
   const auto all = static_cast<std::uint32_t>(input.task_ids.size());
-  result.tasks = input.spec.tasks == 0 ? all : std::min(input.spec.tasks, all);
-  result.samples = input.spec.samples;
-  std::vector<bool> present(std::size_t{result.tasks} * result.samples);
-  result.outcomes.assign(present.size(), false);
-  for (const Verdict& verdict : input.verdicts) {
-    if (verdict.task >= result.tasks || verdict.sample >= result.samples) continue;  // of a larger run
-    const std::size_t index = std::size_t{verdict.task} * result.samples + verdict.sample;
-    present[index] = true;
-    result.outcomes[index] = verdict.result == VerdictResult::passed;
+  const std::uint32_t tasks = input.spec.tasks == 0 ? all : std::min(input.spec.tasks, all);
+  const std::uint32_t samples = input.spec.samples;
+  for (const Verdict& verdict : input.verdicts)
+    if (verdict.task < tasks && verdict.sample < samples)  // others are of a larger run
+      result.verdicts.push_back(verdict);
+  const auto place = [](const Verdict& verdict) { return std::tuple(verdict.task, verdict.sample); };
+  std::sort(result.verdicts.begin(), result.verdicts.end(),
+            [&](const Verdict& a, const Verdict& b) { return place(a) < place(b); });
+  auto verdict = result.verdicts.begin();
+  for (std::uint32_t task = 0; task < tasks; ++task) {
+    TaskOutcomes& outcomes = result.outcomes.emplace_back();
+    outcomes.task_id = input.task_ids[task];
+    for (std::uint32_t sample = 0; sample < samples; ++sample) {
+      if (verdict == result.verdicts.end() || place(*verdict) != std::tuple(task, sample))
+        throw Error(ErrorCode::failed, "no verdict for " + outcomes.task_id + ", sample " +
+                                           std::to_string(sample) + ": run the job again");
+      outcomes.passed.push_back(verdict->result == VerdictResult::passed);
+      ++verdict;
+    }
   }
-  if (const auto gap = std::find(present.begin(), present.end(), false); gap != present.end()) {
-    const auto index = static_cast<std::size_t>(gap - present.begin());
-    throw Error(ErrorCode::failed, "no verdict for " + input.task_ids[index / result.samples] + ", sample " +
-                                       std::to_string(index % result.samples) + ": run the job again");
-  }
-  std::vector<TaskCount> tasks(result.tasks);
-  for (std::size_t i = 0; i < result.outcomes.size(); ++i) {
-    TaskCount& task = tasks[i / result.samples];
-    ++task.samples;
-    task.correct += result.outcomes[i] ? 1 : 0;
-    result.passed += result.outcomes[i] ? 1 : 0;
-  }
-  result.pass_at_1 = pass_at_k(tasks, 1);
-  result.interval = pass_at_k_interval(tasks, 1, input.spec.seed);
+  score_outcomes(result, ks);
   return result;
 }
 
@@ -42,6 +73,8 @@ ArtifactScore describe_artifact(const std::string& name, const Digest& digest, c
                                 double seconds) {
   ArtifactScore result;
   result.name = name;
+  result.recipe = manifest.recipe;
+  result.calibration = manifest.calibration;
   result.method = manifest.recipe.method;
   result.digest = digest;
   result.bytes = artifact_bytes(manifest);
@@ -52,37 +85,6 @@ ArtifactScore describe_artifact(const std::string& name, const Digest& digest, c
   for (const LinearLoss& loss : manifest.losses) result.mean_relative_loss += loss.relative_loss;
   if (!manifest.losses.empty()) result.mean_relative_loss /= static_cast<double>(manifest.losses.size());
   return result;
-}
-
-std::vector<Comparison> compare_all(const std::vector<ArtifactScore>& artifacts) {
-  std::vector<Comparison> all;
-  if (artifacts.size() < 2) return all;
-  auto baseline = std::find_if(artifacts.begin(), artifacts.end(),
-                               [](const ArtifactScore& artifact) { return artifact.method == Method::none; });
-  if (baseline == artifacts.end()) baseline = artifacts.begin();
-  for (std::size_t evaluation = 0; evaluation < baseline->evaluations.size(); ++evaluation) {
-    std::vector<Comparison> family;
-    const EvaluationScore& reference = baseline->evaluations[evaluation];
-    for (const ArtifactScore& other : artifacts) {
-      if (&other == &*baseline || evaluation >= other.evaluations.size()) continue;
-      const EvaluationScore& candidate = other.evaluations[evaluation];
-      if (candidate.outcomes.size() != reference.outcomes.size()) continue;
-      Comparison comparison{baseline->name, other.name, reference.spec.benchmark, {}, 1, 1, 1};
-      for (std::size_t i = 0; i < reference.outcomes.size(); ++i) {
-        comparison.pairs.only_a += reference.outcomes[i] && !candidate.outcomes[i] ? 1 : 0;
-        comparison.pairs.only_b += !reference.outcomes[i] && candidate.outcomes[i] ? 1 : 0;
-      }
-      comparison.odds_ratio = odds_ratio(comparison.pairs);
-      comparison.p = mcnemar_exact(comparison.pairs);
-      family.push_back(comparison);
-    }
-    std::vector<double> p_values;
-    for (const Comparison& comparison : family) p_values.push_back(comparison.p);
-    const std::vector<double> adjusted = benjamini_hochberg(p_values);
-    for (std::size_t i = 0; i < family.size(); ++i) family[i].p_adjusted = adjusted[i];
-    all.insert(all.end(), family.begin(), family.end());
-  }
-  return all;
 }
 
 }  // namespace quench::coordinator
