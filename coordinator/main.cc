@@ -79,8 +79,21 @@ int run(int argc, char** argv) {
   ReportArguments report_arguments;
   CLI::App* report_command = app.add_subcommand("report", "tables, plot and HTML of artifacts");
   report_command->add_option("refs", report_arguments.refs, "REF...")->required();
-  report_command->add_option("--out", report_arguments.out, "directory for the HTML report");
+  report_command->add_option("--out", report_arguments.out, "directory for the report's files");
+  report_command
+      ->add_option("--format", report_arguments.formats,
+                   "of the files: text, markdown, csv, json, latex, html")
+      ->delimiter(',');
+  report_command
+      ->add_option("--carbon-intensity", report_arguments.carbon_intensity,
+                   "g CO2e per kWh of your grid; default: the world's average of 2022")
+      ->check(CLI::Range(0.0, 10'000.0));
+  report_command->add_option("--protocol", report_arguments.protocol,
+                             "give the tables of a study as well: giagnorio-2025");
+  report_command->add_option("--carbon-source", report_arguments.carbon_source,
+                             "who says so, and of when it is");
   report_command->add_option("--store", report_arguments.store);
+  report_command->add_option("--k", report_arguments.ks, "also pass@k: 5,10")->delimiter(',');
   report_command->add_flag("--json", report_arguments.json);
 
   CompareArguments compare_arguments;
@@ -90,6 +103,7 @@ int run(int argc, char** argv) {
       ->required()
       ->expected(2, 1000);
   compare_command->add_option("--store", compare_arguments.store);
+  compare_command->add_option("--k", compare_arguments.ks, "also pass@k: 5,10")->delimiter(',');
   compare_command->add_flag("--json", compare_arguments.json);
 
   std::string model, store, prompt, text, max_tokens, temperature, top_p, top_k, seed, context;

@@ -33,6 +33,11 @@ struct ReportArguments {
   std::vector<std::string> refs;
   std::filesystem::path store;
   std::optional<std::filesystem::path> out;
+  std::vector<std::string> formats;        // of the files in `out`; empty: all
+  std::vector<std::uint32_t> ks;           // of pass@k, beside 1
+  std::string protocol;                    // whose tables to give, beside those of the artifacts' own jobs
+  std::optional<double> carbon_intensity;  // g CO2e per kWh, instead of the world's average
+  std::string carbon_source;               // who says so, and of when it is
   bool json = false;
 };
 int write_report(const ReportArguments& arguments);
@@ -40,6 +45,7 @@ int write_report(const ReportArguments& arguments);
 struct CompareArguments {
   std::vector<std::string> subjects;  // refs, or files that `quench grade` wrote
   std::filesystem::path store;
+  std::vector<std::uint32_t> ks;
   bool json = false;
 };
 int compare(const CompareArguments& arguments);

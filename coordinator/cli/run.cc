@@ -10,9 +10,10 @@
 #include "coordinator/planner.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
-#include "coordinator/report/html.h"
+#include "coordinator/report/files.h"
 #include "coordinator/report/json.h"
-#include "coordinator/report/table.h"
+#include "coordinator/report/study.h"
+#include "coordinator/report/tables.h"
 #include "coordinator/scoring/grade_files.h"
 #include "coordinator/service.h"
 #include "schemas/build_id.h"
@@ -111,11 +112,11 @@ int run_job(const RunArguments& arguments) {
   }
 
   const JobReport report = report_job(store, state);
-  if (arguments.report) write_html_report(report, *arguments.report);
+  if (arguments.report) write_report_files(report, *arguments.report);
   if (arguments.json) {
     std::cout << report_to_json(report) << "\n";
   } else {
-    std::cout << "\n" << report_to_table(report);
+    std::cout << "\n" << report_to_summary(report);
     if (arguments.report) std::cout << "\n  " << (*arguments.report / "index.html").string() << "\n";
   }
   return 0;
@@ -133,9 +134,18 @@ int show_plan(const PlanArguments& arguments) {
 
 int write_report(const ReportArguments& arguments) {
   const ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::existing);
-  const JobReport report = report_refs(store, arguments.refs);
-  if (arguments.out) write_html_report(report, *arguments.out);
-  std::cout << (arguments.json ? report_to_json(report) + "\n" : report_to_table(report));
+  JobReport report = report_refs(store, arguments.refs, arguments.ks);
+  if (arguments.carbon_intensity)
+    report.carbon = {*arguments.carbon_intensity,
+                     arguments.carbon_source.empty() ? "given on the command line" : arguments.carbon_source};
+  if (!arguments.protocol.empty()) {
+    if (arguments.protocol != kStudyProtocol)
+      throw Error(ErrorCode::bad_input,
+                  "--protocol " + arguments.protocol + ": expected " + std::string(kStudyProtocol));
+    report.protocol = arguments.protocol;
+  }
+  if (arguments.out) write_report_files(report, *arguments.out, arguments.formats);
+  std::cout << (arguments.json ? report_to_json(report) + "\n" : report_to_text(report));
   return 0;
 }
 
@@ -143,14 +153,24 @@ int compare(const CompareArguments& arguments) {
   std::vector<ArtifactScore> subjects;
   const bool files = std::all_of(arguments.subjects.begin(), arguments.subjects.end(),
                                  [](const std::string& subject) { return fs::is_regular_file(subject); });
+  const auto a_file = std::find_if(arguments.subjects.begin(), arguments.subjects.end(),
+                                   [](const std::string& subject) { return fs::is_regular_file(subject); });
+  if (!files && a_file != arguments.subjects.end())
+    throw Error(ErrorCode::bad_input, *a_file +
+                                          " is a file and others are not: compare either files of `quench "
+                                          "grade` or artifacts of a store");
   if (files) {
-    subjects = read_grade_files(arguments.subjects);
+    subjects = read_grade_files(arguments.subjects, arguments.ks);
   } else {
     const ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::existing);
-    subjects = report_refs(store, arguments.subjects).artifacts;
+    subjects = report_refs(store, arguments.subjects, arguments.ks).artifacts;
   }
   const std::vector<Comparison> comparisons = compare_all(subjects);
-  std::cout << (arguments.json ? comparisons_to_json(comparisons) + "\n" : comparisons_to_table(comparisons));
+  if (comparisons.empty())
+    throw Error(ErrorCode::bad_input,
+                "nothing to compare: these artifacts have no evaluation of one benchmark and language");
+  std::cout << (arguments.json ? comparisons_to_json(comparisons) + "\n"
+                               : comparisons_to_text(subjects, comparisons));
   return 0;
 }
 

@@ -1,148 +1,176 @@
 #include "coordinator/report/html.h"
 
 #include <fmt/format.h>
+#include <openssl/evp.h>
 
-#include <cerrno>
-#include <fstream>
+#include <algorithm>
+#include <array>
+#include <string>
 
-#include "coordinator/report/json.h"
+#include "coordinator/report/escape.h"
+#include "coordinator/report/page_style.h"
 #include "coordinator/report/plot.h"
-#include "coordinator/report/table.h"
+#include "coordinator/report/study.h"
+#include "coordinator/report/tables.h"
+#include "coordinator/report/task_pairs.h"
 #include "coordinator/report/words.h"
-#include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
 
-constexpr char kStyle[] = R"(
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5c6773; --line: #d5dbe1; --ground: #ffffff; --mark: #0b6bcb; --base: #b3541e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5b1; --line: #343c45; --ground: #14181c; --mark: #6cb2ff; --base: #f0a06a; } }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; }
-p, caption { color: var(--soft); } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); } th { color: var(--soft); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; } code { font-size: .85em; }
-svg { width: 100%; min-width: 34rem; max-width: 60rem; height: auto; margin-top: 1rem; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-svg .grid line { stroke: var(--line); } svg .grid text, svg .axis { fill: var(--soft); }
-svg .point line { stroke: var(--mark); stroke-width: 2; opacity: .5; } svg .point circle { fill: var(--mark); }
-svg .baseline line { stroke: var(--base); } svg .baseline circle { fill: var(--base); }
-summary { cursor: pointer; } details { margin: .5rem 0; }
-)";
-
-std::string row(const std::vector<std::string>& cells, const char* tag) {
-  std::string text = "<tr>";
-  for (const std::string& cell : cells) text += fmt::format("<{0}>{1}</{0}>", tag, cell);
-  return text + "</tr>\n";
+// "sha256-…" as a Content-Security-Policy names an allowed style sheet.
+std::string style_digest() {
+  const Digest digest = sha256(kPageStyle);
+  std::array<unsigned char, 4 * ((sizeof digest.bytes + 2) / 3) + 1> text{};
+  const int length = EVP_EncodeBlock(text.data(), digest.bytes.data(), static_cast<int>(digest.bytes.size()));
+  return "sha256-" +
+         std::string(reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(length));
 }
 
-std::string score_table(const JobReport& report) {
-  std::string text =
-      "<div class=\"scroll\"><table>\n" + row({"artifact", "MB", "bits per weight", "mean loss", "seconds",
-                                               "benchmark", "passed", "pass@1 %", "95 % interval", "digest"},
-                                              "th");
-  for (const ArtifactScore& artifact : report.artifacts) {
-    const std::vector<std::string> head = {
-        html_text(artifact.name), megabytes(artifact.bytes), fmt::format("{:.3f}", artifact.bits_per_weight),
-        artifact.losses.empty() ? "" : fmt::format("{:.2e}", artifact.mean_relative_loss),
-        fmt::format("{:.1f}", artifact.seconds)};
-    const std::string digest = "<code>" + artifact.digest.short_hex() + "</code>";
-    if (artifact.evaluations.empty()) {
-      std::vector<std::string> cells = head;
-      cells.insert(cells.end(), {"", "", "", "", digest});
-      text += row(cells, "td");
-    }
-    for (const EvaluationScore& score : artifact.evaluations) {
-      std::vector<std::string> cells = head;
-      cells.insert(cells.end(),
-                   {html_text(score.spec.benchmark),
-                    fmt::format("{} of {}", score.passed, std::uint64_t{score.tasks} * score.samples),
-                    percent(score.pass_at_1),
-                    percent(score.interval.low) + " to " + percent(score.interval.high), digest});
-      text += row(cells, "td");
-    }
+// The parts of the page, with the links to them.
+class Page {
+ public:
+  void add(const std::string& id, const std::string& title, const std::string& body) {
+    if (body.empty()) return;
+    links_ += fmt::format("<a href=\"#{}\">{}</a>\n", id, html_text(title));
+    body_ += fmt::format("<h2 id=\"{}\">{}</h2>\n{}", id, html_text(title), body);
   }
-  return text + "</table></div>\n";
+  std::string text(const std::string& title, const std::string& lead) const {
+    return fmt::format(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src '{}'; base-uri "
+        "'none'; "
+        "form-action 'none'\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<title>{} · Quench</title>\n<style>{}</style></head>\n<body>\n<header><h1>{}</h1>\n{}</header>\n"
+        "<nav aria-label=\"Parts of the report\">\n{}</nav>\n<main>\n{}</main></body></html>\n",
+        style_digest(), html_text(title), kPageStyle, html_text(title), lead, links_, body_);
+  }
+
+ private:
+  std::string links_, body_;
+};
+
+std::string if_rows(const Table& table) { return table.rows.empty() ? std::string() : table_to_html(table); }
+
+std::string scrolled(const std::string& svg) {
+  return svg.empty() ? std::string() : "<div class=\"scroll\" tabindex=\"0\">" + svg + "</div>\n";
 }
 
-std::string comparison_table(const JobReport& report) {
-  std::string text =
-      "<div class=\"scroll\"><table>\n" +
-      row({"comparison", "benchmark", "only first", "only second", "odds ratio", "p", "p adjusted"}, "th");
-  for (const Comparison& comparison : report.comparisons)
-    text +=
-        row({html_text(comparison.a) + " against " + html_text(comparison.b), html_text(comparison.benchmark),
-             std::to_string(comparison.pairs.only_a), std::to_string(comparison.pairs.only_b),
-             odds(comparison.odds_ratio), p_value(comparison.p), p_value(comparison.p_adjusted)},
-            "td");
-  return text + "</table></div>\n";
+std::string size_plots(const JobReport& report) {
+  std::size_t most = 0;
+  const ArtifactScore* widest = nullptr;
+  for (const ArtifactScore& artifact : report.artifacts)
+    if (artifact.evaluations.size() > most) {
+      most = artifact.evaluations.size();
+      widest = &artifact;
+    }
+  std::string html;
+  for (std::size_t i = 0; i < most; ++i) {
+    const EvaluateSpec& spec = widest->evaluations[i].spec;
+    html += fmt::format("<h3>{} {}</h3>\n", html_text(spec.benchmark), html_text(spec.language)) +
+            scrolled(plot_svg(report, i));
+  }
+  if (!html.empty())
+    html +=
+        "<p class=\"note\">Whiskers: 95 % interval of pass@1. The dashed line is the Pareto front: no other "
+        "artifact is both smaller and better than those on it.</p>\n";
+  return html;
 }
 
-std::string loss_tables(const JobReport& report) {
-  std::string text;
+const ArtifactScore* find_artifact(const JobReport& report, const std::string& name) {
+  const auto found = std::find_if(report.artifacts.begin(), report.artifacts.end(),
+                                  [&](const ArtifactScore& artifact) { return artifact.name == name; });
+  return found == report.artifacts.end() ? nullptr : &*found;
+}
+
+std::string task_differences(const JobReport& report) {
+  std::string html;
+  for (const Comparison& comparison : report.comparisons) {
+    const ArtifactScore* a = find_artifact(report, comparison.a);
+    const ArtifactScore* b = find_artifact(report, comparison.b);
+    if (a == nullptr || b == nullptr) continue;
+    const EvaluationScore& of_a = a->evaluations.at(comparison.evaluation_a);
+    const EvaluationScore& of_b = b->evaluations.at(comparison.evaluation_b);
+    const std::uint64_t differing = comparison.pairs.only_a + comparison.pairs.only_b;
+    if (differing == 0) continue;
+    html += fmt::format("<details><summary>{} against {}, {} {}: {} lost, {} won</summary>\n",
+                        html_text(comparison.b), html_text(comparison.a), html_text(comparison.benchmark),
+                        html_text(comparison.language), comparison.pairs.only_a, comparison.pairs.only_b) +
+            scrolled(task_plot_svg(comparison, of_a, of_b)) + task_pairs_html(comparison, of_a, of_b) +
+            "</details>\n";
+  }
+  if (!html.empty())
+    html.insert(
+        0,
+        "<p class=\"note\">Completions of equal (task, sample) that only one of the two solved; from the "
+        "first line on which they differ they are marked.</p>\n");
+  return html;
+}
+
+std::string calibration(const JobReport& report) {
+  std::string digests;
+  for (const ArtifactScore& artifact : report.artifacts) {
+    if (artifact.calibration.is_none()) continue;
+    const std::string digest = artifact.calibration.hex();
+    if (digests.find(digest) == std::string::npos) digests += (digests.empty() ? "" : ", ") + digest;
+  }
+  if (digests.empty()) return {};
+  const CalibrationSpec& spec = report.calibration;
+  std::string files;
+  for (const std::string& file : spec.files) files += (files.empty() ? "" : ", ") + file;
+  return fmt::format(
+      "<p>{} sequences of {} tokens, seed {}, from <code>{}</code>; digest of the windows "
+      "<code>{}</code>.</p>\n",
+      spec.sequences, spec.length, spec.seed, html_text(files), html_text(digests));
+}
+
+std::string losses(const JobReport& report) {
+  std::string html = calibration(report) + scrolled(loss_plot_svg(report));
   for (const ArtifactScore& artifact : report.artifacts) {
     if (artifact.losses.empty()) continue;
-    text += fmt::format("<details><summary>{}</summary><div class=\"scroll\"><table>\n",
-                        html_text(artifact.name)) +
-            row({"linear", "loss", "relative loss"}, "th");
+    Table table;
+    table.columns = {{"linear", true}, {"loss"}, {"relative loss"}};
     for (const LinearLoss& loss : artifact.losses)
-      text += row({html_text(loss.tensor), fmt::format("{:.4e}", loss.loss),
-                   fmt::format("{:.4e}", loss.relative_loss)},
-                  "td");
-    text += "</table></div></details>\n";
+      table.rows.push_back(
+          {loss.tensor, fmt::format("{:.4e}", loss.loss), fmt::format("{:.4e}", loss.relative_loss)});
+    html += fmt::format(
+        "<details><summary>{}: {} linears, mean relative loss {:.3e}</summary>\n{}</details>\n",
+        html_text(artifact.name), artifact.losses.size(), artifact.mean_relative_loss, table_to_html(table));
   }
-  return text;
-}
-
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  const std::filesystem::path partial = path.string() + ".partial";
-  {
-    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    out << text << std::flush;
-    if (!out) throw errno_error(ErrorCode::failed, "cannot write " + path.string(), errno);
-  }
-  std::filesystem::rename(partial, path);
+  if (!html.empty())
+    html +=
+        "<p class=\"note\">tr(ΔHΔᵀ), and over tr(WHWᵀ); H is the calibration Hessian, or the identity for "
+        "methods "
+        "without calibration.</p>\n";
+  return html;
 }
 
 }  // namespace
 
 std::string report_to_html(const JobReport& report) {
-  std::string page =
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-  page += fmt::format("<title>{} · Quench</title>\n<style>{}</style></head><body>\n",
-                      html_text(report.job_name), kStyle);
-  page += fmt::format("<h1>{}</h1>\n<p>What the bits cost: <code>{}</code> on {} ranks.</p>\n",
-                      html_text(report.job_name), html_text(report.model), report.ranks);
-  page += score_table(report);
-  std::size_t evaluations = 0;
+  Page page;
+  page.add("scores", "What the bits cost", if_rows(score_table(report)));
+  page.add("size", "pass@1 against size", size_plots(report));
+  page.add("pass-at-k", "pass@k", if_rows(pass_at_k_table(report.artifacts)));
+  page.add("comparisons", "Paired comparisons", if_rows(comparison_table(report.comparisons)));
+  page.add("tasks", "Tasks that differ", task_differences(report));
+  page.add("losses", "Calibration and layer losses", losses(report));
+  page.add("memory", "Memory", if_rows(memory_table(report)));
+  page.add("energy", "Time and energy", if_rows(energy_table(report)));
+  if (report.protocol == kStudyProtocol) {
+    std::string study;
+    for (const Table& table : study_tables(report))
+      study += "<h3>" + html_text(table.title) + "</h3>\n" + table_to_html(table);
+    page.add("study", "Beside the published study", study);
+  }
+  Table digests;
+  digests.columns = {{"artifact", true}, {"method", true}, {"digest", true}};
   for (const ArtifactScore& artifact : report.artifacts)
-    evaluations = std::max(evaluations, artifact.evaluations.size());
-  for (std::size_t i = 0; i < evaluations; ++i)
-    page += fmt::format("<h2>{}: pass@1 against size</h2>\n",
-                        html_text(report.artifacts.front().evaluations.at(i).spec.benchmark)) +
-            "<div class=\"scroll\">" + plot_svg(report, i) + "</div>\n";
-  if (!report.comparisons.empty())
-    page +=
-        "<h2>Paired comparisons</h2>\n<p>Exact McNemar test on paired completions; p adjusted by "
-        "Benjamini–Hochberg within one benchmark.</p>\n" +
-        comparison_table(report);
-  const std::string losses = loss_tables(report);
-  if (!losses.empty())
-    page +=
-        "<h2>Loss of every linear</h2>\n<p>tr(ΔHΔᵀ), and over tr(WHWᵀ); H is the calibration Hessian, or the "
-        "identity for methods without calibration.</p>\n" +
-        losses;
-  return page + "</body></html>\n";
-}
-
-void write_html_report(const JobReport& report, const std::filesystem::path& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) throw Error(ErrorCode::failed, "cannot make " + directory.string() + ": " + error.message());
-  write_file(directory / "index.html", report_to_html(report));
-  write_file(directory / "report.json", report_to_json(report) + "\n");
-  write_file(directory / "report.txt", report_to_table(report));
+    digests.rows.push_back({artifact.name, std::string(to_string(artifact.method)), artifact.digest.hex()});
+  page.add("digests", "Digests", if_rows(digests));
+  const std::string lead = fmt::format("<p class=\"lead\"><code>{}</code> on {} ranks</p>\n",
+                                       html_text(report.model), report.ranks);
+  return page.text(report.job_name.empty() ? "Report" : report.job_name, lead);
 }
 
 }  // namespace quench::coordinator

@@ -1,16 +1,14 @@
-// The report as one self-contained HTML page: table, plot, comparisons, losses per linear. No scripts,
-// no outside resources; light and dark; readable at 400 pixels.
+// The report as one self-contained HTML page: scores, pass@1 against size, paired comparisons, tasks that
+// differ with both completions, losses per linear, memory, time and energy. No scripts, no outside resources
+// (a Content-Security-Policy says so to the browser); light and dark; readable at 400 pixels.
 #pragma once
 
-#include <filesystem>
 #include <string>
 
-#include "coordinator/scoring/scoreboard.h"
+#include "coordinator/report/report.h"
 
 namespace quench::coordinator {
 
 std::string report_to_html(const JobReport& report);
-// Writes DIR/index.html (by rename), DIR/report.json and DIR/report.txt. Throws Error(failed).
-void write_html_report(const JobReport& report, const std::filesystem::path& directory);
 
 }  // namespace quench::coordinator

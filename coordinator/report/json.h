@@ -1,10 +1,10 @@
-// The JSON of `quench run --json`, `quench report --json` and `quench compare --json` (DESIGN.md
-// section 7: scripts rely on its form).
+// The JSON of `quench run --json`, `quench report --json` and `quench compare --json` (scripts rely on its
+// form: keys are added, never renamed).
 #pragma once
 
 #include <string>
 
-#include "coordinator/scoring/scoreboard.h"
+#include "coordinator/report/report.h"
 
 namespace quench::coordinator {
 

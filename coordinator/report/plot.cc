@@ -6,13 +6,14 @@
 #include <cmath>
 #include <vector>
 
+#include "coordinator/report/escape.h"
+#include "coordinator/report/plot_frame.h"
 #include "coordinator/report/words.h"
 
 namespace quench::coordinator {
 namespace {
 
-constexpr double kWidth = 720, kHeight = 380;
-constexpr double kLeft = 64, kRight = 24, kTop = 20, kBottom = 56;
+constexpr PlotFrame kFrame;
 
 struct Point {
   std::string name;
@@ -21,15 +22,6 @@ struct Point {
   Interval interval;
   bool baseline;
 };
-
-// 1, 2 or 5 times a power of ten: about `count` steps up to `limit`.
-double tick_step(double limit, int count) {
-  const double rough = limit / count;
-  const double power = std::pow(10.0, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (factor * power >= rough) return factor * power;
-  return 10 * power;
-}
 
 struct Box {
   double left, top, right, bottom;
@@ -42,7 +34,7 @@ struct Box {
 // before and inside the picture.
 Box place_label(const std::string& name, double px, double py, const std::vector<Box>& placed) {
   constexpr double kCharacter = 7, kHeightOfLine = 16, kGap = 10;
-  const double width = kCharacter * static_cast<double>(name.size());
+  const double width = kCharacter * static_cast<double>(text_width(name));
   Box best{};
   for (int step = 0; step < 12; ++step) {
     const double down = step / 3 * kHeightOfLine;
@@ -50,7 +42,8 @@ Box place_label(const std::string& name, double px, double py, const std::vector
     const double top = step % 3 == 2 ? py + kGap + down : py - kHeightOfLine / 2 + down;
     const Box box{left, top, left + width, top + kHeightOfLine};
     if (step == 0) best = box;
-    const bool inside = box.left >= kLeft && box.right <= kWidth && box.bottom <= kHeight - kBottom;
+    const bool inside =
+        box.left >= kFrame.left && box.right <= kFrame.width && box.bottom <= kFrame.height - kFrame.bottom;
     const bool is_free =
         std::none_of(placed.begin(), placed.end(), [&](const Box& other) { return box.overlaps(other); });
     if (inside && is_free) return box;
@@ -58,67 +51,72 @@ Box place_label(const std::string& name, double px, double py, const std::vector
   return best;
 }
 
-}  // namespace
-
-std::string html_text(const std::string& text) {
-  std::string out;
-  for (const char character : text) switch (character) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += character;
-    }
-  return out;
+bool of_one_benchmark(const EvaluationScore& a, const EvaluationScore& b) {
+  return a.spec.benchmark == b.spec.benchmark && a.spec.language == b.spec.language;
 }
 
-std::string plot_svg(const JobReport& report, std::size_t evaluation) {
+// The same evaluation of every artifact: the first of its benchmark and language stands for the first, and so
+// on.
+std::vector<Point> points_of(const JobReport& report, std::size_t evaluation) {
+  const auto most = std::max_element(report.artifacts.begin(), report.artifacts.end(),
+                                     [](const ArtifactScore& a, const ArtifactScore& b) {
+                                       return a.evaluations.size() < b.evaluations.size();
+                                     });
   std::vector<Point> points;
-  for (const ArtifactScore& artifact : report.artifacts)
-    if (evaluation < artifact.evaluations.size())
-      points.push_back({artifact.name, static_cast<double>(artifact.bytes) / 1e6,
-                        artifact.evaluations[evaluation].pass_at_1, artifact.evaluations[evaluation].interval,
-                        artifact.method == Method::none});
+  if (most == report.artifacts.end() || evaluation >= most->evaluations.size()) return points;
+  const EvaluationScore& reference = most->evaluations[evaluation];
+  const auto before = std::count_if(
+      most->evaluations.begin(), most->evaluations.begin() + static_cast<std::ptrdiff_t>(evaluation),
+      [&](const EvaluationScore& one) { return of_one_benchmark(one, reference); });
+  for (const ArtifactScore& artifact : report.artifacts) {
+    auto skip = before;
+    for (const EvaluationScore& score : artifact.evaluations) {
+      if (!of_one_benchmark(score, reference) || skip-- > 0) continue;
+      points.push_back({artifact.name, static_cast<double>(artifact.bytes) / 1e6, score.pass_at_1,
+                        score.interval, artifact.method == Method::none});
+      break;
+    }
+  }
+  return points;
+}
+
+// The points that no other beats in size and score, by rising size.
+std::vector<Point> pareto_front(std::vector<Point> points) {
+  std::stable_sort(points.begin(), points.end(), [](const Point& a, const Point& b) {
+    return a.megabytes != b.megabytes ? a.megabytes < b.megabytes : a.score > b.score;
+  });
+  std::vector<Point> front;
+  for (const Point& point : points)
+    if (front.empty() || point.score > front.back().score) front.push_back(point);
+  return front;
+}
+
+}  // namespace
+
+std::string plot_svg(const JobReport& report, std::size_t evaluation) {
+  const std::vector<Point> points = points_of(report, evaluation);
   if (points.empty()) return {};
   double largest = 0;
   for (const Point& point : points) largest = std::max(largest, point.megabytes);
   const double step = tick_step(largest, 6);
-  const double limit = std::ceil(largest * 1.05 / step) * step;
-  const auto x = [&](double size) { return kLeft + size / limit * (kWidth - kLeft - kRight); };
-  const auto y = [&](double share) { return kTop + (1 - share) * (kHeight - kTop - kBottom); };
+  const double limit = std::max(step, std::ceil(largest * 1.05 / step) * step);
+  const auto x = [&](double size) { return kFrame.x(size / limit); };
+  const auto y = [&](double share) { return kFrame.y(share); };
 
-  std::string svg = fmt::format(
-      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"pass@1 against size\">\n<g class=\"grid\">\n",
-      kWidth, kHeight);
-  for (int i = 0; i <= 5; ++i)
-    svg += fmt::format(
-        "<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"{}\" y=\"{:.1f}\" "
-        "text-anchor=\"end\">{}</text>\n",
-        kLeft, kWidth - kRight, y(i / 5.0), y(i / 5.0), kLeft - 8, y(i / 5.0) + 4, i * 20);
+  std::string svg = kFrame.open("pass@1 against size");
+  for (int i = 0; i <= 5; ++i) svg += kFrame.horizontal(i / 5.0, std::to_string(i * 20));
   for (double size = 0; size <= limit + step / 2; size += step)
-    svg += fmt::format(
-        "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/><text x=\"{0:.1f}\" "
-        "y=\"{3:.1f}\" text-anchor=\"middle\">{4:g}</text>\n",
-        x(size), y(0), y(1), y(0) + 18, size);
+    svg += kFrame.vertical(size / limit, fmt::format("{:g}", size));
+  svg += kFrame.axis_titles("size, MB", "pass@1, %");
+
+  std::string line;
+  const std::vector<Point> front = pareto_front(points);
+  for (std::size_t i = 0; i < front.size(); ++i) {
+    if (i > 0) line += fmt::format(" {:.1f},{:.1f}", x(front[i].megabytes), y(front[i - 1].score));
+    line += fmt::format(" {:.1f},{:.1f}", x(front[i].megabytes), y(front[i].score));
+  }
   svg +=
-      fmt::format("</g>\n<text class=\"axis\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">size, MB</text>\n",
-                  (kLeft + kWidth - kRight) / 2, kHeight - 12);
-  svg += fmt::format(
-      "<text class=\"axis\" transform=\"translate(16 {:.1f}) rotate(-90)\" text-anchor=\"middle\">pass@1, "
-      "%</text>\n",
-      (y(0) + y(1)) / 2);
+      "<polyline class=\"front\" points=\"" + line.substr(1) + "\"><title>Pareto front</title></polyline>\n";
 
   std::vector<Box> placed;
   for (const Point& point : points) {

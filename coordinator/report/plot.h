@@ -1,16 +1,24 @@
-// pass@1 against size as an SVG: one point per artifact with its interval. Colours come from the page's
-// CSS variables, so that it reads in light and dark.
+// The pictures of the report's page as SVG. Colours come from the page's CSS classes, so that they read in
+// light and dark; every mark has a title for the pointer and the picture a label for readers of the page's
+// text.
 #pragma once
 
 #include <string>
 
-#include "coordinator/scoring/scoreboard.h"
+#include "coordinator/report/report.h"
 
 namespace quench::coordinator {
 
-// Of the `evaluation`-th evaluation of every artifact that has one. Empty when fewer than one has.
+// pass@1 against size: one point per artifact with its interval, and the Pareto front through those that no
+// other beats in both. Of the `evaluation`-th evaluation of the artifact that has most, and what the others
+// have of the same benchmark and language. Empty when there is none.
 std::string plot_svg(const JobReport& report, std::size_t evaluation);
-// & < > " ' as entities: names come from job files.
-std::string html_text(const std::string& text);
+
+// Relative loss of every linear in the model's order, one line per artifact, logarithmic. Empty without
+// losses.
+std::string loss_plot_svg(const JobReport& report);
+
+// One bar per task: the share of its samples that `b` won (up) or lost (down) against `a`.
+std::string task_plot_svg(const Comparison& comparison, const EvaluationScore& a, const EvaluationScore& b);
 
 }  // namespace quench::coordinator

@@ -3,93 +3,121 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <vector>
+#include <string_view>
 
-#include "coordinator/report/words.h"
+#include "coordinator/report/escape.h"
+#include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
 
-// name, MB, bits per weight, loss, seconds: what an artifact has without an evaluation.
-constexpr std::size_t kColumnsOfSize = 5;
+constexpr std::size_t kNoteWidth = 112;
 
-// Pads cells to their column's width; the first column is flush left, numbers flush right.
-std::string layout(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    std::string line;
-    for (std::size_t i = 0; i < rows[r].size(); ++i)
-      line += i == 0 ? fmt::format("  {:<{}}", rows[r][i], widths[i])
-                     : fmt::format("  {:>{}}", rows[r][i], widths[i]);
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    if (r == 0) text += "  " + std::string(line.size() - 2, '-') + "\n";
-  }
-  return text;
+std::string padded(const std::string& cell, std::size_t width, bool is_words) {
+  const std::string space(width - std::min(width, text_width(cell)), ' ');
+  return is_words ? cell + space : space + cell;
 }
 
-const Comparison* comparison_of(const JobReport& report, const ArtifactScore& artifact,
-                                const EvaluationScore& evaluation) {
-  for (const Comparison& comparison : report.comparisons)
-    if (comparison.b == artifact.name && comparison.benchmark == evaluation.spec.benchmark)
-      return &comparison;
-  return nullptr;
+// Breaks a note at spaces.
+std::string wrapped(const std::string& note) {
+  std::string text, line;
+  std::size_t at = 0;
+  while (at < note.size()) {
+    const std::size_t end = std::min(note.find(' ', at), note.size());
+    const std::string word = note.substr(at, end - at);
+    if (!line.empty() && text_width(line) + 1 + text_width(word) > kNoteWidth) {
+      text += "  " + line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + word;
+    at = end + 1;
+  }
+  return text + "  " + line + "\n";
+}
+
+void check_shape(const Table& table) {
+  for (const auto& row : table.rows)
+    QUENCH_CHECK(row.size() == table.columns.size(), row.size(), table.columns.size());
 }
 
 }  // namespace
 
-std::string report_to_table(const JobReport& report) {
-  std::vector<std::vector<std::string>> rows;
-  rows.push_back({"artifact", "MB", "bits/weight", "loss", "seconds", "benchmark", "passed", "pass@1 %",
-                  "95 % interval", "lost/won", "odds", "p adj."});
-  for (const ArtifactScore& artifact : report.artifacts) {
-    std::vector<std::string> head = {
-        artifact.name, megabytes(artifact.bytes), fmt::format("{:.2f}", artifact.bits_per_weight),
-        artifact.method == Method::none ? "" : fmt::format("{:.2e}", artifact.mean_relative_loss),
-        fmt::format("{:.1f}", artifact.seconds)};
-    if (artifact.evaluations.empty()) {
-      head.resize(rows.front().size());
-      rows.push_back(head);
-    }
-    for (const EvaluationScore& score : artifact.evaluations) {
-      std::vector<std::string> row = head;
-      row.push_back(score.spec.benchmark);
-      row.push_back(fmt::format("{}/{}", score.passed, std::uint64_t{score.tasks} * score.samples));
-      row.push_back(percent(score.pass_at_1));
-      row.push_back(fmt::format("{} .. {}", percent(score.interval.low), percent(score.interval.high)));
-      if (const Comparison* comparison = comparison_of(report, artifact, score)) {
-        row.push_back(fmt::format("{}/{}", comparison->pairs.only_a, comparison->pairs.only_b));
-        row.push_back(odds(comparison->odds_ratio));
-        row.push_back(p_value(comparison->p_adjusted));
-      } else {
-        row.insert(row.end(), 3, "");
-      }
-      rows.push_back(row);
-    }
+std::string table_to_text(const Table& table) {
+  check_shape(table);
+  std::vector<std::size_t> widths;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    widths.push_back(text_width(table.columns[i].title));
+    for (const auto& row : table.rows) widths[i] = std::max(widths[i], text_width(terminal_text(row[i])));
   }
-  const bool evaluated =
-      std::any_of(report.artifacts.begin(), report.artifacts.end(),
-                  [](const ArtifactScore& artifact) { return !artifact.evaluations.empty(); });
-  if (!evaluated) {
-    for (auto& row : rows) row.resize(kColumnsOfSize);
-    return layout(rows) + "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW').\n";
-  }
-  return layout(rows) +
-         "\n  MB = 1e6 bytes of all chunks. loss: mean over linears of tr(dHd')/tr(WHW'). lost/won: "
-         "completions that only\n"
-         "  the baseline / only this artifact solved; exact McNemar, p adjusted by Benjamini-Hochberg.\n";
+  std::string text;
+  const auto add_line = [&](const auto& cell) {
+    std::string line;
+    for (std::size_t i = 0; i < table.columns.size(); ++i)
+      line += "  " + padded(cell(i), widths[i], table.columns[i].is_words);
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  };
+  add_line([&](std::size_t i) { return table.columns[i].title; });
+  std::size_t rule = 0;
+  for (const std::size_t width : widths) rule += width + 2;
+  text += "  " + std::string(rule - std::min<std::size_t>(rule, 2), '-') + "\n";
+  for (const auto& row : table.rows) add_line([&](std::size_t i) { return terminal_text(row[i]); });
+  if (!table.notes.empty()) text += "\n";
+  for (const std::string& note : table.notes) text += wrapped(terminal_text(note));
+  return text;
 }
 
-std::string comparisons_to_table(const std::vector<Comparison>& comparisons) {
-  std::vector<std::vector<std::string>> rows;
-  rows.push_back({"a", "b", "benchmark", "only a", "only b", "odds", "p", "p adj."});
-  for (const Comparison& comparison : comparisons)
-    rows.push_back({comparison.a, comparison.b, comparison.benchmark, std::to_string(comparison.pairs.only_a),
-                    std::to_string(comparison.pairs.only_b), odds(comparison.odds_ratio),
-                    p_value(comparison.p), p_value(comparison.p_adjusted)});
-  return layout(rows);
+std::string table_to_markdown(const Table& table) {
+  check_shape(table);
+  std::string text = "## " + markdown_text(table.title) + "\n\n|";
+  for (const Column& column : table.columns) text += " " + markdown_text(column.title) + " |";
+  text += "\n|";
+  for (const Column& column : table.columns) text += column.is_words ? " :-- |" : " --: |";
+  for (const auto& row : table.rows) {
+    text += "\n|";
+    for (const std::string& cell : row) text += " " + markdown_text(cell) + " |";
+  }
+  text += "\n";
+  for (const std::string& note : table.notes) text += "\n" + markdown_text(note) + "\n";
+  return text;
+}
+
+std::string table_to_latex(const Table& table) {
+  check_shape(table);
+  std::string text =
+      "\\begin{table}\n\\centering\n\\caption{" + latex_text(table.title) + "}\n\\begin{tabular}{";
+  for (const Column& column : table.columns) text += column.is_words ? 'l' : 'r';
+  text += "}\n\\toprule\n";
+  const auto add_line = [&](const auto& cell) {
+    for (std::size_t i = 0; i < table.columns.size(); ++i)
+      text += (i == 0 ? "" : " & ") + latex_text(cell(i));
+    text += " \\\\\n";
+  };
+  add_line([&](std::size_t i) { return table.columns[i].title; });
+  text += "\\midrule\n";
+  for (const auto& row : table.rows) add_line([&](std::size_t i) { return row[i]; });
+  text += "\\bottomrule\n\\end{tabular}\n";
+  for (const std::string& note : table.notes)
+    text += "\n\\smallskip\n{\\footnotesize " + latex_text(note) + "}\n";
+  return text + "\\end{table}\n";
+}
+
+std::string table_to_html(const Table& table) {
+  check_shape(table);
+  std::string text = "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>";
+  const auto of_kind = [&](std::size_t i) { return table.columns[i].is_words ? " class=\"words\"" : ""; };
+  for (std::size_t i = 0; i < table.columns.size(); ++i)
+    text += fmt::format("<th scope=\"col\"{}>{}</th>", of_kind(i), html_text(table.columns[i].title));
+  text += "</tr></thead>\n<tbody>\n";
+  for (const auto& row : table.rows) {
+    text += "<tr>";
+    for (std::size_t i = 0; i < row.size(); ++i)
+      text += i == 0 ? fmt::format("<th scope=\"row\"{}>{}</th>", of_kind(i), html_text(row[i]))
+                     : fmt::format("<td{}>{}</td>", of_kind(i), html_text(row[i]));
+    text += "</tr>\n";
+  }
+  text += "</tbody></table></div>\n";
+  for (const std::string& note : table.notes) text += "<p class=\"note\">" + html_text(note) + "</p>\n";
+  return text;
 }
 
 }  // namespace quench::coordinator

@@ -7,35 +7,12 @@
 #include "coordinator/report/html.h"
 #include "coordinator/report/json.h"
 #include "coordinator/report/plot.h"
-#include "coordinator/report/table.h"
+#include "coordinator/report/tables.h"
 #include "coordinator/report/words.h"
+#include "tests/coordinator/sample_report.h"
 
 namespace quench::coordinator {
 namespace {
-
-JobReport sample_report() {
-  JobReport report;
-  report.job_name = "<script>alert(1)</script>";
-  report.model = "/models/a&b";
-  report.ranks = 2;
-  for (int i = 0; i < 3; ++i) {
-    ArtifactScore& artifact = report.artifacts.emplace_back();
-    artifact.name = i == 0 ? "none" : "gptq-" + std::to_string(i);
-    artifact.method = i == 0 ? Method::none : Method::gptq;
-    artifact.bits = i == 0 ? 16 : 4;
-    artifact.bytes = 4'000'000u / static_cast<unsigned>(i + 1);
-    if (i > 0) artifact.losses = {{"layers.0.q", 0.5, 0.01}};
-    EvaluationScore& score = artifact.evaluations.emplace_back();
-    score.tasks = 4;
-    score.samples = 1;
-    score.outcomes = {true, true, i < 2, i < 1};
-    score.passed = static_cast<std::uint64_t>(4 - i);
-    score.pass_at_1 = static_cast<double>(4 - i) / 4;
-    score.interval = {0.1, 1.0};
-  }
-  report.comparisons = compare_all(report.artifacts);
-  return report;
-}
 
 TEST(Report, JsonHasTheFormOfTheContract) {
   const nlohmann::json report = nlohmann::json::parse(report_to_json(sample_report()));
@@ -77,7 +54,7 @@ TEST(Report, LabelsOfNeighboursInThePlotDoNotCover) {
 }
 
 TEST(Report, TableSaysWhatThePairsSay) {
-  const std::string table = report_to_table(sample_report());
+  const std::string table = report_to_summary(sample_report());
   EXPECT_NE(table.find("4/4"), std::string::npos);
   EXPECT_NE(table.find("2/0"), std::string::npos);
 }
