@@ -54,6 +54,7 @@ void describe_job(JobReport& report, const State& state) {
   report.model = state.job.model;
   report.ranks = state.job.ranks;
   report.calibration = state.job.calibration;
+  if (!state.job.protocol.empty()) report.protocol = state.job.protocol;
 }
 
 // The job states that the store's journals give, those that are readable by this build.

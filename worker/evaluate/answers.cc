@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "worker/evaluate/completion_cut.h"
-#include "worker/evaluate/function_cut.h"
 #include "worker/evaluate/prompts.h"
 
 namespace quench::worker {
@@ -18,10 +17,14 @@ bool stands_alone(const Problem& problem) { return problem.prompt_form == Prompt
 // MultiPL-E's Java tests begin by closing the method.
 bool tests_close_function(const Problem& problem) { return stripped(problem.test).starts_with('}'); }
 
+// What stands before a completion in the text that the cut looks at.
+std::string text_before(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem) {
+  return stands_alone(problem) ? std::string() : completion_prompt(spec, problems, problem);
+}
+
 std::string up_to_function_end(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem,
                                std::string_view completion) {
-  const std::string prompt =
-      stands_alone(problem) ? std::string() : completion_prompt(spec, problems, problem);
+  const std::string prompt = text_before(spec, problems, problem);
   const std::string source = prompt + std::string(completion);
   const auto end = end_of_function(problems.language(), source, prompt.size(), problem.test);
   if (!end) return std::string(completion);
@@ -124,6 +127,10 @@ std::string code_block(std::string_view text) {
   }
   if (is_inside) close();
   return code ? *code : first ? *first : std::string(text);
+}
+
+FunctionWatch watch_of(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem) {
+  return {problems.language(), text_before(spec, problems, problem), problem.test};
 }
 
 std::string answer_in(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem,

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "schemas/job_spec.h"
+#include "worker/evaluate/function_cut.h"
 #include "worker/evaluate/grader.h"
 #include "worker/evaluate/problems.h"
 
@@ -16,6 +17,10 @@ namespace quench::worker {
 // the answer.
 std::string answer_in(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem,
                       std::string_view generated);
+
+// Whether a completion that is being generated holds all of its answer, where the evaluation cuts after the
+// first function: answer_in() gives the same for it as for all that would come.
+FunctionWatch watch_of(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem);
 
 // The answer as the grader takes it. A completion goes after the prompt that was asked; a chat's code after
 // what comes before the function in the prompt (imports, helpers), as a solution of EvalPlus's form alone.

@@ -138,29 +138,58 @@ std::size_t next_margin_line(std::string_view source, std::size_t from, std::siz
   return source.size();
 }
 
-// The shortest part of the text that ends before a line at the function's margin, holds the function and has
-// no error. A line inside a string or brackets ends no such part.
-std::optional<FunctionEnd> end_in_python(std::string_view source, std::size_t begin, std::string_view tests,
-                                         bool goes_on) {
-  const auto at = [&](std::size_t end) { return FunctionEnd{std::max(end, begin), std::max(end, begin)}; };
-  Parser parser(tree_sitter_python());
-  std::optional<FunctionEnd> first;
-  std::size_t margin = 0;  // until the function is seen
-  std::size_t end = begin;
-  for (std::size_t read = 0; read < kReadBytesMax && end < source.size(); read += end) {
-    end = next_margin_line(source, end, margin);
-    const bool is_last = end == source.size();
-    if (is_last && goes_on) break;
-    const std::string_view part = source.substr(0, end);
-    const Tree tree = parser.parse(part);
-    const std::vector<Function> functions = python_functions(tree, part);
-    const Function* function = meant(functions, begin, tests);
-    if (function != nullptr) margin = function->margin;
-    if (ts_node_has_error(ts_tree_root_node(tree.get()))) continue;
-    if (function != nullptr && (function->end > begin || !is_last)) return at(function->end);
-    if (function == nullptr && !first && !functions.empty()) first = at(functions.front().end);
+// Looks for the shortest part of a text that ends before a line at the function's margin, holds the function
+// and has no error. A line inside a string or brackets ends no such part. The text may grow from call to
+// call.
+class PythonSearch {
+ public:
+  PythonSearch(std::size_t begin, std::string tests) : begin_(begin), end_(begin), tests_(std::move(tests)) {}
+
+  // What no later text changes.
+  std::optional<FunctionEnd> settled(std::string_view source) {
+    while (read_ < kReadBytesMax) {
+      const std::size_t next = next_margin_line(source, end_, margin_);
+      if (next == source.size()) return std::nullopt;
+      end_ = next;
+      if (const auto end = end_in(source.substr(0, end_)); end) return *end;
+    }
+    return std::nullopt;
   }
-  return first;
+
+  // When `source` is the whole text, in which nothing was settled.
+  std::optional<FunctionEnd> at_the_end(std::string_view source) {
+    if (read_ < kReadBytesMax && end_ < source.size())
+      if (const auto end = end_in(source); end && end->after > begin_) return *end;
+    return first_;
+  }
+
+ private:
+  FunctionEnd at(std::size_t end) const { return {std::max(end, begin_), std::max(end, begin_)}; }
+
+  std::optional<FunctionEnd> end_in(std::string_view part) {
+    read_ += part.size();
+    const Tree tree = parser_.parse(part);
+    const std::vector<Function> functions = python_functions(tree, part);
+    const Function* function = meant(functions, begin_, tests_);
+    if (function != nullptr) margin_ = function->margin;
+    if (ts_node_has_error(ts_tree_root_node(tree.get()))) return std::nullopt;
+    if (function != nullptr) return at(function->end);
+    if (!first_ && !functions.empty()) first_ = at(functions.front().end);
+    return std::nullopt;
+  }
+
+  std::size_t begin_;
+  std::size_t end_;  // where the last part ended
+  std::string tests_;
+  Parser parser_{tree_sitter_python()};
+  std::optional<FunctionEnd> first_;  // of a function that nobody asked for
+  std::size_t margin_ = 0;            // until the function is seen
+  std::size_t read_ = 0;
+};
+
+bool is_correct_java(std::string_view source) {
+  const Tree tree = Parser(tree_sitter_java()).parse(source);
+  return !ts_node_has_error(ts_tree_root_node(tree.get()));
 }
 
 // Braces as the language counts them, outside of strings and comments. Up to the end of the method nothing of
@@ -195,12 +224,47 @@ std::optional<FunctionEnd> end_of_function(Language language, std::string_view s
   const bool goes_on = source.size() > kFunctionCutBytesMax;
   if (goes_on) source = source.substr(0, std::max(begin, kFunctionCutBytesMax));
   switch (language) {
-    case Language::python:
-      return end_in_python(source, begin, tests, goes_on);
+    case Language::python: {
+      PythonSearch search(begin, std::string(tests));
+      if (const auto end = search.settled(source); end) return end;
+      // Past what is read the function may go on.
+      return goes_on ? std::nullopt : search.at_the_end(source);
+    }
     case Language::java:
       return end_in_java(source, begin);
   }
   throw Error(ErrorCode::internal, "a language without a grammar");
+}
+
+struct FunctionWatch::State {
+  Language language;
+  std::string source;
+  std::size_t begin;
+  PythonSearch python;
+  std::size_t read = 0;  // Java
+};
+
+FunctionWatch::FunctionWatch(Language language, std::string prompt, std::string tests) {
+  const std::size_t begin = prompt.size();
+  state_ = std::make_unique<State>(language, std::move(prompt), begin, PythonSearch(begin, std::move(tests)));
+}
+FunctionWatch::~FunctionWatch() = default;
+FunctionWatch::FunctionWatch(FunctionWatch&&) noexcept = default;
+
+bool FunctionWatch::is_complete(std::string_view completion) {
+  State& state = *state_;
+  const std::size_t known = state.source.size() - state.begin;
+  QUENCH_CHECK(completion.size() >= known, completion.size(), known);
+  const std::string_view fresh = completion.substr(known);
+  state.source += fresh;
+  if (state.source.size() > kFunctionCutBytesMax) return false;
+  if (state.language == Language::python) return state.python.settled(state.source).has_value();
+  // With the brace that closes the class a finished method is correct Java. One with an error in it is cut
+  // when all of it is there.
+  if (fresh.find('}') == std::string_view::npos || state.read > kReadBytesMax) return false;
+  state.read += state.source.size();
+  const auto end = end_in_java(state.source, state.begin);
+  return end && is_correct_java(state.source.substr(0, end->after) + "\n}\n");
 }
 
 }  // namespace quench::worker

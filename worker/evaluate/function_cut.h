@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "worker/evaluate/benchmarks.h"
@@ -30,5 +32,21 @@ struct FunctionEnd {
 // is no such function: it was cut short, or is no program.
 std::optional<FunctionEnd> end_of_function(Language language, std::string_view source, std::size_t begin,
                                            std::string_view tests);
+
+// The same question while a completion is being generated.
+class FunctionWatch {
+ public:
+  FunctionWatch(Language language, std::string prompt, std::string tests);
+  ~FunctionWatch();
+  FunctionWatch(FunctionWatch&&) noexcept;
+
+  // `completion` begins with what the last call was given. True once the function is complete and something
+  // after it has begun: what end_of_function finds in this completion it finds in every longer one.
+  bool is_complete(std::string_view completion);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace quench::worker

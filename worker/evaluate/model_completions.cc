@@ -1,7 +1,10 @@
 #include "worker/evaluate/model_completions.h"
 
 #include <algorithm>
+#include <deque>
+#include <string_view>
 
+#include "worker/evaluate/answers.h"
 #include "worker/evaluate/chat_templates.h"
 #include "worker/evaluate/evaluation.h"
 #include "worker/evaluate/prompts.h"
@@ -27,6 +30,8 @@ class ModelCompletions final : public CompletionSource {
     const auto token_bytes = [this](std::int32_t token) {
       return model_.tokenizer->is_special(token) ? std::string() : model_.tokenizer->token_bytes(token);
     };
+    // They outlive the decoder, which asks them.
+    std::deque<FunctionWatch> watches;
     BatchDecoder decoder(*model_.transformer, token_bytes, {kLeaseItems, 512});
     for (std::size_t i = 0; i < items.size(); ++i) {
       GenerationRequest request;
@@ -39,6 +44,10 @@ class ModelCompletions final : public CompletionSource {
       request.key = {spec_.seed, items[i].task, items[i].sample};
       request.stop_strings = question.stop_strings;
       request.eos_ids = eos_ids_;
+      if (spec_.cut == CompletionCut::first_function) {
+        FunctionWatch& watch = watches.emplace_back(watch_of(spec_, problems_, problem));
+        request.is_complete = [&watch](std::string_view text) { return watch.is_complete(text); };
+      }
       decoder.add(std::move(request));
     }
     MadeTexts made;

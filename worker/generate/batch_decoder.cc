@@ -42,6 +42,8 @@ std::string_view to_string(FinishReason reason) {
       return "end_of_text";
     case FinishReason::stop_string:
       return "stop_string";
+    case FinishReason::complete:
+      return "complete";
     case FinishReason::length:
       return "length";
     case FinishReason::context_full:
@@ -108,6 +110,10 @@ bool BatchDecoder::take(Active& active, std::int32_t token) const {
       stop != std::string::npos) {
     completion.text.resize(stop);
     completion.reason = FinishReason::stop_string;
+    return true;
+  }
+  if (request.is_complete && request.is_complete(completion.text)) {
+    completion.reason = FinishReason::complete;
     return true;
   }
   if (completion.tokens.size() >= request.max_new_tokens) {

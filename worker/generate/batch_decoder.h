@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "worker/generate/random_stream.h"
@@ -25,11 +26,14 @@ struct GenerationRequest {
   SampleKey key;
   std::vector<std::string> stop_strings;  // none of them empty
   std::vector<std::int32_t> eos_ids;
+  // Asked after every token with the text so far: true ends the completion, its text as it is. May be empty.
+  std::function<bool(std::string_view text)> is_complete;
 };
 
 enum class FinishReason {
   end_of_text,   // one of eos_ids came
   stop_string,   // the text ends before it
+  complete,      // the request's is_complete said so
   length,        // max_new_tokens were generated
   context_full,  // the model's context holds no further token, or not even the prompt
 };

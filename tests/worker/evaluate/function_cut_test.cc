@@ -5,6 +5,8 @@
 #include <chrono>
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace quench::worker {
 namespace {
@@ -104,6 +106,44 @@ TEST(FunctionCut, HostileTextsTakeBoundedTime) {
     java(text);
   }
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30));
+}
+
+// Where generation stops early, the whole text would have been cut at the same place.
+TEST(FunctionWatch, SettlesOnlyWhatTheWholeTextConfirms) {
+  struct Case {
+    Language language;
+    std::string prompt, completion;
+    bool settles;
+  };
+  const std::vector<Case> cases = {
+      {Language::python, kPython,
+       "    y = x\n    s = '''\nabc\n'''\n# note\n    return [\n1]\n\nprint(f(1))\nx = (\n", true},
+      {Language::python, kPython, "    return 1\n\nAnd that's all (see", true},
+      {Language::python, kPython, "    return 1\n", false},
+      {Language::python, kPython, "    return (\n1,\n2", false},
+      {Language::python, "", "import re\n\ndef helper():\n    pass\n\ndef f(x):\n    return x\n\nf(1)\n",
+       true},
+      {Language::java, kJava,
+       "        if (x > 1) { return '}'; } /* \n } */\n        return \"}\".length();\n    }\n    void g() "
+       "{}\n",
+       true},
+      {Language::java, kJava, "        return ((1;\n    }\n}\n", false},
+      {Language::java, "class Problem {\n  int f(int x) ", "{\n    return 1;\n  }\n}\n", true}};
+  for (const Case& one : cases) {
+    FunctionWatch watch(one.language, one.prompt, "assert f(1)");
+    std::size_t length = 0;
+    while (length < one.completion.size() && !watch.is_complete(one.completion.substr(0, length + 1)))
+      ++length;
+    EXPECT_EQ(length < one.completion.size(), one.settles) << one.completion;
+    const auto cut = [&](const std::string& completion) {
+      const auto end =
+          end_of_function(one.language, one.prompt + completion, one.prompt.size(), "assert f(1)");
+      return end ? std::pair(end->before_brace, end->after) : std::pair<std::size_t, std::size_t>(0, 0);
+    };
+    if (!one.settles) continue;
+    EXPECT_EQ(cut(one.completion.substr(0, length + 1)), cut(one.completion)) << one.completion;
+    EXPECT_NE(cut(one.completion).second, 0u) << one.completion;
+  }
 }
 
 TEST(FunctionCut, LooksAtTheBeginningOfATextOnly) {

@@ -134,6 +134,20 @@ TEST_F(BatchDecoderTest, CutsAtTheEarliestOfSeveralStopStrings) {
   EXPECT_EQ(completion.tokens.size(), 3u);
 }
 
+TEST_F(BatchDecoderTest, EndsWhenTheRequestFindsItsTextComplete) {
+  const std::string text = alone(greedy_request(60)).text;
+  GenerationRequest request = greedy_request(60);
+  std::size_t asked = 0;
+  request.is_complete = [&](std::string_view so_far) {
+    EXPECT_EQ(so_far, text.substr(0, ++asked));
+    return so_far.size() == 24;
+  };
+  const Completion completion = alone(request);
+  EXPECT_EQ(completion.reason, FinishReason::complete);
+  EXPECT_EQ(completion.text, text.substr(0, 24));
+  EXPECT_EQ(completion.tokens.size(), 24u);
+}
+
 TEST_F(BatchDecoderTest, EndsAtTheEndOfText) {
   GenerationRequest request = greedy_request(60);
   request.eos_ids = {9999, reference_.greedy_ids[12]};
