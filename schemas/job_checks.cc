@@ -161,7 +161,7 @@ class JobCheck {
     }
     const std::string elsewhere = "an endpoint's weights are not here, so they cannot be quantized: leave the key out";
     if (!job_.quantize.empty()) add("/quantize", elsewhere);
-    if (given("/calibration")) add("/calibration", elsewhere);
+    if (!job_.calibration.files.empty()) add("/calibration/files", elsewhere);
     if (!job_.baseline) add("/baseline", "the endpoint's model is the baseline: leave the key out");
     if (job_.evaluate.empty() && job_.protocol.empty())
       add("/evaluate", "missing; an endpoint can only be evaluated");

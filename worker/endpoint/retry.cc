@@ -36,7 +36,8 @@ std::string remedy(int status) {
   if (status == 404) return ": check the URL in \"model\" (it ends before /completions) and \"modelName\"";
   if (status >= 300 && status < 400) return ": redirects are not followed, give the final URL";
   if (status == 429) return ": the server is busy; run the job again later, it goes on where it stopped";
-  return status >= 500 ? ": run the job again when the server is well, it goes on where it stopped" : "";
+  return is_worth_another_try(status) ? ": run the job again when the server is well, it goes on where it stopped"
+                                      : "";
 }
 
 }  // namespace
