@@ -118,7 +118,10 @@ void dismiss_if_done(State& state, Outbox& outbox) {
   outbox.record(JobFinished{}, {});
   state.phase = Phase::dismissing;
   state.dismissal_deadline = state.now + kDismissalMsMax;
-  for (const auto& [connection, evaluator] : state.evaluators) outbox.send(connection, ExitOrder{});
+  for (const auto& [connection, evaluator] : state.evaluators) {
+    serve(state, outbox, connection);  // who waits for a lease learns that there is none
+    outbox.send(connection, ExitOrder{});
+  }
   finish_dismissal(state);
 }
 
@@ -232,7 +235,7 @@ void begin_evaluating(State& state, Outbox& outbox) {
 }
 
 void serve_evaluators(State& state, Outbox& outbox) {
-  if (state.phase == Phase::failed || state.phase == Phase::dismissing || state.stop_requested) return;
+  if (state.phase == Phase::failed || state.stop_requested) return;
   for (const auto& [connection, evaluator] : state.evaluators) serve(state, outbox, connection);
 }
 

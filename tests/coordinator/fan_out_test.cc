@@ -269,6 +269,28 @@ TEST_F(FanOut, VerdictsArriveForAnOrderBeforeThePresentOne) {
   EXPECT_EQ(kept(0), 6u);
 }
 
+// A worker reads its orders only once it has no lease to wait for.
+TEST_F(FanOut, WhoeverWaitsForALeaseAtTheEndLearnsThatThereIsNone) {
+  job.quantize.clear();
+  history.pop_back();
+  start();
+  join(0);
+  join(1);
+  describe(0);
+  ask(0, 100);
+  const LeaseGrant last = grant(0);
+  work_to_the_end(1);
+  ASSERT_GT(state.evaluators.at(1).items_asked, 0u) << "it waits for what the other may lose";
+  give(0, last, 0);
+  ASSERT_EQ(state.phase, Phase::dismissing);
+  EXPECT_TRUE(grant(1).items.empty());
+  EXPECT_EQ(outbox.to<ExitOrder>(1).size(), 1u);
+  // The one that brought the last verdicts asks once more, and is answered too.
+  ask(0, 100);
+  EXPECT_TRUE(grant(0).items.empty());
+  EXPECT_EQ(outbox.to<ExitOrder>(0).size(), 1u);
+}
+
 TEST_F(FanOut, KeptVerdictsAreNotMadeAgain) {
   start();
   join(0);
