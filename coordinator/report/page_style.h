@@ -19,14 +19,15 @@ h4 { font-size: .95rem; margin: 0; overflow-wrap: anywhere; }
 p { margin: .25rem 0 .75rem; } .lead, .note { color: var(--soft); } .note { font-size: .85rem; max-width: 60rem; overflow-wrap: anywhere; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .75rem 0 1.5rem; font-size: .9rem; } a { color: var(--mark); }
 .scroll { overflow-x: auto; margin-bottom: .5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .92rem; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); } .words { text-align: left; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .88rem; }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); } .words { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 600; }
 tbody th:first-child { position: sticky; left: 0; background: var(--ground); max-width: 12rem; overflow: hidden; text-overflow: ellipsis; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 svg { width: 100%; min-width: 34rem; max-width: 60rem; height: auto; display: block; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .grid line { stroke: var(--line); } svg .grid text, svg .axis { fill: var(--soft); }
 svg .point line { stroke: var(--mark); stroke-width: 2; opacity: .5; } svg .point circle { fill: var(--mark); }
+svg .point text { paint-order: stroke; stroke: var(--ground); stroke-width: 4px; stroke-linejoin: round; }
 svg .baseline line { stroke: var(--base); } svg .baseline circle { fill: var(--base); }
 svg .front { fill: none; stroke: var(--soft); stroke-dasharray: 4 4; }
 svg .won { fill: var(--won); } svg .lost { fill: var(--lost); }
@@ -38,7 +39,7 @@ summary { cursor: pointer; overflow-wrap: anywhere; } details { margin: .35rem 0
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 2px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; margin: .5rem 0 1rem; }
 .pair section { min-width: 0; } pre { overflow: auto; max-height: 28rem; margin: 0; padding: .6rem; background: var(--panel); border: 1px solid var(--line);
-  border-radius: 4px; font: 12.5px/1.45 ui-monospace, monospace; tab-size: 4; unicode-bidi: isolate; } pre.detail { margin-top: .5rem; color: var(--soft); }
+  border-radius: 4px; font: 12.5px/1.45 ui-monospace, monospace; tab-size: 4; unicode-bidi: isolate; } pre.detail { margin-top: .5rem; color: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; }
 mark { background: var(--hint); color: inherit; } .verdict { font-weight: 600; } .pass { color: var(--won); } .fail { color: var(--lost); }
 @media (max-width: 30rem) { body { padding: 1rem .75rem 3rem; } th, td { padding: .3rem .45rem; } details details { margin-left: 0; } }
 @media print { details { break-inside: avoid; } .scroll { overflow: visible; } }

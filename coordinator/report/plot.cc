@@ -30,8 +30,8 @@ struct Box {
   }
 };
 
-// Where a point's label goes: beside it, under or over it, at the first place that is free of the labels
-// before and inside the picture.
+// Where a point's label goes: beside it, under or over it, at the first place that is free of every point and
+// of the labels before, and inside the picture.
 Box place_label(const std::string& name, double px, double py, const std::vector<Box>& placed) {
   constexpr double kCharacter = 7, kHeightOfLine = 16, kGap = 10;
   const double width = kCharacter * static_cast<double>(text_width(name));
@@ -118,7 +118,12 @@ std::string plot_svg(const JobReport& report, std::size_t evaluation) {
   svg +=
       "<polyline class=\"front\" points=\"" + line.substr(1) + "\"><title>Pareto front</title></polyline>\n";
 
+  constexpr double kMarker = 6;  // half of what a point's circle takes
   std::vector<Box> placed;
+  for (const Point& point : points) {
+    const double px = x(point.megabytes), py = y(point.score);
+    placed.push_back({px - kMarker, py - kMarker, px + kMarker, py + kMarker});
+  }
   for (const Point& point : points) {
     const double px = x(point.megabytes), py = y(point.score);
     const Box label = place_label(point.name, px, py, placed);

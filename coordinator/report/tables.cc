@@ -198,8 +198,8 @@ Table comparison_table(const std::vector<Comparison>& comparisons) {
 Table memory_table(const JobReport& report) {
   Table table;
   table.title = "Memory";
-  table.columns = {{"artifact", true},       {"on disk, MB"},  {"of the baseline, %"}, {"bits/weight"},
-                   {"weights resident, MB"}, {"grown by, MB"}, {"peak resident, MB"}};
+  table.columns = {{"artifact", true}, {"on disk, MB"},          {"of the baseline, %"},
+                   {"bits/weight"},    {"weights resident, MB"}, {"peak resident, MB"}};
   const auto baseline =
       std::find_if(report.artifacts.begin(), report.artifacts.end(),
                    [](const ArtifactScore& artifact) { return artifact.method == Method::none; });
@@ -209,7 +209,6 @@ Table memory_table(const JobReport& report) {
     for (const EvaluationScore& score : artifact.evaluations) {
       const PhaseTotals one = total(score.usage);
       loaded.weight_bytes = std::max(loaded.weight_bytes, one.weight_bytes);
-      loaded.load_growth_bytes = std::max(loaded.load_growth_bytes, one.load_growth_bytes);
       loaded.resident_peak_bytes = std::max(loaded.resident_peak_bytes, one.resident_peak_bytes);
     }
     sum += artifact.bytes;
@@ -219,7 +218,7 @@ Table memory_table(const JobReport& report) {
              ? kNothing
              : percent(static_cast<double>(artifact.bytes) / static_cast<double>(baseline->bytes)),
          fmt::format("{:.3f}", artifact.bits_per_weight), bytes_or(loaded.weight_bytes),
-         bytes_or(loaded.load_growth_bytes), bytes_or(loaded.resident_peak_bytes)});
+         bytes_or(loaded.resident_peak_bytes)});
   }
   table.notes.push_back(fmt::format(
       "on disk: bytes of the artifact's chunks, each counted once; all of these together {} MB, of which the "
@@ -228,10 +227,9 @@ Table memory_table(const JobReport& report) {
       "linears of the blocks.",
       megabytes(sum), megabytes(report.distinct_bytes)));
   table.notes.push_back(
-      "weights resident: exact sum of the buffers that hold the loaded weights in one process; grown by: "
-      "growth of "
-      "its resident set while it loaded them; peak resident: of the whole process so far, earlier artifacts "
-      "included.");
+      "weights resident: exact sum of the buffers that hold the loaded weights in one process; peak "
+      "resident: of the "
+      "whole process so far, earlier artifacts included.");
   return table;
 }
 

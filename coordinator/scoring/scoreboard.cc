@@ -62,6 +62,8 @@ EvaluationScore score(const ScoreInput& input, std::span<const std::uint32_t> ks
         throw Error(ErrorCode::failed, "no verdict for " + outcomes.task_id + ", sample " +
                                            std::to_string(sample) + ": run the job again");
       outcomes.passed.push_back(verdict->result == VerdictResult::passed);
+      ++result.confinement[std::string(to_string(verdict->confinement)) +
+                           (verdict->isolated ? ", isolated" : ", not isolated")];
       ++verdict;
     }
   }

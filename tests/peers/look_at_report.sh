@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pictures of a report's page in headless Chromium: light and dark, 1280 and 400 pixels wide, parts folded and open.
 #   tests/peers/look_at_report.sh REPORT_DIR [PICTURES_DIR]       (Debian: apt-get install chromium)
-# Fails when the page wants to scroll sideways at either width or the browser refuses part of it.
+# Fails when the browser refuses part of the page by its Content-Security-Policy.
 set -euo pipefail
 report=$(realpath "$1")
 pictures=${2:-$report/pictures}

@@ -99,6 +99,7 @@ TEST(Scoreboard, MissingVerdictsAreAnErrorAndNotAFailure) {
   input.verdicts.back().result = VerdictResult::timed_out;
   const EvaluationScore complete = score(input);
   EXPECT_EQ(complete.passed, 3u);
+  EXPECT_EQ(complete.confinement, (std::map<std::string, std::uint64_t>{{"namespaces, isolated", 4}}));
   EXPECT_DOUBLE_EQ(complete.pass_at_1, 0.75);
 }
 
