@@ -118,9 +118,12 @@ std::string code_block(std::string_view text) {
   };
   for (std::string_view rest = text; !rest.empty();) {
     const std::string_view line = next_line(rest);
-    if (stripped(line).starts_with(kFence)) {
-      if (is_inside) close();
-      is_inside = !is_inside;
+    if (const std::string_view fence = stripped(line); fence.starts_with(kFence)) {
+      // One that names a language opens a block. It does so inside of one too: the first words of the answer
+      // may have opened it, and a model that does not see them (behind an endpoint) opens its own.
+      const bool opens = fence.size() > kFence.size();
+      if (is_inside && !(opens && stripped(block).empty())) close();
+      is_inside = opens || !is_inside;
     } else if (is_inside) {
       block.append(line).append("\n");
     }
@@ -136,8 +139,8 @@ FunctionWatch watch_of(const EvaluateSpec& spec, const ProblemSet& problems, con
 std::string answer_in(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem,
                       std::string_view generated) {
   if (spec.chat != ChatTemplate::none) {
-    const Question question = question_for(spec, problems, problem);
-    return code_block(question.answer_start + std::string(cut_completion(question.stop_strings, generated)));
+    // The stop strings of chats only spare tokens: the block's end is found here.
+    return code_block(question_for(spec, problems, problem).answer_start + std::string(generated));
   }
   const std::string_view completion = cut_completion(stop_strings(spec, problems, problem), generated);
   if (spec.cut == CompletionCut::first_function)

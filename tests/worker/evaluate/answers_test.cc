@@ -121,6 +121,9 @@ TEST(Answers, EvalPlusChatsGoOnInsideTheBlock) {
       "from typing import List\n\ndef has_close_elements(numbers, threshold):\n    return False\n";
   EXPECT_EQ(answer_in(spec, humaneval(), first(), code + "```\nThis is"), code);
   EXPECT_EQ(answer_in(spec, humaneval(), first(), code), code);
+  // A served model does not see the words laid into its mouth and opens a block itself.
+  EXPECT_EQ(answer_in(spec, humaneval(), first(), "Sure:\n```python\n" + code + "```\nThis is"), code);
+  EXPECT_EQ(answer_in(spec, humaneval(), first(), "```python\n" + code + "```"), code);
   EXPECT_EQ(submission_of(spec, humaneval(), first(), code).text, code) << "alone, as EvalPlus runs it";
 }
 

@@ -101,6 +101,8 @@ TEST(CodeBlock, IsTheFirstThatDefinesSomething) {
   EXPECT_EQ(code_block("```python\ndef f():\n    return 1"), "def f():\n    return 1\n") << "cut short";
   EXPECT_EQ(code_block("def f():\n    return 1\n"), "def f():\n    return 1\n");
   EXPECT_EQ(code_block("1. so:\n   ```python\n   x = 1\n   ```\n"), "   x = 1\n");
+  EXPECT_EQ(code_block("```python\n```python\ndef f(): pass\n```\n"), "def f(): pass\n");
+  EXPECT_EQ(code_block("```sh\nls\n```python\ndef f(): pass\n```\n"), "def f(): pass\n") << "one left open";
   EXPECT_EQ(code_block(""), "");
   EXPECT_EQ(code_block("```"), "");
 }
