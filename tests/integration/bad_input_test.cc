@@ -221,6 +221,22 @@ TEST(BadMachine, WithoutASandboxNothingIsQuantizedInVain) {
   EXPECT_EQ(run({quench_program(), "artifacts", "ls", "--json", "--store", scratch / "store"}).out, "[]\n");
 }
 
+// A backend that cannot run here is refused, never replaced: its bytes may differ.
+TEST(BadMachine, AForcedBackendThatCannotRunHereIsRefused) {
+  const ScratchDirectory scratch;
+  nlohmann::json job = small_job();
+  job["quantize"] = {{{"method", "gptq"}, {"bits", 4}, {"groupSize", 32}}};
+  write_text(scratch / "job.json", job.dump());
+  for (const std::string backend : {"avx1024", "cuda", "cuda-exact"}) {
+    if (backend != "avx1024" && fs::exists("/dev/nvidiactl")) continue;  // there a GPU runs it
+    const Finished finished =
+        run(run_arguments(scratch / "job.json", scratch / "store", 1), {{"QUENCH_BACKEND", backend}});
+    EXPECT_EQ(finished.exit_code, 2) << finished.err;
+    EXPECT_NE(finished.err.find(backend), std::string::npos) << finished.err;
+    EXPECT_NE(finished.err.find(backend == "avx1024" ? "these run here" : "GPU"), std::string::npos) << finished.err;
+  }
+}
+
 TEST(BadStore, AFolderOfOtherThingsIsRefused) {
   const ScratchDirectory scratch;
   write_text(scratch / "folder" / "notes.txt", "mine");
