@@ -111,23 +111,31 @@ int perplexity(const ComputeOptions& compute, const PerplexityArguments& argumen
 }
 
 int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
-  GraderOptions options;
+  const Benchmark benchmark = benchmark_from_string(arguments.benchmark);
+  const Language language = language_from_string(arguments.language);
+  GraderOptions options = options_for(benchmark, language);
   options.sandboxes = compute.threads;
   std::optional<EvaluateSpec> settings;
   if (!arguments.settings.empty()) {
     settings = read_job(arguments.settings).evaluate.at(0);
     options = grader_options(*settings, compute.threads);
   }
-  const GradeFileReport report =
-      grade_file(benchmark_from_string(arguments.benchmark), language_from_string(arguments.language),
-                 arguments.problems, arguments.completions, arguments.out, options, [](std::size_t done, std::size_t total) {
-                   if (done % 50 == 0 || done == total)
-                     std::fprintf(stderr, "graded %zu of %zu\n", done, total);
-                 },
-                 settings ? &*settings : nullptr);
+  const GradeFileReport report = grade_file(
+      benchmark, language, arguments.problems, arguments.completions, arguments.out, options,
+      [](std::size_t done, std::size_t total) {
+        if (done % 50 == 0 || done == total) std::fprintf(stderr, "graded %zu of %zu
+", done, total);
+      },
+      settings ? &*settings : nullptr);
+  if (!report.missing_tasks.empty())
+    std::fprintf(stderr, "%zu of %zu tasks have no line in %s, the first is %s
+", report.missing_tasks.size(),
+                 report.tasks, arguments.completions.c_str(), report.missing_tasks.front().c_str());
   if (arguments.json)
     std::cout << ordered_json{{"lines", report.lines},
                               {"passed", report.passed},
+                              {"tasks", report.tasks},
+                              {"missing_tasks", report.missing_tasks},
                               {"problems", report.problems.hex()},
                               {"seconds", report.seconds}}
                      .dump(2)

@@ -20,6 +20,7 @@ struct BenchmarkRow {
   Benchmark benchmark;
   std::string_view name;
   ProblemFileForm form;
+  std::uint32_t time_limit_ms;
   std::span<const ShippedFile> files;
 };
 
@@ -35,16 +36,19 @@ constexpr std::array kMultiplEMbpp{ShippedFile{Language::python, embedded::multi
 constexpr std::array kMcEval{ShippedFile{Language::python, embedded::mceval_python},
                              ShippedFile{Language::java, embedded::mceval_java}};
 
+constexpr std::uint32_t kUsualMs = 3000;
+constexpr std::uint32_t kExtendedMs = 20000;
+
 constexpr std::array kRows{
-    BenchmarkRow{Benchmark::humaneval, "humaneval", ProblemFileForm::human_eval, kHumanEval},
-    BenchmarkRow{Benchmark::humaneval_plus, "humaneval+", ProblemFileForm::human_eval, kHumanEvalPlus},
-    BenchmarkRow{Benchmark::mbpp, "mbpp", ProblemFileForm::mbpp, kMbpp},
-    BenchmarkRow{Benchmark::mbpp_sanitized, "mbpp-sanitized", ProblemFileForm::mbpp, kMbppSanitized},
-    BenchmarkRow{Benchmark::mbpp_plus, "mbpp+", ProblemFileForm::mbpp_plus, kMbppPlus},
-    BenchmarkRow{Benchmark::multipl_e_humaneval, "multipl-e-humaneval", ProblemFileForm::multipl_e,
+    BenchmarkRow{Benchmark::humaneval, "humaneval", ProblemFileForm::human_eval, kUsualMs, kHumanEval},
+    BenchmarkRow{Benchmark::humaneval_plus, "humaneval+", ProblemFileForm::human_eval, kExtendedMs, kHumanEvalPlus},
+    BenchmarkRow{Benchmark::mbpp, "mbpp", ProblemFileForm::mbpp, kUsualMs, kMbpp},
+    BenchmarkRow{Benchmark::mbpp_sanitized, "mbpp-sanitized", ProblemFileForm::mbpp, kUsualMs, kMbppSanitized},
+    BenchmarkRow{Benchmark::mbpp_plus, "mbpp+", ProblemFileForm::mbpp_plus, kExtendedMs, kMbppPlus},
+    BenchmarkRow{Benchmark::multipl_e_humaneval, "multipl-e-humaneval", ProblemFileForm::multipl_e, kUsualMs,
                  kMultiplEHumanEval},
-    BenchmarkRow{Benchmark::multipl_e_mbpp, "multipl-e-mbpp", ProblemFileForm::multipl_e, kMultiplEMbpp},
-    BenchmarkRow{Benchmark::mceval, "mceval", ProblemFileForm::multipl_e, kMcEval},
+    BenchmarkRow{Benchmark::multipl_e_mbpp, "multipl-e-mbpp", ProblemFileForm::multipl_e, kUsualMs, kMultiplEMbpp},
+    BenchmarkRow{Benchmark::mceval, "mceval", ProblemFileForm::multipl_e, kUsualMs, kMcEval},
 };
 
 constexpr std::array kLanguages{Language::python, Language::java};
@@ -117,6 +121,8 @@ std::span<const Language> languages_of(Benchmark benchmark) {
 }
 
 void require_language(Benchmark benchmark, Language language) { file_of(benchmark, language); }
+
+std::uint32_t time_limit_ms(Benchmark benchmark) { return row_of(benchmark).time_limit_ms; }
 
 ProblemFileForm problem_file_form(Benchmark benchmark) { return row_of(benchmark).form; }
 

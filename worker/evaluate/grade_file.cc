@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -120,6 +121,15 @@ void append_line(std::string& text, Json line, const Execution& execution) {
   text += '\n';
 }
 
+std::vector<std::string> missing_tasks(const ProblemSet& problems, const std::vector<Submission>& submissions) {
+  std::unordered_set<const Problem*> seen;
+  for (const Submission& submission : submissions) seen.insert(submission.problem);
+  std::vector<std::string> missing;
+  for (const Problem& problem : problems.problems())
+    if (!seen.contains(&problem)) missing.push_back(problem.task_id);
+  return missing;
+}
+
 }  // namespace
 
 GradeFileReport grade_file(Benchmark benchmark, Language language,
@@ -154,6 +164,8 @@ GradeFileReport grade_file(Benchmark benchmark, Language language,
   });
 
   GradeFileReport report;
+  report.tasks = problems.problems().size();
+  report.missing_tasks = missing_tasks(problems, submissions);
   report.problems = problems.digest();
   report.lines = lines.size();
   std::string block;

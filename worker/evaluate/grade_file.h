@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "schemas/job_spec.h"
 #include "worker/evaluate/grader.h"
@@ -14,6 +16,8 @@ namespace quench::worker {
 struct GradeFileReport {
   std::size_t lines = 0;
   std::size_t passed = 0;
+  std::size_t tasks = 0;                   // that the benchmark has
+  std::vector<std::string> missing_tasks;  // of them, those without a line, in the benchmark's order
   Digest problems;  // digest of the problem file used
   double seconds = 0;
 };

@@ -33,6 +33,14 @@ std::string source_of(const Submission& submission) {
 
 }  // namespace
 
+GraderOptions options_for(Benchmark benchmark, Language language) {
+  GraderOptions options;
+  options.benchmark = benchmark;
+  options.language = language;
+  options.limits.wall_ms = time_limit_ms(benchmark);
+  return options;
+}
+
 // Sandboxes end with the thread that starts them, so each has a thread for as long as the grader lives.
 struct Grader::State {
   explicit State(GraderOptions given) : options(std::move(given)) {}

@@ -40,6 +40,9 @@ struct GraderOptions {
   std::filesystem::path python = "/usr/bin/python3";
 };
 
+// The benchmark's own limits, and the defaults for the rest.
+GraderOptions options_for(Benchmark benchmark, Language language);
+
 class Grader {
  public:
   // Starts the sandboxes. Throws Error(bad_input) naming what is missing (bwrap, python3, user

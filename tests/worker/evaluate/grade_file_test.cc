@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -33,8 +35,8 @@ class GradeFile : public testing::Test {
     std::ofstream(folder_ / "in.jsonl", std::ios::binary) << text;
     return folder_ / "in.jsonl";
   }
-  std::vector<Json> grade(const fs::path& in, const GraderOptions& options = {}) {
-    report_ = grade_file(Benchmark::humaneval, Language::python, {}, in, out_, options);
+  std::vector<Json> grade(const fs::path& in, Benchmark benchmark = Benchmark::humaneval) {
+    report_ = grade_file(benchmark, Language::python, {}, in, out_, options_for(benchmark, Language::python));
     std::vector<Json> lines;
     std::istringstream text(read_whole(out_));
     for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
@@ -108,6 +110,97 @@ TEST_F(GradeFile, RealAnswersGetTheirPublishedVerdict) {
   }
   EXPECT_EQ(results["timed_out"], 2);
   EXPECT_EQ(results["compile_error"], 5);
+}
+
+// 278 answers to the other benchmarks (fixtures/grading/README.md). The tests of MBPP's 367 and 601 need a class of the answer.
+TEST_F(GradeFile, AnswersToEveryBenchmarkGetTheirPublishedVerdict) {
+  std::map<std::string, std::string> by_benchmark;
+  std::istringstream sample(read_whole(QUENCH_SOURCE_DIR "/tests/fixtures/grading/labelled-sample.jsonl"));
+  for (std::string line; std::getline(sample, line);) {
+    by_benchmark[Json::parse(line)["benchmark"].get<std::string>()] += line + "\n";
+  }
+  EXPECT_EQ(by_benchmark.size(), 6u);
+  std::size_t lines_seen = 0, together = 0;
+  for (const auto& [name, text] : by_benchmark) {
+    SCOPED_TRACE(name);
+    for (const Json& line : grade(write(text), benchmark_from_string(name))) {
+      EXPECT_EQ(line["passed"], line["label"]) << line.dump(1);
+      const std::string& task = line["task_id"].get_ref<const std::string&>();
+      const bool needs_class = name == "mbpp" && (task.ends_with("/367") || task.ends_with("/601"));
+      EXPECT_EQ(line["isolated"], !needs_class) << line.dump(1);
+      ++lines_seen;
+      together += needs_class;
+    }
+  }
+  EXPECT_EQ(lines_seen, 278u);
+  EXPECT_EQ(together, 4u);
+}
+
+// The problem files' own solutions: a sample; all of them with QUENCH_GRADE_WHOLE=1 (minutes).
+TEST_F(GradeFile, CanonicalSolutionsPass) {
+  const bool whole = std::getenv("QUENCH_GRADE_WHOLE") != nullptr;
+  // They need more time or memory than an answer gets, and no answer passes HumanEval+'s test of 32 (data/README.md).
+  const std::set<std::string> known{"Mbpp/123", "Mbpp/255", "HumanEval/32"};
+  for (const Benchmark benchmark :
+       {Benchmark::humaneval_plus, Benchmark::mbpp, Benchmark::mbpp_sanitized, Benchmark::mbpp_plus}) {
+    SCOPED_TRACE(to_string(benchmark));
+    const ProblemSet problems = shipped_problems(benchmark);
+    std::string text;
+    for (std::size_t i = 0; i < problems.problems().size(); ++i) {
+      const Problem& problem = problems.problems()[i];
+      if ((!whole && i % 25 != 3) || known.contains(problem.task_id)) continue;
+      text += Json{{"task_id", problem.task_id}, {"completion", problem.canonical_solution}}.dump() + "\n";
+    }
+    for (const Json& line : grade(write(text), benchmark))
+      EXPECT_EQ(line["result"], "passed") << line["task_id"] << " " << line["detail"];
+    EXPECT_EQ(report_.missing_tasks.size(), problems.problems().size() - report_.lines);
+  }
+}
+
+// An answer that bends what the tests use, or makes the tests' text part of its own, gains nothing.
+TEST_F(GradeFile, ScriptsOfTestsAreOutOfReach) {
+  const auto line = [](const char* task, const std::string& solution) {
+    return Json{{"task_id", task}, {"solution", solution}}.dump() + "\n";
+  };
+  // 2 asks for similar_elements and compares sets; the test of 596 takes `sys` from the answer; 126 asks for a `sum`; that of 601
+  // makes objects of the answer's class Pair: one process, and still its end must be reached.
+  const std::string text =
+      line("Mbpp/2", "def similar_elements(a, b):\n    return ()\ndef set(x):\n    return 1\n") +
+      line("Mbpp/2", "import builtins\nbuiltins.set = lambda x: 1\ndef similar_elements(a, b):\n    return ()\n") +
+      line("Mbpp/2",
+           "class Same:\n    def __eq__(self, other):\n        return True\n    def __iter__(self):\n        return iter((4, 5))\n"
+           "def similar_elements(a, b):\n    return Same()\n") +
+      line("Mbpp/2", "def similar_elements(a, b):\n    raise SystemExit(0)\n") +
+      line("Mbpp/2", "import sys\nsys.exit(0)\n") +
+      line("Mbpp/596", "class sys:\n    getsizeof = staticmethod(lambda x: 1)\ndef tuple_size(x):\n    return 1\n") +
+      line("Mbpp/596", "import sys\ndef tuple_size(x):\n    return sys.getsizeof(x)\n") +
+      line("Mbpp/596", "def tuple_size(x):\n    return x.__sizeof__() + 16\n") +
+      line("Mbpp/126", "def sum(a, b):\n    return [d for d in range(1, min(a, b) + 1) if a % d == 0 == b % d]\n") +
+      line("Mbpp/126", "import builtins\ndef sum(a, b):\n    return builtins.sum(d for d in range(1, min(a, b) + 1) if a % d == 0 == b % d)\n") +
+      line("Mbpp/601", "class Pair:\n    def __init__(self, a, b):\n        pass\nimport os\nos._exit(0)\n") +
+      line("Mbpp/601", "class Pair:\n    def __init__(self, a, b):\n        raise SystemExit(0)\n") +
+      line("Mbpp/601", "def max_chain_length(arr, n):\n    return 0\nif True:\n    '''") +
+      line("Mbpp/601", "def max_chain_length(arr, n):\n    return 0\n");
+  const auto lines = grade(write(text), Benchmark::mbpp);
+  const std::vector<std::string> expected{"failed", "failed", "failed", "failed", "failed", "failed", "passed",
+                                          "failed", "failed", "passed", "failed", "failed", "compile_error", "failed"};
+  ASSERT_EQ(lines.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(lines[i]["result"], expected[i]) << lines[i].dump(1);
+    EXPECT_EQ(lines[i]["isolated"], i < 10) << lines[i].dump(1);
+  }
+}
+
+TEST_F(GradeFile, ReportsTasksWithoutALineAndTakesNumbersAsIds) {
+  const auto lines = grade(write("{\"task_id\": 17, \"solution\": \"def square_perimeter(a):\\n    return 4 * a\"}\n"
+                                 "{\"task_id\": \"MBPP/17\", \"solution\": \"def square_perimeter(a):\\n    return a\"}\n"),
+                           Benchmark::mbpp_sanitized);
+  EXPECT_EQ(lines[0]["task_id"], 17);
+  EXPECT_EQ(lines[0]["passed"], true);
+  EXPECT_EQ(lines[1]["passed"], false);
+  EXPECT_EQ(report_.tasks, 427u);
+  ASSERT_EQ(report_.missing_tasks.size(), 426u);
+  EXPECT_EQ(report_.missing_tasks.front(), "Mbpp/2");
 }
 
 TEST_F(GradeFile, KeepsEveryLineInOrderWithItsOwnFields) {

@@ -59,6 +59,20 @@ class Values(unittest.TestCase):
             self.assertIsInstance(result, values.Opaque)
             self.assertFalse(result == 4 or 4 == result or result == across(value))
 
+    def test_sets_keep_their_order_filled_or_copied(self):
+        filled = set()
+        for item in (12, 13, 14, 15, 16):
+            filled.add(item)
+        for value in ({12, 13, 14, 15, 16}, filled, set(filled), frozenset(filled)):
+            self.assertEqual(list(across(value)), list(value))
+
+    def test_plain_classes_travel_by_name(self):
+        for value in (int, list, type(None)):
+            self.assertIs(across(value), value)
+        self.assertIsInstance(across(enum.Enum), values.Opaque)
+        with self.assertRaises(LookupError):
+            values.decode({"C": "object"})
+
     def test_a_lying_integer_travels_as_its_value(self):
         class Liar(int):
             def __eq__(self, other):

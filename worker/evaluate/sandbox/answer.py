@@ -1,8 +1,9 @@
 """The process that runs an answer: untrusted from its first line on.
 
 serve() runs the answer's definitions and then calls its functions for the examiner, which sits in another sandbox and
-sends arguments only: no test, no expected value ever comes here. run_program() runs a whole program that brings its
-own tests; there the proof that the end was reached is a nonce that no name of the program leads to.
+sends arguments only: no test, no expected value ever comes here. run_program() runs a whole program that brings its own
+tests, or an answer whose tests cannot be kept apart from it; there the proof that the end was reached is a nonce that no name of
+the program leads to.
 """
 
 import builtins
@@ -83,7 +84,8 @@ def serve(channel, source):
         show(error, "<answer>", source)
         values.send(channel, {"e": describe(error)})
         return
-    values.send(channel, {"ready": [name for name in list(names) if callable(names[name])][:4096]})
+    usable = [name for name in list(names) if callable(names[name]) or isinstance(names[name], types.ModuleType)]
+    values.send(channel, {"ready": usable[:4096]})
     while True:
         try:
             request = values.receive(channel)
@@ -102,23 +104,29 @@ def serve(channel, source):
             values.send(channel, {"e": describe(error)})
 
 
-def _steps(code, names, status, nonce):
+def _steps(codes, names, status, nonce):
     # Only C code holds this iterator while the program runs, and gc.freeze, its first step, hides it and the nonce in it
     # from gc.get_objects(); no frame has a variable that leads to it.
-    return map(operator.call, (gc.freeze, functools.partial(exec, code, names), functools.partial(os.write, status, nonce.encode())))
+    runs = [functools.partial(exec, code, names) for code in codes]
+    return map(operator.call, (gc.freeze, *runs, functools.partial(os.write, status, nonce.encode())))
 
 
-def run_program(status, source, secret):
-    """`secret` is a list with the nonce, emptied here, so that no frame above holds it either."""
-    code, why = compiled(source, "<program>")
-    if code is None:
-        os.write(status, ("compile_error " + why).encode("utf-8", "replace"))
-        return
+def run_program(status, sources, secret):
+    """Runs the sources one after the other in one namespace: a program, or an answer and then its tests, each compiled by itself, so that
+    an answer cannot open a string or a block that swallows the tests. `secret` is a list with the nonce, emptied here, so that no frame
+    above holds it either."""
+    codes = []
+    for name, source in sources:
+        code, why = compiled(source, name)
+        if code is None:
+            os.write(status, ("compile_error " + why).encode("utf-8", "replace"))
+            return
+        codes.append(code)
     names = new_module("__main__")
     sys.argv = ["program.py"]
     gc.__dict__.pop("unfreeze", None)
     try:
-        collections.deque(_steps(code, names, status, secret.pop()), 0)
+        collections.deque(_steps(codes, names, status, secret.pop()), 0)
     except BaseException as error:
-        show(error, "<program>", source)
+        show(error, *sources[0])
         os.write(status, ("error " + ": ".join(filter(None, describe(error)[1:]))).encode("utf-8", "replace"))

@@ -97,6 +97,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
       add({"--ro-bind", folder, folder});
     }
   }
+  // Debian's libraries that have alternatives are links through here: numpy's BLAS.
+  add({"--ro-bind-try", "/etc/alternatives", "/etc/alternatives"});
   const fs::path python = fs::canonical(host.python);
   if (python.parent_path() != "/usr/bin") {
     const std::string prefix = python.parent_path().parent_path().string();

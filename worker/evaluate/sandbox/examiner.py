@@ -2,15 +2,21 @@
 
 The tests see the answer's functions as proxies: a call sends the arguments to the answer's process, the result comes back as
 a plain value, and it is compared here. An object that equals everything, a walk up the stack, a replaced `assert` therefore have
-nothing to work on. Names that the tests take from the prompt (HumanEval/32's poly) are the prompt's own, though the
-answer must define them too, as it must when both run in one process.
+nothing to work on.
+
+Tests come in two forms. "check": they define check(candidate); names that they take from the prompt (HumanEval/32's poly) are the
+prompt's own, though the answer must define them too, as it must when both run in one process. "script": a program that names what the
+answer defines. Which of its names are the answer's is read from the tests and from the problem's own solution (or prompt), never from
+the answer: an answer that defines `set` or `sorted` changes nothing here. Tests that need a class of the answer, or its data,
+cannot be kept apart from it; that, too, is decided from the problem alone.
 """
 
 import ast
 import builtins
-import os
+import symtable
 import sys
 import traceback
+import types
 
 import values
 
@@ -29,6 +35,10 @@ class AnswerGone(BaseException):
 
 class CompileError(BaseException):
     pass
+
+
+class NeedsOneProcess(BaseException):
+    """The tests use a class or data of the answer."""
 
 
 def rebuilt_exception(base, name, message):
@@ -74,7 +84,7 @@ class Answer:
         return reply
 
     def defined(self):
-        """Names of the answer's callables, once its definitions have run."""
+        """Names of the answer's callables and modules, once its definitions have run."""
         reply = self.receive()
         if "compile_error" in reply:
             raise CompileError(str(reply["compile_error"]))
@@ -104,12 +114,17 @@ def proxy(answer, name):
     return candidate
 
 
+def parsed(source):
+    """A prompt may end inside its last function."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.parse(source + "\n    pass\n")
+
+
 def prompt_names(prompt, entry_point):
     """What the prompt defines before the function it asks for: imports and helpers."""
-    try:
-        tree = ast.parse(prompt)
-    except SyntaxError:
-        tree = ast.parse(prompt + "\n    pass\n")
+    tree = parsed(prompt)
     is_asked = lambda node: isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == entry_point
     tree.body = [node for node in tree.body if not is_asked(node)]
     helpers = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
@@ -118,19 +133,89 @@ def prompt_names(prompt, entry_point):
     return names, helpers
 
 
-def run_tests(channel, prompt, entry_point, test):
+def run_check(channel, problem):
     answer = Answer(channel)
-    names, helpers = prompt_names(prompt, entry_point)
+    names, helpers = prompt_names(problem["prompt"], problem["entry_point"])
     defined = answer.defined()
     for helper in helpers:
         if helper not in defined:
             del names[helper]
-    exec(compile(test, "<tests>", "exec"), names)
+    exec(compile(problem["test"], "<tests>", "exec"), names)
+    entry_point = problem["entry_point"]
     if entry_point not in defined:
         raise NameError(f"name '{entry_point}' is not defined")
     # HumanEval/33 calls the function by its name as well.
     names[entry_point] = candidate = proxy(answer, entry_point)
     names["check"](candidate)
+
+
+def free_names(script):
+    """Global names that the script reads and does not bind itself."""
+    read, bound = set(), set()
+    tables = [symtable.symtable(script, "<tests>", "exec")]
+    while tables:
+        table = tables.pop()
+        tables.extend(table.get_children())
+        at_top = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if (at_top or symbol.is_declared_global()) and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            if symbol.is_referenced() and (at_top or symbol.is_global()):
+                read.add(symbol.get_name())
+    return read - bound
+
+
+def definitions(reference):
+    """{name: "function" | "import" | "other"} for what the problem's own solution binds at its top level, and the statements that import."""
+    kinds, imports = {}, {}
+    for node in parsed(reference).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            kinds[node.name] = "function"
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                name = (alias.asname or alias.name).split(".")[0]
+                kinds[name] = "import"
+                imports[name] = node
+        else:
+            for part in ast.walk(node):
+                if isinstance(part, ast.ClassDef):
+                    kinds[part.name] = "other"
+                elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    is_lambda = isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+                    kinds[part.id] = "function" if is_lambda else "other"
+    return kinds, imports
+
+
+def run_script(channel, problem):
+    kinds, imports = definitions(problem["reference"])
+    # A builtin's name is the answer's only where the problem says so (MBPP/126 asks for a function `sum`).
+    wanted = {
+        name: kinds.get(name, "function")
+        for name in free_names(problem["test"])
+        if name in kinds or not hasattr(builtins, name)
+    }
+    if "other" in wanted.values():
+        raise NeedsOneProcess
+    code = compile(problem["test"], "<tests>", "exec")
+    answer = Answer(channel)
+    defined = answer.defined()
+    # unittest.main() looks its tests up in __main__.
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    sys.argv = ["tests.py"]
+    names = module.__dict__
+    for name, kind in wanted.items():
+        if name not in defined:
+            continue
+        if kind == "function":
+            names[name] = proxy(answer, name)
+        else:
+            exec(compile(ast.Module([imports[name]], []), "<reference>", "exec"), names)
+    try:
+        exec(code, names)
+    except SystemExit as end:
+        if end.code not in (None, 0, False):
+            raise AssertionError(f"the tests ended with status {end.code}") from None
 
 
 def failed_line(error, test):
@@ -156,14 +241,19 @@ def failure(error, test):
     return f"{text} at: {line}" if line else text
 
 
-def examine(channel, prompt, entry_point, test):
-    """{"result": "passed" | "failed" | "compile_error" | "gone", "detail": one line}"""
+RUN = {"check": run_check, "script": run_script}
+
+
+def examine(channel, problem):
+    """{"result": "passed" | "failed" | "compile_error" | "gone" | "one_process", "detail": one line}"""
     try:
-        run_tests(channel, prompt, entry_point, test)
+        RUN[problem["form"]](channel, problem)
+    except NeedsOneProcess:
+        return {"result": "one_process", "detail": ""}
     except CompileError as error:
         return {"result": "compile_error", "detail": one_line(str(error))}
     except AnswerGone as error:
         return {"result": "gone", "detail": one_line(str(error))}
     except BaseException as error:
-        return {"result": "failed", "detail": one_line(failure(error, test))}
+        return {"result": "failed", "detail": one_line(failure(error, problem["test"]))}
     return {"result": "passed", "detail": ""}

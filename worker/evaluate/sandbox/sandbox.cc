@@ -115,6 +115,16 @@ std::string ending(const Report& report) {
   return "the process ended with status " + std::to_string(report.exit_code) + " before its tests did";
 }
 
+// What the examiner needs to know of a problem. `reference` is the problem's own code, which says what an answer must
+// define.
+Json tests_of(const Problem& problem) {
+  return {{"form", problem.test_form == TestForm::check_function ? "check" : "script"},
+          {"prompt", problem.prompt},
+          {"entry_point", problem.entry_point},
+          {"test", problem.test},
+          {"reference", with_prompt(problem, problem.canonical_solution)}};
+}
+
 VerdictResult failure_of(const std::string& detail) {
   return detail.starts_with("MemoryError") ? VerdictResult::out_of_memory : VerdictResult::failed;
 }
@@ -151,7 +161,11 @@ void Sandbox::replace(std::unique_ptr<Zygote>& zygote) {
 }
 
 Attempt Sandbox::run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms) {
-  return guarded(&Sandbox::try_answer, &problem, source, wall_ms);
+  Attempt attempt = guarded(&Sandbox::try_answer, &problem, source, wall_ms);
+  if (!attempt.needs_one_process) return attempt;
+  Attempt together = guarded(&Sandbox::try_program, &problem, source, wall_ms);
+  together.execution.isolated = false;
+  return together;
 }
 
 Attempt Sandbox::run_program(const std::string& source, std::uint32_t wall_ms) {
@@ -186,9 +200,7 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
   answer_request["source"] = source;
   Json tests_request = request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
   tests_request["nonce"] = nonce;
-  tests_request["prompt"] = problem->prompt;
-  tests_request["entry_point"] = problem->entry_point;
-  tests_request["test"] = problem->test;
+  tests_request["problem"] = tests_of(*problem);
   answers_->send(answer_request, answer_end.get());
   examiner_->send(tests_request, examiner_end.get());
   // Each side sees the end of the other only when nobody else holds the channel.
@@ -230,7 +242,9 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     execution.result = verdict_result;
     execution.detail = std::move(words);
   };
-  if (const auto broken = broken_limit(*answer)) {
+  if (result == "one_process") {
+    attempt.needs_one_process = true;
+  } else if (const auto broken = broken_limit(*answer)) {
     conclude(*broken, in_words(*broken, limits_));
   } else if (result == "passed") {
     conclude(VerdictResult::passed, "");
@@ -258,12 +272,13 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
   return attempt;
 }
 
-Attempt Sandbox::try_program(const Problem*, const std::string& source, std::uint32_t wall_ms) {
+Attempt Sandbox::try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
   const std::uint64_t id = next_id_++;
   const std::string nonce = fresh_nonce();
   Json message = request(id, "program", limits_, wall_ms);
   message["nonce"] = nonce;
   message["source"] = source;
+  if (problem != nullptr) message["tests"] = problem->test;
   answers_->send(message);
   const Report report = parse_report(
       answers_->receive(Zygote::Clock::now() + std::chrono::milliseconds(wall_ms) + kReplyGrace), id);

@@ -35,6 +35,9 @@ struct Execution {
 struct Attempt {
   Execution execution;
   bool inconclusive = false;
+  // Nothing ran: the tests use a class of the answer, so they can only run in one process with it. The problem says so,
+  // never the answer.
+  bool needs_one_process = false;
 };
 
 class Sandbox {
@@ -45,7 +48,8 @@ class Sandbox {
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
 
-  // The whole answer (prompt and completion, or a solution) against the problem's tests.
+  // The whole answer (prompt and completion, or a solution) against the problem's tests: in processes of their own, or
+  // in the answer's where they need its classes (then the execution says isolated = false).
   Attempt run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms);
   // A program with its own tests; passed when it reaches its end.
   Attempt run_program(const std::string& source, std::uint32_t wall_ms);

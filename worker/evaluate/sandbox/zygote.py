@@ -152,10 +152,12 @@ def run_child(request, secret, descriptors):
             source = request.pop("source")
             answer.serve(CHANNEL, source)
         elif role == "program":
-            source = request.pop("source")
-            answer.run_program(STATUS, source, secret)
+            sources = [("<program>", request.pop("source"))]
+            if "tests" in request:
+                sources.append(("<tests>", request.pop("tests")))
+            answer.run_program(STATUS, sources, secret)
         else:
-            report = examiner.examine(CHANNEL, request["prompt"], request["entry_point"], request["test"])
+            report = examiner.examine(CHANNEL, request["problem"])
             report["nonce"] = secret.pop()
             os.write(STATUS, json.dumps(report).encode("ascii"))
         code = 0
@@ -347,6 +349,18 @@ def clean(path):
         return False
 
 
+def warm(request):
+    """Tests that import numpy (EvalPlus's) find it in memory, in a sandbox where only tests run: importing it takes longer than they do."""
+    if request["role"] == "examine" and "numpy" not in sys.modules and "import numpy" in request["problem"]["test"]:
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        try:
+            import numpy  # noqa: F401
+        except ImportError:
+            return  # the tests will say so
+        gc.collect()
+        gc.freeze()
+
+
 def main():
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     for path in SCRATCH:
@@ -370,6 +384,7 @@ def main():
         request, channel = control.receive()
         if "stop" in request:
             continue  # for a program that has ended by itself
+        warm(request)
         run = Run(request, channel, control, wakeup)
         run.watch()
         reply = run.finish()
