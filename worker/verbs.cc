@@ -123,13 +123,11 @@ int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
   const GradeFileReport report = grade_file(
       benchmark, language, arguments.problems, arguments.completions, arguments.out, options,
       [](std::size_t done, std::size_t total) {
-        if (done % 50 == 0 || done == total) std::fprintf(stderr, "graded %zu of %zu
-", done, total);
+        if (done % 50 == 0 || done == total) std::fprintf(stderr, "graded %zu of %zu\n", done, total);
       },
       settings ? &*settings : nullptr);
   if (!report.missing_tasks.empty())
-    std::fprintf(stderr, "%zu of %zu tasks have no line in %s, the first is %s
-", report.missing_tasks.size(),
+    std::fprintf(stderr, "%zu of %zu tasks have no line in %s, the first is %s\n", report.missing_tasks.size(),
                  report.tasks, arguments.completions.c_str(), report.missing_tasks.front().c_str());
   if (arguments.json)
     std::cout << ordered_json{{"lines", report.lines},

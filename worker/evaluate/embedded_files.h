@@ -22,5 +22,10 @@ std::string_view zygote_py();
 std::string_view answer_py();
 std::string_view examiner_py();
 std::string_view values_py();
+// Sources of sandbox/java/*.java, and the library that MultiPL-E's Java programs use.
+std::string_view compiler_java();
+std::string_view plain_program_java();
+std::string_view runner_java();
+std::string_view javatuples_jar();
 
 }  // namespace quench::worker::embedded

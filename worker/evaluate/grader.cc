@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "schemas/error.h"
+#include "worker/evaluate/sandbox/java_host.h"
+#include "worker/evaluate/sandbox/java_sandbox.h"
 
 namespace quench::worker {
 namespace {
@@ -22,8 +24,8 @@ int cores_we_may_use() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-// The answer without its tests: a completion needs what the prompt opens, a solution brings its own imports and
-// signature. (A program has its tests in it.)
+// The answer without its tests: a completion needs what the prompt opens, a solution brings its own imports
+// and signature. (A program has its tests in it.)
 std::string source_of(const Submission& submission) {
   if (submission.form == SubmissionForm::completion) {
     return with_prompt(*submission.problem, submission.text) + "\n";
@@ -31,13 +33,49 @@ std::string source_of(const Submission& submission) {
   return submission.text + "\n";
 }
 
+// What a thread runs answers with.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  virtual Attempt run(const Submission& submission, std::uint32_t wall_ms) = 0;
+};
+
+class PythonRunner : public Runner {
+ public:
+  PythonRunner(const SandboxHost& host, const SandboxLimits& limits) : sandbox_(host, limits) {}
+  Attempt run(const Submission& submission, std::uint32_t wall_ms) override {
+    const std::string source = source_of(submission);
+    return submission.form == SubmissionForm::program
+               ? sandbox_.run_program(source, wall_ms)
+               : sandbox_.run_answer(*submission.problem, source, wall_ms);
+  }
+
+ private:
+  Sandbox sandbox_;
+};
+
+// An answer in Java is a part of one program with its tests, and shares a process with them.
+class JavaRunner : public Runner {
+ public:
+  JavaRunner(const SandboxHost& host, const JavaHost& java, const SandboxLimits& limits)
+      : sandbox_(host, java, limits) {}
+  Attempt run(const Submission& submission, std::uint32_t wall_ms) override {
+    const bool brings_tests = submission.form == SubmissionForm::program;
+    return sandbox_.run_program(source_of(submission), wall_ms,
+                                brings_tests ? std::string_view() : submission.problem->test);
+  }
+
+ private:
+  JavaSandbox sandbox_;
+};
+
 }  // namespace
 
 GraderOptions options_for(Benchmark benchmark, Language language) {
   GraderOptions options;
   options.benchmark = benchmark;
   options.language = language;
-  options.limits.wall_ms = time_limit_ms(benchmark);
+  options.limits.wall_ms = language == Language::java ? kJavaWallMs : time_limit_ms(benchmark);
   return options;
 }
 
@@ -61,21 +99,26 @@ struct Grader::State {
   std::exception_ptr failure;
   std::vector<std::thread> threads;
 
-  void serve(const SandboxHost& host);
-  void serve_queue(Sandbox& sandbox);
+  void serve(const std::optional<JavaHost>& java, const SandboxHost& host);
+  void serve_queue(Runner& runner);
   void drain(std::unique_lock<std::mutex>& lock);
   void stop();
 };
 
-void Grader::State::serve(const SandboxHost& host) {
+void Grader::State::serve(const std::optional<JavaHost>& java, const SandboxHost& host) {
   try {
-    Sandbox sandbox(host, options.limits);
+    std::unique_ptr<Runner> runner;
+    if (java) {
+      runner = std::make_unique<JavaRunner>(host, *java, options.limits);
+    } else {
+      runner = std::make_unique<PythonRunner>(host, options.limits);
+    }
     {
       const std::lock_guard lock(mutex);
       --starting;
       idle.notify_all();
     }
-    serve_queue(sandbox);
+    serve_queue(*runner);
   } catch (...) {
     // Rethrown to the thread that waits in the constructor or in grade().
     const std::lock_guard lock(mutex);
@@ -84,7 +127,7 @@ void Grader::State::serve(const SandboxHost& host) {
   }
 }
 
-void Grader::State::serve_queue(Sandbox& sandbox) {
+void Grader::State::serve_queue(Runner& runner) {
   std::unique_lock lock(mutex);
   while (true) {
     work.wait(lock, [&] { return stopping || (!queue.empty() && (!alone || running == 0)); });
@@ -100,10 +143,7 @@ void Grader::State::serve_queue(Sandbox& sandbox) {
     std::exception_ptr broken;
     Attempt attempt;
     try {
-      const std::string source = source_of(submission);
-      attempt = submission.form == SubmissionForm::program
-                    ? sandbox.run_program(source, wall_ms)
-                    : sandbox.run_answer(*submission.problem, source, wall_ms);
+      attempt = runner.run(submission, wall_ms);
     } catch (...) {
       broken = std::current_exception();
     }
@@ -145,16 +185,17 @@ void Grader::State::stop() {
 Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move(options))) {
   State& state = *state_;
   require_language(state.options.benchmark, state.options.language);
-  if (state.options.language != Language::python)
-    throw Error(ErrorCode::bad_input, "this build executes python only");
   const SandboxHost host = find_sandbox_host(state.options.bwrap, state.options.python);
+  std::optional<JavaHost> java;
+  if (state.options.language == Language::java) java = find_java_host(state.options.java_home);
   if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
     throw Error(ErrorCode::bad_input,
                 "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");
   }
   const int count = state.options.sandboxes > 0 ? state.options.sandboxes : cores_we_may_use();
   state.starting = count;
-  for (int i = 0; i < count; ++i) state.threads.emplace_back([&state, host] { state.serve(host); });
+  for (int i = 0; i < count; ++i)
+    state.threads.emplace_back([&state, java, host] { state.serve(java, host); });
   std::unique_lock lock(state.mutex);
   state.idle.wait(lock, [&] { return state.starting == 0 || state.failure; });
   if (state.failure) {

@@ -1,8 +1,8 @@
 // Executes given answers against their tests: the engine of `quench grade` and of a job's evaluation.
 //
 // A completion (the prompt goes before it) or a solution (a whole function) never shares a process
-// with its tests: see sandbox/README.md. A `program` brings its own tests and runs in one process; its result
-// says isolated = false. grade() may be called from one thread at a time.
+// with its tests: see sandbox/README.md. A `program` brings its own tests and runs in one process, and so does
+// whatever is in Java; their results say isolated = false. grade() may be called from one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,7 @@ struct GraderOptions {
   int sandboxes = 0;            // run at the same time; 0 = one for each core we may use
   std::filesystem::path bwrap;  // empty: looked for on PATH
   std::filesystem::path python = "/usr/bin/python3";
+  std::filesystem::path java_home;  // of a Java development kit; empty: Debian's, else the one on PATH
 };
 
 // The benchmark's own limits, and the defaults for the rest.

@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "schemas/error.h"
-#include "worker/evaluate/embedded_files.h"
 #include "worker/evaluate/sandbox/seccomp_filter.h"
 
 namespace quench::worker {
@@ -29,22 +28,11 @@ namespace fs = std::filesystem;
 // Descriptor numbers inside bwrap. The zygote keeps the control socket; bwrap reads and closes the rest.
 constexpr int kControlFd = 3;
 constexpr int kSeccompFd = 4;
-constexpr int kFirstSourceFd = 5;
+constexpr int kFirstFileFd = 5;
+constexpr std::size_t kFilesMax = 16;
 
 bool executable(const fs::path& path) {
   return ::access(path.c_str(), X_OK) == 0 && fs::is_regular_file(path);
-}
-
-fs::path on_path(std::string_view program) {
-  const char* variable = std::getenv("PATH");
-  std::string_view rest = variable != nullptr ? variable : "/usr/bin:/bin";
-  while (true) {
-    const std::size_t colon = rest.find(':');
-    const fs::path candidate = fs::path(rest.substr(0, colon)) / program;
-    if (candidate.is_absolute() && executable(candidate)) return candidate;
-    if (colon == std::string_view::npos) return {};
-    rest.remove_prefix(colon + 1);
-  }
 }
 
 OwnedFd memory_file(std::string_view name, std::string_view content) {
@@ -52,11 +40,11 @@ OwnedFd memory_file(std::string_view name, std::string_view content) {
   if (file.get() < 0) throw errno_error(ErrorCode::failed, "memfd_create", errno);
   while (!content.empty()) {
     const ssize_t written = ::write(file.get(), content.data(), content.size());
-    if (written < 0) throw errno_error(ErrorCode::failed, "write of a sandbox source", errno);
+    if (written < 0) throw errno_error(ErrorCode::failed, "write of a sandbox's file", errno);
     content.remove_prefix(static_cast<std::size_t>(written));
   }
   if (::lseek(file.get(), 0, SEEK_SET) != 0)
-    throw errno_error(ErrorCode::failed, "lseek in a sandbox source", errno);
+    throw errno_error(ErrorCode::failed, "lseek in a sandbox's file", errno);
   return file;
 }
 
@@ -71,13 +59,8 @@ uid_t unused_user() {
               "as a user");
 }
 
-struct Source {
-  std::string_view name;
-  std::string_view text;
-};
-
 std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits& limits,
-                                   const std::vector<Source>& sources) {
+                                   const SandboxProgram& program) {
   std::vector<std::string> list{host.bwrap.string()};
   const auto add = [&](std::initializer_list<std::string> more) { list.insert(list.end(), more); };
   add({"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
@@ -99,11 +82,7 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   }
   // Debian's libraries that have alternatives are links through here: numpy's BLAS.
   add({"--ro-bind-try", "/etc/alternatives", "/etc/alternatives"});
-  const fs::path python = fs::canonical(host.python);
-  if (python.parent_path() != "/usr/bin") {
-    const std::string prefix = python.parent_path().parent_path().string();
-    add({"--ro-bind", prefix, prefix});
-  }
+  for (const fs::path& folder : program.folders) add({"--ro-bind", folder.string(), folder.string()});
   const std::string disk = std::to_string(limits.disk_bytes);
   add({"--proc", "/proc"});
   // bwrap's own --dev is a tmpfs without a bound; this one is small and read-only.
@@ -113,12 +92,12 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   }
   add({"--symlink", "/proc/self/fd", "/dev/fd", "--dir", "/dev/shm", "--remount-ro", "/dev"});
   add({"--size", disk, "--tmpfs", "/dev/shm", "--size", disk, "--tmpfs", "/tmp"});
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    add({"--ro-bind-data", std::to_string(kFirstSourceFd + static_cast<int>(i)),
-         "/quench/" + std::string(sources[i].name)});
+  for (std::size_t i = 0; i < program.files.size(); ++i) {
+    add({"--ro-bind-data", std::to_string(kFirstFileFd + static_cast<int>(i)),
+         "/quench/" + program.files[i].name});
   }
   add({"--remount-ro", "/", "--chdir", "/", "--seccomp", std::to_string(kSeccompFd), "--"});
-  add({python.string(), "-s", "-B", "/quench/zygote.py"});
+  list.insert(list.end(), program.command.begin(), program.command.end());
   return list;
 }
 
@@ -130,7 +109,7 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   // Lift all above the wanted range first, so that no dup2 overwrites one still to be moved.
-  std::array<int, 16> lifted{};
+  std::array<int, kFilesMax + 2> lifted{};
   const int base = kControlFd + wanted_count + 3;
   for (int i = 0; i < wanted_count; ++i)
     lifted[static_cast<std::size_t>(i)] = ::fcntl(wanted[i], F_DUPFD, base);
@@ -163,8 +142,20 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
 
 }  // namespace
 
+fs::path find_on_path(std::string_view program) {
+  const char* variable = std::getenv("PATH");
+  std::string_view rest = variable != nullptr ? variable : "/usr/bin:/bin";
+  while (true) {
+    const std::size_t colon = rest.find(':');
+    const fs::path candidate = fs::path(rest.substr(0, colon)) / program;
+    if (candidate.is_absolute() && executable(candidate)) return candidate;
+    if (colon == std::string_view::npos) return {};
+    rest.remove_prefix(colon + 1);
+  }
+}
+
 SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
-  SandboxHost host{bwrap.empty() ? on_path("bwrap") : bwrap, python, 0};
+  SandboxHost host{bwrap.empty() ? find_on_path("bwrap") : bwrap, python, 0};
   if (host.bwrap.empty() || !executable(host.bwrap)) {
     throw Error(ErrorCode::bad_input,
                 "bubblewrap is missing (" +
@@ -180,12 +171,10 @@ SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
   return host;
 }
 
-BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits) {
-  const std::vector<Source> sources{{"zygote.py", embedded::zygote_py()},
-                                    {"answer.py", embedded::answer_py()},
-                                    {"examiner.py", embedded::examiner_py()},
-                                    {"values.py", embedded::values_py()}};
-  std::vector<std::string> list = arguments(host, limits, sources);
+BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
+                                   const SandboxProgram& program) {
+  QUENCH_CHECK(program.files.size() <= kFilesMax, program.files.size());
+  std::vector<std::string> list = arguments(host, limits, program);
   std::vector<char*> argv;
   for (std::string& argument : list) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -203,7 +192,7 @@ BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits&
   if (null.get() < 0) throw errno_error(ErrorCode::failed, "open /dev/null", errno);
   const OwnedFd filter = seccomp_filter();
   std::vector<OwnedFd> files;
-  for (const Source& source : sources) files.push_back(memory_file(source.name, source.text));
+  for (const SandboxFile& file : program.files) files.push_back(memory_file(file.name, file.text));
 
   std::vector<int> wanted{theirs.get(), filter.get()};
   for (const OwnedFd& file : files) wanted.push_back(file.get());

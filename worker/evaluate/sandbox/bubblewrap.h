@@ -1,14 +1,16 @@
-// Starts a zygote inside bubblewrap: no network, a read-only system, bounded private /tmp and
+// Starts a program inside bubblewrap: no network, a read-only system, bounded private /tmp and
 // /dev/shm, namespaces of its own for PIDs, IPC, UTS, users, cgroups, no environment, no capabilities.
 //
 // As root the child becomes an unprivileged user first, because RLIMIT_NPROC does not bind root.
 // The sandbox dies with the *thread* that started it (the kernel's parent-death signal counts threads).
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <string>
-
-#include <sys/types.h>
+#include <string_view>
+#include <vector>
 
 #include "worker/evaluate/sandbox/limits.h"
 #include "worker/evaluate/sandbox/owned_fd.h"
@@ -21,6 +23,22 @@ struct SandboxHost {
   std::filesystem::path python;
   uid_t user = 0;  // whom bwrap becomes when we are root; 0: it stays who we are
 };
+
+// A file that only the sandbox has: read-only, under /quench.
+struct SandboxFile {
+  std::string name;
+  std::string_view text;  // must outlive the start
+};
+
+// What runs as PID 1, and what it needs besides the system's programs and libraries.
+struct SandboxProgram {
+  std::vector<std::string> command;
+  std::vector<SandboxFile> files;              // at most 16
+  std::vector<std::filesystem::path> folders;  // of the host, read-only at the same place
+};
+
+// The first executable of this name in a folder of PATH; empty when there is none.
+std::filesystem::path find_on_path(std::string_view program);
 
 // Finds bwrap on PATH when `bwrap` is empty, checks that both can be executed, and as root looks for a
 // user id that nobody has. Throws Error(bad_input) naming what is missing and the remedy. Not for
@@ -48,6 +66,7 @@ class BubblewrapProcess {
 
 // Throws Error(failed) when the process cannot be started; whether the sandbox works is seen on its
 // control socket (Zygote).
-BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits);
+BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
+                                   const SandboxProgram& program);
 
 }  // namespace quench::worker

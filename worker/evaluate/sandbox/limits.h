@@ -22,4 +22,8 @@ struct SandboxLimits {
   std::uint32_t open_files = 64;
 };
 
+// A Java machine takes a tenth of a second to start and longer to warm up; the labelled programs that the tests
+// hold their verdicts against were run with this.
+constexpr std::uint32_t kJavaWallMs = 15000;
+
 }  // namespace quench::worker

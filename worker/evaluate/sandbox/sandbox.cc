@@ -1,16 +1,14 @@
 #include "worker/evaluate/sandbox/sandbox.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 
 #include "schemas/error.h"
+#include "worker/evaluate/sandbox/report.h"
 #include "worker/evaluate/sandbox/zygote.h"
 
 namespace quench::worker {
@@ -23,97 +21,6 @@ using Json = nlohmann::json;
 constexpr std::uint32_t kExaminerExtraMs = 2000;
 // And the host this on top of both: a zygote that is later than that is broken.
 constexpr auto kReplyGrace = std::chrono::seconds(20);
-// Waiting for a core this part of the wall clock makes a time-out inconclusive.
-constexpr std::uint64_t kStarvedPart = 10;
-
-// What one zygote reports of one process.
-struct Report {
-  std::string reason;  // "", timed_out, output_limit, out_of_memory, stopped
-  int exit_code = -1;
-  int signal = 0;
-  bool violation = false;
-  bool dirty = false;
-  std::string status;
-  std::string stderr_tail;
-  std::uint64_t cpu_ms = 0;
-  std::uint64_t wall_ms = 0;
-  std::uint64_t waited_ms = 0;
-};
-
-Report parse_report(const Json& reply, std::uint64_t id) {
-  try {
-    if (reply.at("id").get<std::uint64_t>() != id)
-      throw Error(ErrorCode::failed, "the sandbox answered another request");
-    const auto text_or_empty = [&](const char* field) {
-      return reply.at(field).is_null() ? std::string() : reply.at(field).get<std::string>();
-    };
-    const auto number_or = [&](const char* field, int otherwise) {
-      return reply.at(field).is_null() ? otherwise : reply.at(field).get<int>();
-    };
-    return Report{text_or_empty("reason"),
-                  number_or("exit_code", -1),
-                  number_or("signal", 0),
-                  reply.at("violation").get<bool>(),
-                  reply.at("dirty").get<bool>(),
-                  text_or_empty("status"),
-                  text_or_empty("stderr_tail"),
-                  reply.at("cpu_ms").get<std::uint64_t>(),
-                  reply.at("wall_ms").get<std::uint64_t>(),
-                  reply.at("waited_ms").get<std::uint64_t>()};
-  } catch (const Json::exception&) {
-    throw Error(ErrorCode::failed, "the sandbox sent a reply without its fields");
-  }
-}
-
-std::string fresh_nonce() {
-  std::array<std::uint8_t, 16> bytes{};
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    throw errno_error(ErrorCode::failed, "getrandom", errno);
-  }
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (std::uint8_t byte : bytes) {
-    text += kHex[byte >> 4];
-    text += kHex[byte & 15];
-  }
-  return text;
-}
-
-Json request(std::uint64_t id, const char* role, const SandboxLimits& limits, std::uint32_t wall_ms) {
-  // CPU time stays at the limit when an answer is run again with a longer wall clock.
-  return {{"id", id},
-          {"role", role},
-          {"nonce", ""},
-          {"wall_ms", wall_ms},
-          {"cpu_ms", limits.wall_ms},
-          {"memory_bytes", limits.memory_bytes},
-          {"total_memory_bytes", limits.total_memory_bytes},
-          {"output_bytes", limits.output_bytes},
-          {"disk_bytes", limits.disk_bytes},
-          {"processes", limits.processes},
-          {"open_files", limits.open_files}};
-}
-
-bool ran_out_of_cpu(const Report& report, const SandboxLimits& limits) {
-  return report.signal == SIGXCPU || (report.signal == SIGKILL && report.cpu_ms >= limits.wall_ms);
-}
-
-// A limit that the answer broke, whatever its tests say.
-std::optional<VerdictResult> broken_limit(const Report& report) {
-  if (report.violation) return VerdictResult::sandbox_violation;
-  if (report.reason == "output_limit") return VerdictResult::output_limit;
-  if (report.reason == "out_of_memory") return VerdictResult::out_of_memory;
-  return std::nullopt;
-}
-
-std::string ending(const Report& report) {
-  if (report.signal != 0) {
-    const char* name = ::sigabbrev_np(report.signal);
-    return "the process was ended by SIG" +
-           std::string(name != nullptr ? name : std::to_string(report.signal).c_str());
-  }
-  return "the process ended with status " + std::to_string(report.exit_code) + " before its tests did";
-}
 
 // What the examiner needs to know of a problem. `reference` is the problem's own code, which says what an answer must
 // define.
@@ -127,22 +34,6 @@ Json tests_of(const Problem& problem) {
 
 VerdictResult failure_of(const std::string& detail) {
   return detail.starts_with("MemoryError") ? VerdictResult::out_of_memory : VerdictResult::failed;
-}
-
-std::string in_words(VerdictResult result, const SandboxLimits& limits) {
-  switch (result) {
-    case VerdictResult::timed_out:
-      return "ran longer than " + std::to_string(limits.wall_ms) + " ms";
-    case VerdictResult::output_limit:
-      return "wrote more than " + std::to_string(limits.output_bytes) + " bytes";
-    case VerdictResult::out_of_memory:
-      return "its processes together used more than " + std::to_string(limits.total_memory_bytes >> 20) +
-             " MiB";
-    case VerdictResult::sandbox_violation:
-      return "made a system call that the sandbox forbids";
-    default:
-      return {};
-  }
 }
 
 }  // namespace
@@ -196,9 +87,9 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     throw errno_error(ErrorCode::failed, "socketpair for a program", errno);
   }
   OwnedFd answer_end(ends[0]), examiner_end(ends[1]);
-  Json answer_request = request(id, "answer", limits_, wall_ms);
+  Json answer_request = run_request(id, "answer", limits_, wall_ms);
   answer_request["source"] = source;
-  Json tests_request = request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
+  Json tests_request = run_request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
   tests_request["nonce"] = nonce;
   tests_request["problem"] = tests_of(*problem);
   answers_->send(answer_request, answer_end.get());
@@ -250,7 +141,7 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     conclude(VerdictResult::passed, "");
   } else if (answer->reason == "timed_out" || ran_out_of_cpu(*answer, limits_)) {
     conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = answer->reason == "timed_out" && answer->waited_ms * kStarvedPart >= wall_ms;
+    attempt.inconclusive = starved(*answer, wall_ms);
   } else if (result == "compile_error") {
     conclude(VerdictResult::compile_error, detail);
   } else if (result == "gone") {
@@ -261,7 +152,7 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     conclude(*tests_broken, "the tests: " + in_words(*tests_broken, limits_));
   } else if (tests->reason == "timed_out" || ran_out_of_cpu(*tests, limits_)) {
     conclude(VerdictResult::timed_out, "the tests: " + in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = tests->waited_ms * kStarvedPart >= wall_ms;
+    attempt.inconclusive = starved(*tests, wall_ms);
   } else {
     conclude(VerdictResult::failed, "the tests gave no verdict: " + ending(*tests));
     attempt.inconclusive = true;
@@ -275,7 +166,7 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
 Attempt Sandbox::try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
   const std::uint64_t id = next_id_++;
   const std::string nonce = fresh_nonce();
-  Json message = request(id, "program", limits_, wall_ms);
+  Json message = run_request(id, "program", limits_, wall_ms);
   message["nonce"] = nonce;
   message["source"] = source;
   if (problem != nullptr) message["tests"] = problem->test;
@@ -298,7 +189,7 @@ Attempt Sandbox::try_program(const Problem* problem, const std::string& source, 
   } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {
     execution.result = VerdictResult::timed_out;
     execution.detail = in_words(VerdictResult::timed_out, limits_);
-    attempt.inconclusive = report.reason == "timed_out" && report.waited_ms * kStarvedPart >= wall_ms;
+    attempt.inconclusive = starved(report, wall_ms);
   } else if (report.status.starts_with(kCompileError)) {
     execution.result = VerdictResult::compile_error;
     execution.detail = report.status.substr(kCompileError.size());

@@ -3,9 +3,8 @@
 #pragma once
 
 #include <chrono>
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "worker/evaluate/sandbox/bubblewrap.h"
 
@@ -15,9 +14,10 @@ class Zygote {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Starts bwrap and waits until the warm Python is ready. Throws Error(bad_input) with bwrap's own words
+  // Starts bwrap and waits until the warm Python is ready. `more` has files and folders (no command) for the
+  // programs that it will start. Throws Error(bad_input) with bwrap's own words
   // and the remedy when the sandbox cannot be made on this host.
-  Zygote(const SandboxHost& host, const SandboxLimits& limits);
+  Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more = {});
 
   // A request, with one descriptor when `fd` is not negative. Throws Error(failed) when the zygote is gone.
   void send(const nlohmann::json& message, int fd = -1);
@@ -29,8 +29,6 @@ class Zygote {
   const std::string& python_version() const { return python_version_; }
 
  private:
-  void read_exactly(char* to, std::size_t count, Clock::time_point deadline);
-
   BubblewrapProcess process_;
   std::string python_version_;
 };

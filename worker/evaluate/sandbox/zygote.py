@@ -9,6 +9,7 @@ through /proc; the seccomp filter refuses what could change it otherwise (ptrace
 """
 
 import array
+import base64
 import ctypes
 import gc
 import json
@@ -103,7 +104,8 @@ def limit(what, soft, hard=None):
 def set_limits(request):
     cpu_s = (request["cpu_ms"] + 999) // 1000
     limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, then SIGKILL for those who ignore it
-    limit(resource.RLIMIT_AS, request["memory_bytes"])
+    if request["role"] != "execute":  # a Java machine reserves far more than it uses, and bounds its heap itself
+        limit(resource.RLIMIT_AS, request["memory_bytes"])
     limit(resource.RLIMIT_FSIZE, request["disk_bytes"])
     limit(resource.RLIMIT_NOFILE, request["open_files"])
     limit(resource.RLIMIT_NPROC, request["processes"])
@@ -151,6 +153,9 @@ def run_child(request, secret, descriptors):
         if role == "answer":
             source = request.pop("source")
             answer.serve(CHANNEL, source)
+        elif role == "execute":
+            command = request["command"]
+            os.execv(command[0], command)
         elif role == "program":
             sources = [("<program>", request.pop("source"))]
             if "tests" in request:
@@ -193,15 +198,37 @@ def resident_bytes():
 
 
 def waited_ms():
-    """The longest time that a runnable process spent without a core: what a busy host took from the program."""
+    """The longest time that a runnable thread spent without a core: what a busy host took from the program."""
     longest_ns = 0
     for name in others():
         try:
-            with open(f"/proc/{name}/schedstat", "rb") as file:
-                longest_ns = max(longest_ns, int(file.read().split()[1]))
+            for thread in os.listdir(f"/proc/{name}/task"):
+                with open(f"/proc/{name}/task/{thread}/schedstat", "rb") as file:
+                    longest_ns = max(longest_ns, int(file.read().split()[1]))
         except (OSError, ValueError, IndexError):
             continue
     return longest_ns // 1_000_000
+
+
+def input_for(request):
+    """A file without a name, at its start, that holds the request's input; /dev/null without one."""
+    text = request.pop("input", None)
+    if text is None:
+        return os.open("/dev/null", os.O_RDONLY)
+    fd = os.open("/tmp", os.O_TMPFILE | os.O_RDWR, 0o600)
+    view = memoryview(base64.b64decode(text))
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def nonce_pipe(secret):
+    """For a program that is executed: whoever reads the pipe first has the nonce, and nobody can read it again."""
+    read, write = os.pipe()
+    os.write(write, secret.pop().encode("ascii"))
+    os.close(write)
+    return read
 
 
 class Run:
@@ -222,14 +249,16 @@ class Run:
         out_read, out_write = os.pipe()
         error_read, error_write = os.pipe()
         status_read, status_write = os.pipe()
-        null = os.open("/dev/null", os.O_RDONLY)
+        standard_in = input_for(request)
         secret = [request.pop("nonce")]
+        if request["role"] == "execute":
+            channel = nonce_pipe(secret)
         self.started = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
             del self.request
-            run_child(request, secret, {0: null, 1: out_write, 2: error_write, 3: channel, 4: status_write})
-        for fd in (out_write, error_write, status_write, null, channel):
+            run_child(request, secret, {0: standard_in, 1: out_write, 2: error_write, 3: channel, 4: status_write})
+        for fd in (out_write, error_write, status_write, standard_in, channel):
             if fd >= 0:
                 os.close(fd)
         self.pipes = {out_read: "out", error_read: "error", status_read: "status"}
