@@ -8,7 +8,7 @@ namespace {
 
 // javac's heap; its own default is a quarter of the machine. A HumanEval program takes less than 64 MiB.
 constexpr char kHeap[] = "-Xmx384m";
-constexpr auto kStartDeadline = std::chrono::seconds(120);
+constexpr auto kStartDeadline = std::chrono::seconds(300);
 // The compiler's own bound on classes is 16 MiB.
 constexpr std::size_t kReplyBytesMax = 32 << 20;
 

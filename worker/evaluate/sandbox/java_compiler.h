@@ -30,7 +30,7 @@ struct Compilation {
 
 class JavaCompiler {
  public:
-  // Starts the sandbox and waits until the compiler is warm, about 2 s. Throws Error(bad_input) when it does
+  // Starts the sandbox and waits until the compiler is warm, a few seconds of CPU time. Throws Error(bad_input) when it does
   // not start.
   JavaCompiler(const SandboxHost& host, const JavaHost& java, const SandboxLimits& limits);
 

@@ -90,7 +90,7 @@ final class Compiler {
                     + "String type=expected.getClass().getName();"
                     + "return type.startsWith(\"java.\")||type.startsWith(\"org.javatuples.\")"
                     + "?expected.equals(actual):actual.equals(expected);}}";
-    private static final int WARM_COMPILATIONS = 8;
+    private static final int WARM_COMPILATIONS = 3;
 
     private final JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
     private final StandardJavaFileManager platform;
