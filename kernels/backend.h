@@ -97,6 +97,11 @@ class Backend {
   // order; a caller may hand out the next panel first and the others later.
   virtual void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
                              const float* pivots, float* const* targets) = 0;
+  // The same for `count` factored panels side by side from first_source on, in rising order, to the targets behind the
+  // last of them. A target then passes through the caches once and not `count` times.
+  virtual void update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source, std::int64_t count,
+                                        const float* const* panels, const float* pivots,
+                                        float* const* targets);
 
   // ---- solvers (gptq.h) -----------------------------------------------------------------------
   // w [rows, C] in processing order.
@@ -105,7 +110,8 @@ class Backend {
   // The same grids without feedback; out.losses must be null.
   virtual void round_to_nearest(ConstMatrixView w, const GridSpec& grid, const SolveOutput& out) = 0;
   // numerators[r] = Δ H Δᵀ and denominators[r] = w H wᵀ of each row, Δ = w - dequantized, H given as fp32
-  // panels (lower triangle, in the order of w's columns), accumulated in double in a fixed order.
+  // panels (lower triangle, in the order of w's columns): fp32 chains of at most 256 products, added in double, in a
+  // fixed order. Some 1e-6 of what is summed.
   virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                                 const float* const* hessian, std::span<double> numerators,
                                 std::span<double> denominators) = 0;
@@ -129,6 +135,9 @@ struct CudaBackendOptions {
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options);
 // How many GPUs CUDA sees; 0 also in a build without CUDA.
 int cuda_device_count();
+
+// Panels that a factorization takes together to the targets far behind them.
+inline constexpr std::int64_t kPanelsTogether = 4;
 
 // Whole factorization on one rank: panels hold H (build_factor_panel) and end as L. Returns as factor_panel.
 std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,

@@ -1,7 +1,9 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
+#include <vector>
 
 #include "kernels/cpu/cpu_features.h"
 
@@ -56,12 +58,27 @@ bool Backend::all_finite(ConstMatrixView x) {
   return true;
 }
 
+void Backend::update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source, std::int64_t count,
+                                       const float* const* panels, const float* pivots,
+                                       float* const* targets) {
+  std::vector<float*> behind(targets, targets + layout.count());
+  std::fill_n(behind.begin(), first_source + count, nullptr);
+  for (std::int64_t source = first_source; source < first_source + count; ++source)
+    update_panels(layout, source, panels[source], pivots, behind.data());
+}
+
 std::int64_t factor_triangle(Backend& backend, const TrianglePanels& layout, float* const* panels,
                              float* pivots) {
-  for (std::int64_t p = 0; p < layout.count(); ++p) {
-    const std::int64_t failed = backend.factor_panel(layout, p, panels[p], pivots);
-    if (failed >= 0) return failed;
-    backend.update_panels(layout, p, panels[p], pivots, panels);
+  std::vector<float*> near(static_cast<std::size_t>(layout.count()));
+  for (std::int64_t first = 0; first < layout.count(); first += kPanelsTogether) {
+    const std::int64_t count = std::min(kPanelsTogether, layout.count() - first);
+    std::copy_n(panels + first, count, near.begin() + first);
+    for (std::int64_t p = first; p < first + count; ++p) {
+      const std::int64_t failed = backend.factor_panel(layout, p, panels[p], pivots);
+      if (failed >= 0) return failed;
+      backend.update_panels(layout, p, panels[p], pivots, near.data());
+    }
+    backend.update_panels_by_several(layout, first, count, panels, pivots, panels);
   }
   return -1;
 }

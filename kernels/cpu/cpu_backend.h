@@ -55,6 +55,9 @@ class CpuBackend final : public Backend {
                             float* pivots) noexcept override;
   void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
                      const float* pivots, float* const* targets) noexcept override;
+  void update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source, std::int64_t count,
+                                const float* const* panels, const float* pivots,
+                                float* const* targets) noexcept override;
 
   void solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule groups,
                   const SolveOutput& out) noexcept override;
@@ -64,6 +67,8 @@ class CpuBackend final : public Backend {
                         std::span<double> denominators) noexcept override;
 
  private:
+  void update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
+              const float* pivots, float* const* targets) noexcept;
   void multiply_rows(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;
 
   const KernelTable table_;

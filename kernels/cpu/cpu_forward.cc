@@ -55,7 +55,8 @@ void CpuBackend::multiply_rows(ConstMatrixView x, const WeightView& weight, Matr
   const std::int64_t grain =
       kGrainFlops / (16 * table_.gemm_panels * x.rows * std::max<std::int64_t>(x.cols, 1)) + 1;
   // With fewer panels than threads (a narrow layer on a wide machine) the rows are shared out as well.
-  const std::int64_t micro_panels = (x.rows + table_.gemm_rows - 1) / table_.gemm_rows;
+  // In whole micro-panels; the last share also takes the rest, whose cut depends on the panel before it.
+  const std::int64_t micro_panels = std::max<std::int64_t>(1, x.rows / table_.gemm_rows);
   std::int64_t row_shares = 1;
   while (units < pool_.size() / row_shares && row_shares < micro_panels &&
          pool_.size() % (row_shares * 2) == 0) {
@@ -73,7 +74,7 @@ void CpuBackend::multiply_rows(ConstMatrixView x, const WeightView& weight, Matr
       const std::int64_t stop = std::min(end, (share + 1) * units);
       const std::int64_t first_row = micro_panels * share / row_shares * table_.gemm_rows;
       const std::int64_t last_row =
-          std::min(x.rows, micro_panels * (share + 1) / row_shares * table_.gemm_rows);
+          share + 1 == row_shares ? x.rows : micro_panels * (share + 1) / row_shares * table_.gemm_rows;
       block.rows = last_row - first_row;
       block.y = y.row(first_row);
       block.panel_begin = (begin - share * units) * table_.gemm_panels;

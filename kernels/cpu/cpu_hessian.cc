@@ -46,18 +46,19 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
   const std::int64_t tokens = leaf.rows, columns = leaf.cols;
   const std::int64_t lane_panels = (columns + 15) / 16;
   // [factors][columns as rows of a tile][columns as lanes]
-  float* factors = shared_.floats((columns + 15) / 16 * 16 + tokens * columns + tokens * lane_panels * 16);
+  float* factors = shared_.floats(lane_panels * 16 + tokens * columns + tokens * lane_panels * 16);
   float* as_rows = factors + lane_panels * 16;
   float* as_lanes = as_rows + tokens * columns;
   for (std::int64_t c = 0; c < columns; ++c) {
     factors[c] = static_cast<float>(std::ldexp(1.0, -scale.exponents[static_cast<std::size_t>(c)]));
   }
-  pool_.for_range(lane_panels, 4, [&](int, std::int64_t begin, std::int64_t end) {
-    const std::int64_t first = begin * 16, count = std::min(end * 16, columns) - first;
-    table_.pack_columns(leaf.data + first, leaf.stride, tokens, count, factors + first, table_.hessian_rows,
-                        false, as_rows + first * tokens);
-    table_.pack_columns(leaf.data + first, leaf.stride, tokens, count, factors + first, 16, true,
-                        as_lanes + first * tokens);
+  const std::int64_t blocks = (columns + kHessianBlock - 1) / kHessianBlock;
+  pool_.for_range(blocks, 1, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * kHessianBlock, count = std::min(kHessianBlock, columns - first);
+      table_.pack_block(leaf.data + first, leaf.stride, tokens, count, factors + first, as_rows + first * tokens);
+      table_.pack_lanes(leaf.data + first, leaf.stride, tokens, count, factors + first, as_lanes + first * tokens);
+    }
   });
   const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
   pool_.run([&](int thread) {
@@ -65,24 +66,18 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
     for (std::int64_t p = 0; p < layout.count(); ++p) {
       if (sums[p] == nullptr) continue;
       const std::int64_t top = layout.first_column(p);
-      for (std::int64_t row = top; row < columns; row += kChunkRows, ++index) {
+      for (std::int64_t row = top; row < columns; row += kHessianBlock, ++index) {
         if (index % pool_.size() != thread) continue;
-        const std::int64_t row_end = std::min(row + kChunkRows, columns);
-        const std::int64_t panels = (layout.column_count(p) + 15) / 16;
-        for (std::int64_t panel = 0; panel < panels; panel += table_.gemm_panels) {
-          HessianTile tile;
-          tile.b = as_lanes + (top + panel * 16) * tokens;
-          tile.panels = std::min(table_.gemm_panels, panels - panel);
-          tile.tokens = tokens;
-          tile.unit = unit;
-          tile.stride = layout.width;
-          for (std::int64_t i = row; i < row_end; i += table_.hessian_rows) {
-            tile.a = as_rows + i * tokens;
-            tile.rows = std::min(table_.hessian_rows, columns - i);
-            tile.sums = sums[p] + (i - top) * layout.width + panel * 16;
-            table_.hessian_tile(tile);
-          }
-        }
+        HessianTile tile;
+        tile.a = as_rows + row * tokens;
+        tile.rows = std::min(kHessianBlock, columns - row);
+        tile.b = as_lanes + top * tokens;
+        tile.panels = (layout.column_count(p) + 15) / 16;
+        tile.tokens = tokens;
+        tile.unit = unit;
+        tile.sums = sums[p] + (row - top) * layout.width;
+        tile.stride = layout.width;
+        table_.hessian_tile(tile);
       }
     }
   });
@@ -149,63 +144,88 @@ std::int64_t CpuBackend::factor_panel(const TrianglePanels& layout, std::int64_t
 
 void CpuBackend::update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
                                const float* pivots, float* const* targets) noexcept {
-  const std::int64_t width = layout.column_count(source_panel);
-  const std::int64_t first = layout.first_column(source_panel) + width;
-  const std::int64_t rows = layout.columns - first;
-  if (rows <= 0) return;
-  const float* below = source + width * layout.width;
-  const std::int64_t lane_panels = (rows + 15) / 16;
-  // -D L of all rows below as lanes: [lane panel][width][16].
-  float* lanes = shared_.floats(lane_panels * 16 * width);
-  float* packed = shared_second_.floats(rows * width);
-  const float* d = pivots + layout.first_column(source_panel);
+  update(layout, source_panel, {&source, 1}, pivots, targets);
+}
+
+void CpuBackend::update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source,
+                                          std::int64_t count, const float* const* panels, const float* pivots,
+                                          float* const* targets) noexcept {
+  update(layout, first_source, {panels + first_source, static_cast<std::size_t>(count)}, pivots, targets);
+}
+
+// Targets begin behind the last source. Of each source what is below that is packed twice: L as the rows of a product,
+// -D L as its lanes. A target's rows are then taken in chunks that stay in the second-level cache for all sources.
+void CpuBackend::update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
+                        const float* pivots, float* const* targets) noexcept {
+  const auto count = static_cast<std::int64_t>(sources.size());
+  const std::int64_t behind = first_source + count;  // the first target
+  if (behind >= layout.count()) return;
+  const std::int64_t width = layout.width;  // of every source: only the last panel is narrower
+  const std::int64_t first = layout.first_column(behind), rows = layout.columns - first;
+  const auto below = [&](std::int64_t s) {
+    return sources[static_cast<std::size_t>(s)] + layout.index(first_source + s, first, layout.first_column(first_source + s));
+  };
+  const std::int64_t lane_panels = (rows + 15) / 16, lanes_size = lane_panels * 16 * width, packed_size = rows * width;
+  float* lanes = shared_.floats(count * lanes_size);           // a source: [lane panel][width][16]
+  float* packed = shared_second_.floats(count * packed_size);  // a source: micro-panels of [width][rows of it]
   const std::int64_t group = table_.gemm_rows;
   pool_.for_range(lane_panels, 16, [&](int, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * 16; i < end * 16; ++i) {
-      float* to = lanes + i / 16 * 16 * width + i % 16;
-      for (std::int64_t k = 0; k < width; ++k) {
-        to[k * 16] = i < rows ? -(below[i * layout.width + k] * d[k]) : 0.0f;
+    for (std::int64_t s = 0; s < count; ++s) {
+      const float* source = below(s);
+      const float* d = pivots + layout.first_column(first_source + s);
+      for (std::int64_t i = begin * 16; i < end * 16; ++i) {
+        float* to = lanes + s * lanes_size + i / 16 * 16 * width + i % 16;
+        for (std::int64_t k = 0; k < width; ++k) to[k * 16] = i < rows ? -(source[i * width + k] * d[k]) : 0.0f;
       }
     }
   });
   pool_.for_range((rows + group - 1) / group, 16, [&](int, std::int64_t begin, std::int64_t end) {
-    const std::int64_t row = begin * group, count = std::min(end * group, rows) - row;
-    table_.pack_rows(below + row * layout.width, layout.width, count, width, packed + row * width);
+    const std::int64_t row = begin * group, some = std::min(end * group, rows) - row;
+    for (std::int64_t s = 0; s < count; ++s) {
+      table_.pack_rows(below(s) + row * width, width, some, width, packed + s * packed_size + row * width);
+    }
   });
   pool_.run([&](int thread) {
     GemmBlock block;
     block.k_count = width;
     block.weight.format = WeightFormat::f32;
     block.weight.cols = width;
-    block.y_stride = layout.width;
+    block.y_stride = width;
     block.carry = true;
     Scratch& own = own_[static_cast<std::size_t>(thread)];
     std::int64_t index = 0;
-    for (std::int64_t q = source_panel + 1; q < layout.count(); ++q) {
+    for (std::int64_t q = behind; q < layout.count(); ++q) {
       if (targets[q] == nullptr) continue;
       const std::int64_t top = layout.first_column(q) - first;  // among the rows below
       block.weight.rows = layout.column_count(q);
-      block.weight.panels = lanes + top * width;
       block.panel_begin = 0;
       block.panel_end = panel_count(block.weight.rows);
       // The packed groups start at `first`, a target need not: its rows up to the next group are packed
-      // apart.
-      const std::int64_t aligned = std::min((top + group - 1) / group * group, rows);
+      // apart. The last two groups are cut evenly, so near the end all of them are.
+      std::int64_t aligned = (top + group - 1) / group * group;
+      if (rows - aligned < 2 * group) aligned = rows;
       if (aligned > top && index++ % pool_.size() == thread) {
-        float* head = own.floats(group * width);
-        table_.pack_rows(below + top * layout.width, layout.width, aligned - top, width, head);
+        float* head = own.floats((aligned - top) * width);
         block.packed = head;
         block.rows = aligned - top;
         block.y = targets[q];
-        table_.gemm_block(block);
+        for (std::int64_t s = 0; s < count; ++s) {
+          table_.pack_rows(below(s) + top * width, width, aligned - top, width, head);
+          block.weight.panels = lanes + s * lanes_size + top * width;
+          table_.gemm_block(block);
+        }
       }
       const std::int64_t chunk = group * (kChunkRows / group);
-      for (std::int64_t row = aligned; row < rows; row += chunk, ++index) {
+      for (std::int64_t row = aligned, some = 0; row < rows; row += some, ++index) {
+        some = rows - row < chunk + 2 * group ? rows - row : chunk;
         if (index % pool_.size() != thread) continue;
-        block.packed = packed + row * width;
-        block.rows = std::min(chunk, rows - row);
-        block.y = targets[q] + (row - top) * layout.width;
-        table_.gemm_block(block);
+        block.rows = some;
+        block.y = targets[q] + (row - top) * width;
+        for (std::int64_t s = 0; s < count; ++s) {
+          block.packed = packed + s * packed_size + row * width;
+          block.weight.panels = lanes + s * lanes_size + top * width;
+          table_.gemm_block(block);
+        }
       }
     }
   });

@@ -33,8 +33,8 @@ class Feedback {
     constexpr std::int64_t strip = 64;
     for (std::int64_t j = 0; j < count; j += strip) {
       float* to = out;
-      for (std::int64_t k = begin; k < end; k += group) {
-        const std::int64_t used = std::min(group, end - k);
+      for (std::int64_t k = begin, used = 0; k < end; k += used) {
+        used = micro_panel_rows(end - k, group);
         pack_micro_panel(k, used, first + j, std::min(strip, count - j), to + j * used);
         to += count * used;
       }
@@ -49,8 +49,17 @@ class Feedback {
     const float* from = column(k) + (last_ - first) * width();
     // Columns k, k+1, ... lie side by side, falling, as long as they share a panel of the factor.
     const bool one_panel = (last_ - k) / width() == (last_ - (k + used - 1)) / width();
-    if (one_panel && used == 12) return copy_falling<12>(from, count, out);
-    if (one_panel && used == 6) return copy_falling<6>(from, count, out);
+    if (one_panel) {
+      switch (used) {
+        case 12: return copy_falling<12>(from, count, out);
+        case 10: return copy_falling<10>(from, count, out);
+        case 8: return copy_falling<8>(from, count, out);
+        case 6: return copy_falling<6>(from, count, out);
+        case 5: return copy_falling<5>(from, count, out);
+        case 4: return copy_falling<4>(from, count, out);
+        default: break;
+      }
+    }
     for (std::int64_t i = 0; i < used; ++i) {
       from = column(k + i) + (last_ - first) * width();
       for (std::int64_t j = 0; j < count; ++j) out[j * used + i] = from[-j * width()];
@@ -87,6 +96,24 @@ void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int6
     float* column = to + k * stride;
     for (std::int64_t lane = 0; lane < rows; ++lane) column[lane] = from[lane * w.stride + k];
     for (std::int64_t lane = rows; lane < 16; ++lane) column[lane] = 0.0f;
+  }
+}
+
+// Rows [first_row, first_row + count) of a panel of H as the rows' side of a product, columns being its rows:
+// micro-panels of [count][columns of it]. Nothing above the diagonal, half of it.
+void pack_triangle(const float* panel, std::int64_t width, std::int64_t first_row, std::int64_t count,
+                   std::int64_t columns, std::int64_t group, float* out) {
+  for (std::int64_t j = 0, used = 0; j < columns; j += used) {
+    used = micro_panel_rows(columns - j, group);
+    for (std::int64_t i = first_row; i < first_row + count; ++i) {
+      const float* from = panel + i * width + j;
+      if (i > j + used - 1) {
+        for (std::int64_t c = 0; c < used; ++c) out[c] = from[c];
+      } else {
+        for (std::int64_t c = 0; c < used; ++c) out[c] = i > j + c ? from[c] : i == j + c ? 0.5f * from[c] : 0.0f;
+      }
+      out += used;
+    }
   }
 }
 
@@ -137,7 +164,9 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
                             const SolveOutput& out) noexcept {
   QUENCH_KERNEL_CHECK_EQ(w.cols, factor.layout.columns);
   check_output(w, grid, out);
-  const std::int64_t columns = w.cols, panels = panel_count(w.rows), lanes = panels * 16;
+  const std::int64_t columns = w.cols, panels = panel_count(w.rows);
+  // An odd number of cache lines, so that a panel's lanes of successive columns spread over the sets of a cache.
+  const std::int64_t lanes = (panels + 1 - panels % 2) * 16;
   const std::int64_t group_size = grid.group_size < 0 ? columns : grid.group_size;
   const std::int64_t groups = group_count(columns, group_size);
   const Feedback feedback(factor);
@@ -155,8 +184,9 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   };
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
-      transpose_panel(w, p, current + p * 16, lanes);
-      transpose_panel(w, p, errors + p * 16 * columns, 16);
+      float* weights = errors + p * 16 * columns;
+      transpose_panel(w, p, weights, 16);
+      for (std::int64_t k = 0; k < columns; ++k) std::copy_n(weights + k * 16, 16, current + k * lanes + p * 16);
       if (rule == GroupRule::original) {
         for (std::int64_t g = 0; g < groups; ++g) fit(p, g);
       }
@@ -349,6 +379,9 @@ void CpuBackend::round_to_nearest(ConstMatrixView w, const GridSpec& grid, const
   });
 }
 
+// Δ H Δᵀ = 2 sum over j of Δ_j (H_jj / 2 Δ_j + sum over i>j of H_ij Δ_i): per panel of H a matrix product with
+// its transpose, in blocks of kBlockColumns rows i, each block's products folded into the sums in double. So what
+// is rounded to fp32 is a chain of at most kBlockColumns products, and w and Δ share H's passage through the cache.
 void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized,
                                   const TrianglePanels& layout, const float* const* hessian,
                                   std::span<double> numerators, std::span<double> denominators) noexcept {
@@ -357,37 +390,61 @@ void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized
   QUENCH_KERNEL_CHECK_EQ(w.cols, dequantized.cols);
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(numerators.size()), w.rows);
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(denominators.size()), w.rows);
-  // Two jobs a panel of rows: Δ and w.
-  pool_.for_range(2 * panel_count(w.rows), 1, [&](int thread, std::int64_t begin, std::int64_t end) {
-    // Twice the floats: [C][16] doubles.
-    double* vectors =
-        reinterpret_cast<double*>(own_[static_cast<std::size_t>(thread)].floats(2 * w.cols * 16));
-    for (std::int64_t job = begin; job < end; ++job) {
-      const std::int64_t panel = job / 2, first = panel * 16;
-      const std::span<double> result = job % 2 == 0 ? numerators : denominators;
-      const std::int64_t rows = std::min<std::int64_t>(16, w.rows - first);
-      for (std::int64_t k = 0; k < w.cols; ++k) {
-        for (std::int64_t lane = 0; lane < 16; ++lane) {
-          double value = lane < rows ? w.row(first + lane)[k] : 0.0;
-          if (job % 2 == 0 && lane < rows) value -= dequantized.row(first + lane)[k];
-          vectors[k * 16 + lane] = value;
-        }
-      }
-      double sums[16] = {};
-      for (std::int64_t p = 0; p < layout.count(); ++p) {
-        QuadraticPanel quadratic;
-        quadratic.hessian = hessian[p];
-        quadratic.rows = layout.row_count(p);
-        quadratic.stride = layout.width;
-        quadratic.columns = layout.column_count(p);
-        quadratic.vectors = vectors + layout.first_column(p) * 16;
-        quadratic.sums = sums;
-        table_.quadratic_panel(quadratic);
-      }
-      for (std::int64_t lane = 0; lane < rows; ++lane)
-        result[static_cast<std::size_t>(panel * 16 + lane)] = sums[lane];
+  const std::int64_t columns = w.cols, panels = panel_count(w.rows), width = layout.width;
+  // Panels of Δ, then panels of w: [2 * panels][C][16].
+  float* vectors = solver_errors_.floats(2 * panels * columns * 16);
+  pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      float* difference = vectors + p * columns * 16;
+      float* weight = vectors + (panels + p) * columns * 16;
+      transpose_panel(dequantized, p, difference, 16);
+      transpose_panel(w, p, weight, 16);
+      for (std::int64_t i = 0; i < columns * 16; ++i) difference[i] = weight[i] - difference[i];
     }
   });
+  std::vector<double> sums(static_cast<std::size_t>(2 * panels * 16), 0.0);
+  for (std::int64_t p = 0; p < layout.count(); ++p) {
+    const std::int64_t first = layout.first_column(p), count = layout.column_count(p), rows = layout.row_count(p);
+    const std::int64_t blocks = (rows + kBlockColumns - 1) / kBlockColumns;
+    float* packed = shared_.floats(rows * count);
+    pool_.for_range(blocks, 1, [&](int, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin * kBlockColumns; i < std::min(end * kBlockColumns, rows); i += kBlockColumns) {
+        pack_triangle(hessian[p], width, i, std::min(kBlockColumns, rows - i), count, table_.gemm_rows,
+                      packed + i * count);
+      }
+    });
+    const std::int64_t side = table_.gemm_panels;
+    pool_.for_range((2 * panels + side - 1) / side, 1, [&](int thread, std::int64_t begin, std::int64_t end) {
+      float* products = own_[static_cast<std::size_t>(thread)].floats(count * 16 * side);
+      GemmBlock block;
+      block.rows = count;
+      block.weight.format = WeightFormat::f32;
+      block.weight.rows = 2 * panels * 16;
+      block.weight.cols = columns;
+      block.weight.panels = vectors;
+      block.y_stride = 16 * side;
+      for (std::int64_t i = 0; i < rows; i += kBlockColumns) {
+        block.k_begin = first + i;
+        block.k_count = std::min(kBlockColumns, rows - i);
+        block.packed = packed + i * count;
+        for (std::int64_t q = begin * side; q < std::min(end * side, 2 * panels); q += side) {
+          block.panel_begin = q;
+          block.panel_end = std::min(q + side, 2 * panels);
+          block.y = products - q * 16;
+          table_.gemm_block(block);
+          for (std::int64_t r = q; r < block.panel_end; ++r) {
+            table_.fold_products({products + (r - q) * 16, block.y_stride, vectors + (r * columns + first) * 16,
+                                  count, &sums[static_cast<std::size_t>(r * 16)]});
+          }
+        }
+      }
+    });
+  }
+  for (std::int64_t row = 0; row < w.rows; ++row) {
+    const auto at = static_cast<std::size_t>(row);
+    numerators[at] = 2.0 * sums[at];
+    denominators[at] = 2.0 * sums[static_cast<std::size_t>(panels * 16) + at];
+  }
 }
 
 }  // namespace quench::kernels

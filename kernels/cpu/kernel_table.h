@@ -40,11 +40,14 @@ struct AttentionTile {
   std::int64_t score_stride = 0;  // at least the longest length rounded up to 16
 };
 
+// Columns of the Hessian whose rows are packed and multiplied together; divides the width of a triangle panel.
+constexpr std::int64_t kHessianBlock = 64;
+
 // `rows` x 16 * panels products of the Hessian of a leaf, added to int64 sums.
 struct HessianTile {
-  const float* a = nullptr;  // packed columns i (pack_columns), [tokens][rows]
-  std::int64_t rows = 0;     // 1 .. hessian_rows
-  const float* b = nullptr;  // packed columns j: `panels` panels of [tokens][16], one after the other
+  const float* a = nullptr;  // packed columns i (pack_block): micro-panels of [tokens][rows of it]
+  std::int64_t rows = 0;     // 1 .. kHessianBlock
+  const float* b = nullptr;  // packed columns j (pack_lanes): `panels` panels of [tokens][16], one after the other
   std::int64_t panels = 0;
   std::int64_t tokens = 0;
   double unit = 1.0;             // 2^(62 - ceil(log2 T))
@@ -92,24 +95,28 @@ struct FactorRows {
   float* scratch = nullptr;  // columns * 16 floats
 };
 
-// Part of tr(Δ H Δᵀ) of sixteen rows: one panel of H.
-struct QuadraticPanel {
-  const float* hessian = nullptr;  // the panel, `rows` x `stride`
-  std::int64_t rows = 0;
+// Part of Δ H Δᵀ of sixteen rows: columns j of H, their products with Δ over a block of its rows.
+struct FoldedProducts {
+  const float* products = nullptr;  // column j of lane r at products[j * stride + r]
   std::int64_t stride = 0;
+  const float* vectors = nullptr;  // Δ_j, [columns][16]
   std::int64_t columns = 0;
-  const double* vectors = nullptr;  // [rows][16] from the panel's first column on; lanes are the rows of Δ
-  double* sums = nullptr;           // 16, added to
+  double* sums = nullptr;  // 16, added to
 };
+
+// Rows of the next micro-panel when `left` rows are left: full ones, and the last two as even as can be, because a
+// tile of one or two rows waits for its own few chains. Of its own in every file: see kernels/README.md.
+static inline std::int64_t micro_panel_rows(std::int64_t left, std::int64_t full) {
+  if (left >= 2 * full) return full;
+  return left <= full ? left : (left + 1) / 2;
+}
 
 struct KernelTable {
   const char* name;
-  std::int64_t gemm_rows;    // rows of a packed micro-panel
+  std::int64_t gemm_rows;    // rows of a full micro-panel
   std::int64_t gemm_panels;  // panels side by side in the inner kernel
 
-  std::int64_t hessian_rows;  // rows of a packed group of columns
-
-  // gemm: x[rows, k_count] -> micro-panels of gemm_rows rows, each [k][rows of it].
+  // gemm: x[rows, k_count] -> micro-panels of micro_panel_rows rows, each [k][rows of it].
   void (*pack_rows)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t k_count,
                     float* packed);
   void (*gemm_block)(const GemmBlock& block);
@@ -137,10 +144,12 @@ struct KernelTable {
   void (*absolute_max)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t count,
                        float* max);
 
-  // hessian: columns [0, count) of x[tokens] times `factors`, as groups of `lanes` columns, each
-  // [tokens][lanes]; the last group is narrower, or, when `pad`, filled up with zeros.
-  void (*pack_columns)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count,
-                       const float* factors, std::int64_t lanes, bool pad, float* out);
+  // hessian: columns [0, count) of x[tokens] times `factors`. pack_lanes: panels of [tokens][16], the last filled
+  // up with zeros. pack_block: up to kHessianBlock columns as the micro-panels of a matrix product's rows.
+  void (*pack_lanes)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count,
+                     const float* factors, float* out);
+  void (*pack_block)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count,
+                     const float* factors, float* out);
   void (*hessian_tile)(const HessianTile& tile);
 
   // gptq
@@ -150,7 +159,7 @@ struct KernelTable {
   void (*solve_columns)(const SolveColumns& columns);
   // The same feedback with nothing rounded; reads `current`, `errors` and `feedback` only.
   void (*update_columns)(const SolveColumns& columns);
-  void (*quadratic_panel)(const QuadraticPanel& panel);
+  void (*fold_products)(const FoldedProducts& block);
 };
 
 // Each fills its slots; scalar fills all of them.

@@ -1,8 +1,19 @@
 #include "kernels/cpu/thread_pool.h"
 
-namespace quench::kernels {
+#include <immintrin.h>
 
-ThreadPool::ThreadPool(int threads) : size_(threads < 1 ? 1 : threads) {
+namespace quench::kernels {
+namespace {
+
+// Work comes in bursts of pieces of a few microseconds, and waking a sleeper costs as much as one. So a waiter looks
+// again for some 10 us before it sleeps, where every thread has a processor of its own.
+constexpr int kLooks = 400;
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads)
+    : size_(threads < 1 ? 1 : threads),
+      looks_(static_cast<unsigned>(size_) <= std::thread::hardware_concurrency() ? kLooks : 0) {
   for (int thread = 1; thread < size_; ++thread) {
     threads_.emplace_back([this, thread] { work(thread); });
   }
@@ -15,6 +26,8 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+void ThreadPool::pause() { _mm_pause(); }
+
 void ThreadPool::start(Call call, const void* state) {
   if (size_ == 1) return call(state, 0);
   call_ = call;
@@ -25,14 +38,14 @@ void ThreadPool::start(Call call, const void* state) {
   call(state, 0);
   for (std::int32_t left = running_.load(std::memory_order_acquire); left != 0;
        left = running_.load(std::memory_order_acquire)) {
-    running_.wait(left, std::memory_order_acquire);
+    if (!changes(running_, left)) running_.wait(left, std::memory_order_acquire);
   }
 }
 
 void ThreadPool::work(int thread) {
   std::uint32_t seen = 0;
   for (;;) {
-    generation_.wait(seen, std::memory_order_acquire);
+    if (!changes(generation_, seen)) generation_.wait(seen, std::memory_order_acquire);
     const std::uint32_t now = generation_.load(std::memory_order_acquire);
     if (now == seen) continue;
     seen = now;

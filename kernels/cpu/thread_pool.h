@@ -44,7 +44,19 @@ class ThreadPool {
   void start(Call call, const void* state);
   void work(int thread);
 
+  // Whether `value` stops being `from` within a short while.
+  template <typename T>
+  bool changes(const std::atomic<T>& value, T from) const {
+    for (int look = 0; look < looks_; ++look) {
+      if (value.load(std::memory_order_acquire) != from) return true;
+      pause();
+    }
+    return false;
+  }
+  static void pause();
+
   int size_;
+  int looks_;
   Call call_ = nullptr;
   const void* state_ = nullptr;
   std::atomic<std::uint32_t> generation_{0};  // a new value: there is work (or the end)

@@ -25,7 +25,8 @@ TEST_P(GemmTest, IsOneChainOverKForEveryShape) {
     std::int64_t m, n, k;
   };
   for (const Shape s : {Shape{1, 515, 40}, Shape{17, 515, 40}, Shape{33, 35, 300}, Shape{12, 16, 1},
-                        Shape{13, 1, 257}, Shape{2, 64, 512}, Shape{500, 33, 20}}) {
+                        Shape{13, 1, 257}, Shape{2, 64, 512}, Shape{500, 33, 20}, Shape{7, 40, 300}, Shape{8, 40, 30},
+                        Shape{11, 40, 30}, Shape{23, 16, 64}}) {
     const Matrix x = random_matrix(s.m, s.k, 1), w = random_matrix(s.n, s.k, 2, 0.1f);
     const WeightPanels panels = dense_panels(w);
     Matrix y(s.m, s.n);

@@ -91,6 +91,49 @@ TEST_P(HessianTest, TheLargestPossibleSumDoesNotOverflow) {
   EXPECT_NEAR(sum_to_double(s.sums.data()[0], s.exponents[0], s.exponents[0], 64), 1048576.0, 1.0);
 }
 
+// A leaf of more tokens than a block of them, and columns that are no multiple of anything.
+TEST_P(HessianTest, ALeafIsOneChainOverAllItsTokens) {
+  const Matrix x = random_matrix(512, 203, 12);
+  const Sums s = sum_leaves(*backend, x, 64, {0}, 512);
+  const TrianglePanels& layout = s.sums.layout();
+  for (std::int64_t row = 0; row < 203; row += 7)
+    for (std::int64_t col = 0; col <= row; col += 3) {
+      const auto factor = [&](std::int64_t c) { return std::ldexp(1.0f, -s.exponents[static_cast<std::size_t>(c)]); };
+      float chain = 0;
+      for (std::int64_t t = 0; t < 512; ++t)
+        chain = std::fma(x.at(t, row) * factor(row), x.at(t, col) * factor(col), chain);
+      const double unit = std::ldexp(1.0, sum_shift(512));
+      ASSERT_EQ(s.sums.panels()[col / 64][layout.index(col / 64, row, col)], std::llrint(chain * unit)) << row << ", " << col;
+    }
+}
+
+TEST_P(HessianTest, RoundsToTheNearestWholeNumberTiesToEven) {
+  // The first token gives both columns the exponent 0; the products of the others are a few halves of the unit,
+  // of both signs, or so large that their own unit is above it.
+  constexpr std::int64_t tokens = 64, columns = 33;
+  Matrix x(tokens, columns);
+  std::mt19937 random(13);
+  std::uniform_int_distribution<int> odd(-40, 40), place(-29, -10);
+  for (std::int64_t c = 0; c < columns; ++c) x.at(0, c) = 0.75f;
+  for (std::int64_t t = 1; t < tokens; ++t)
+    for (std::int64_t c = 0; c < columns; ++c)
+      x.at(t, c) = std::ldexp(static_cast<float>(odd(random)), t % 2 == 1 ? (c % 2 == 0 ? -29 : -28) : place(random));
+  const Sums base = sum_leaves(*backend, x, 64, {}, 1);
+  const TrianglePanels& layout = base.sums.layout();
+  const double unit = std::ldexp(1.0, sum_shift(tokens));
+  std::int64_t ties = 0;
+  for (std::int64_t t = 1; t < tokens; ++t) {
+    const Sums s = sum_leaves(*backend, x, 64, {t}, 1);
+    for (std::int64_t row = 0; row < columns; ++row)
+      for (std::int64_t col = 0; col <= row; ++col) {
+        const double value = static_cast<double>(x.at(t, row) * x.at(t, col)) * unit;
+        ties += std::abs(value - std::trunc(value)) == 0.5 ? 1 : 0;
+        ASSERT_EQ(s.sums.panels()[0][layout.index(0, row, col)], std::llrint(value)) << value;
+      }
+  }
+  EXPECT_GT(ties, 100);
+}
+
 TEST_P(HessianTest, PanelsThatAreNotHeldAreLeftOut) {
   const Matrix x = activations(20, 150);
   const Sums all = sum_leaves(*backend, x, 64, {0}, 20);
@@ -186,6 +229,28 @@ TEST_P(HessianTest, UpdatingOnePanelAtATimeIsUpdatingAll) {
       }
     }
   }
+}
+
+TEST_P(HessianTest, UpdatingBySeveralPanelsIsUpdatingByEach) {
+  const std::int64_t columns = 64 * 5 + 13;
+  const Matrix x = random_matrix(400, columns, 31);
+  const Sums s = sum_leaves(*backend, x, 64, {0, 200}, 200);
+  const TrianglePanels& layout = s.sums.layout();
+  Factor together = factor(*backend, s, {}, 0.1);
+  ASSERT_EQ(together.failed, -1);
+  // One panel after the other, each to all behind it.
+  TriangleBuffer<float> each(layout);
+  std::vector<float> pivots(static_cast<std::size_t>(columns));
+  std::copy_n(together.h.data(), together.h.size(), each.data());
+  for (std::int64_t p = 0; p < layout.count(); ++p) {
+    ASSERT_EQ(backend->factor_panel(layout, p, each.panels()[p], pivots.data()), -1);
+    backend->update_panels(layout, p, each.panels()[p], pivots.data(), each.panels());
+  }
+  EXPECT_TRUE(same_bits(pivots, together.pivots));
+  for (std::int64_t p = 0; p < layout.count(); ++p)
+    for (std::int64_t row = layout.first_column(p); row < columns; ++row)
+      for (std::int64_t col = layout.first_column(p); col < std::min(row, layout.first_column(p) + 64); ++col)
+        ASSERT_EQ(each.panels()[p][layout.index(p, row, col)], together.l.panels()[p][layout.index(p, row, col)]);
 }
 
 TEST_P(HessianTest, APivotThatIsNotPositiveNamesItsColumn) {

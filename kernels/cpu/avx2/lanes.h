@@ -15,8 +15,6 @@ namespace {
 // Register blocking: 6 x 1 accumulators of two registers, 12 of 16.
 constexpr int kTileRows = 6;
 constexpr int kTilePanels = 1;
-constexpr int kHessianRows = 4;  // divides the width of a triangle panel
-constexpr int kQuadraticRows = 2;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 2;
 
@@ -30,6 +28,7 @@ struct D {
   __m256d q[4];
 };
 
+QUENCH_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 QUENCH_INLINE F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 QUENCH_INLINE F set1(float x) {
   const __m256 v = _mm256_set1_ps(x);
@@ -151,10 +150,20 @@ QUENCH_INLINE D double_fma(D x, D y, D z) {
   for (int i = 0; i < 4; ++i) z.q[i] = _mm256_fmadd_pd(x.q[i], y.q[i], z.q[i]);
   return z;
 }
+// AVX2 has no conversion to int64, so |x| <= 2^62 is cut in two. Adding 1.5 * 2^84, whose unit is 2^32, leaves x
+// rounded to a multiple of 2^32 in its low bits; what that left of x is exact and at most 2^31, and 1.5 * 2^52 rounds
+// it to a whole number, ties to even. The upper part is even, so the sum of both is x rounded to nearest even.
 QUENCH_INLINE void add_rounded(std::int64_t* p, D x) {
-  alignas(32) double values[16];
-  double_store(values, x);
-  for (int i = 0; i < 16; ++i) p[i] += _mm_cvtsd_si64(_mm_load_sd(values + i));
+  const __m256d upper = _mm256_set1_pd(0x1.8p84), lower = _mm256_set1_pd(0x1.8p52);
+  for (int i = 0; i < 4; ++i) {
+    const __m256d high = _mm256_add_pd(x.q[i], upper);
+    const __m256d low = _mm256_add_pd(_mm256_sub_pd(x.q[i], _mm256_sub_pd(high, upper)), lower);
+    // The bits of 1.5 * 2^84 end in 32 zeros: shifted out with the exponent.
+    const __m256i whole = _mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(high), 32),
+                                           _mm256_sub_epi64(_mm256_castpd_si256(low), _mm256_castpd_si256(lower)));
+    __m256i* to = reinterpret_cast<__m256i*>(p + 4 * i);
+    _mm256_storeu_si256(to, _mm256_add_epi64(_mm256_loadu_si256(to), whole));
+  }
 }
 
 }  // namespace

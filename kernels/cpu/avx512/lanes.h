@@ -15,8 +15,6 @@ namespace {
 // Register blocking: kTileRows x kTilePanels accumulators of one register, 24 of 32.
 constexpr int kTileRows = 12;
 constexpr int kTilePanels = 2;
-constexpr int kHessianRows = 8;  // divides the width of a triangle panel
-constexpr int kQuadraticRows = 8;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 4;
 
@@ -32,6 +30,7 @@ struct D {
 
 QUENCH_INLINE __mmask16 first_lanes(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
+QUENCH_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 QUENCH_INLINE F zero() { return {_mm512_setzero_ps()}; }
 QUENCH_INLINE F set1(float x) { return {_mm512_set1_ps(x)}; }
 QUENCH_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }

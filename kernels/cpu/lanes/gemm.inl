@@ -6,16 +6,6 @@
 namespace quench::kernels::QUENCH_ISA {
 namespace {
 
-template <int Bits, int J> struct ExpandLine {
-  QUENCH_INLINE void run(const std::uint8_t* line, Grid grid, float* out) {
-    ExpandLine<Bits, J - 1>::run(line, grid, out);
-    store(out + (J - 1) * 16, dequantize_code(code_at<Bits, J - 1>(line), grid));
-  }
-};
-template <int Bits> struct ExpandLine<Bits, 0> {
-  QUENCH_INLINE void run(const std::uint8_t*, Grid, float*) {}
-};
-
 template <int Bits>
 void expand_packed(const WeightView& w, std::int64_t panel, std::int64_t k_begin, std::int64_t k_count, float* out) {
   constexpr int per = Packing<Bits>::columns;
@@ -28,13 +18,13 @@ void expand_packed(const WeightView& w, std::int64_t panel, std::int64_t k_begin
   while (k < k_end) {
     const std::int64_t group = k / group_size;
     const std::int64_t segment_end = (group + 1) * group_size < k_end ? (group + 1) * group_size : k_end;
-    const Grid grid = load_grid(w, panel, groups, group);
+    const Grid grid = load_grid<Bits>(w, panel, groups, group);
     while (k < segment_end) {
       const std::uint8_t* line = base + k / per * Packing<Bits>::bytes;
       const int j = static_cast<int>(k % per);
       if constexpr (kUnrollLines) {
         if (j == 0 && k + per <= segment_end) {
-          ExpandLine<Bits, per>::run(line, grid, out);
+          for_codes<Bits>(line, [&](int at, F code) { store(out + at * 16, dequantize_code(code, grid)); });
           out += per * 16;
           k += per;
           continue;
@@ -81,13 +71,16 @@ void pack_micro_panel(const float* x, std::int64_t stride, std::int64_t k_count,
 
 void pack_rows(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t k_count, float* packed) {
   std::int64_t row = 0;
-  for (; row + kTileRows <= rows; row += kTileRows) {
+  for (; rows - row >= 2 * kTileRows || rows - row == kTileRows; row += kTileRows) {
     pack_micro_panel<kTileRows>(x + row * stride, stride, k_count, packed + row * k_count);
   }
-  const std::int64_t rest = rows - row;
-  float* out = packed + row * k_count;
-  for (std::int64_t k = 0; k < k_count; ++k) {
-    for (std::int64_t i = 0; i < rest; ++i) out[k * rest + i] = x[(row + i) * stride + k];
+  while (row < rows) {
+    const std::int64_t used = micro_panel_rows(rows - row, kTileRows);
+    float* out = packed + row * k_count;
+    for (std::int64_t k = 0; k < k_count; ++k) {
+      for (std::int64_t i = 0; i < used; ++i) out[k * used + i] = x[(row + i) * stride + k];
+    }
+    row += used;
   }
 }
 
@@ -108,10 +101,17 @@ void gemm_block(const GemmBlock& block) {
     }
     const std::int64_t columns_left = w.rows - (panel + panels - 1) * 16;
     const std::int64_t last_lanes = columns_left < 16 ? columns_left : 16;
-    for (std::int64_t row = 0; row < block.rows; row += kTileRows) {
-      const std::int64_t rows = block.rows - row < kTileRows ? block.rows - row : kTileRows;
-      any_tile(rows, panels, block.k_count, block.packed + row * block.k_count, b,
-               block.y + row * block.y_stride + panel * 16, block.y_stride, last_lanes, block.carry);
+    float* y = block.y + panel * 16;
+    for (std::int64_t row = 0, rows = 0; row < block.rows; row += rows) {
+      rows = micro_panel_rows(block.rows - row, kTileRows);
+      // What the next tile goes on from: one line a row and panel, which no stream brings in.
+      if (block.carry && row + rows < block.rows) {
+        for (std::int64_t i = row + rows; i < row + rows + kTileRows && i < block.rows; ++i) {
+          for (std::int64_t p = 0; p < panels; ++p) prefetch(y + i * block.y_stride + p * 16);
+        }
+      }
+      any_tile(rows, panels, block.k_count, block.packed + row * block.k_count, b, y + row * block.y_stride,
+               block.y_stride, last_lanes, block.carry);
     }
   }
 }

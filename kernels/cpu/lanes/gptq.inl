@@ -111,44 +111,13 @@ void update_columns(const SolveColumns& s) {
   }
 }
 
-// sum over columns j of Δ_j (H_jj Δ_j + 2 sum_{i>j} H_ij Δ_i) in double. Lanes are sixteen columns j, Rows rows
-// of Δ at a time; i rises, then j.
-template <int Rows>
-QUENCH_INLINE void quadratic_rows(const QuadraticPanel& q, std::int64_t first_row, std::int64_t column) {
-  D sum[Rows];
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r) sum[r] = double_zero();
-  const std::int64_t used = q.columns - column < 16 ? q.columns - column : 16;
-  for (std::int64_t i = 0; i < used; ++i) {
-    // Within the diagonal block: nothing above the diagonal, half of it (all is doubled below).
-    const float* source = q.hessian + (column + i) * q.stride + column;
-    float row[16] = {};
-    for (std::int64_t j = 0; j < i; ++j) row[j] = source[j];
-    row[i] = 0.5f * source[i];
-    const D h = widen(load(row));
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) sum[r] = double_fma(double_set1(q.vectors[(column + i) * 16 + first_row + r]), h, sum[r]);
+// sums += Δ_j (H Δ)_j over the columns j of a block, in double; a product of two floats is exact there.
+void fold_products(const FoldedProducts& f) {
+  D sum = double_load(f.sums);
+  for (std::int64_t j = 0; j < f.columns; ++j) {
+    sum = double_fma(widen(load(f.products + j * f.stride)), widen(load(f.vectors + j * 16)), sum);
   }
-  for (std::int64_t i = column + used; i < q.rows; ++i) {
-    const D h = widen(load(q.hessian + i * q.stride + column));
-    const double* delta = q.vectors + i * 16 + first_row;
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) sum[r] = double_fma(double_set1(delta[r]), h, sum[r]);
-  }
-  for (int r = 0; r < Rows; ++r) {
-    double products[16];
-    double_store(products, sum[r]);
-    double& total = q.sums[first_row + r];
-    for (std::int64_t j = 0; j < used; ++j) {
-      total += 2.0 * products[j] * q.vectors[(column + j) * 16 + first_row + r];
-    }
-  }
-}
-
-void quadratic_panel(const QuadraticPanel& q) {
-  for (std::int64_t column = 0; column < q.columns; column += 16) {
-    for (std::int64_t row = 0; row < 16; row += kQuadraticRows) quadratic_rows<kQuadraticRows>(q, row, column);
-  }
+  double_store(f.sums, sum);
 }
 
 }  // namespace
@@ -159,7 +128,7 @@ void fill_gptq(KernelTable& table) {
   table.fit_grid = fit_grid;
   table.solve_columns = solve_columns;
   table.update_columns = update_columns;
-  table.quadratic_panel = quadratic_panel;
+  table.fold_products = fold_products;
 }
 
 }  // namespace quench::kernels::QUENCH_ISA

@@ -5,19 +5,22 @@
 namespace quench::kernels::QUENCH_ISA {
 namespace {
 
-template <int Bits, int Panels, int J, int Count> struct DotLine {
-  QUENCH_INLINE void run(const std::uint8_t* const* lines, const Grid* grids, const float* x, F* sum) {
+// A whole line of codes of each panel. Panel by panel within a column, so that the operations that wait for one another
+// stand far apart: a scheduler sees some sixty of them, less than a line of one panel has.
+template <int Bits, int Panels, int J = 0>
+QUENCH_INLINE void dot_line(const std::uint8_t* const* lines, const Grid* grids, const float* x, F* sum) {
+  if constexpr (J < Packing<Bits>::columns) {
     const F value = set1(x[J]);
 #pragma GCC unroll 4
     for (int p = 0; p < Panels; ++p) {
       sum[p] = fma(value, dequantize_code(code_at<Bits, J>(lines[p]), grids[p]), sum[p]);
     }
-    DotLine<Bits, Panels, J + 1, Count>::run(lines, grids, x, sum);
+    dot_line<Bits, Panels, J + 1>(lines, grids, x, sum);
   }
-};
-template <int Bits, int Panels, int Count> struct DotLine<Bits, Panels, Count, Count> {
-  QUENCH_INLINE void run(const std::uint8_t* const*, const Grid*, const float*, F*) {}
-};
+}
+
+// How far ahead of a panel's codes memory is asked for them.
+constexpr std::int64_t kPrefetchBytes = 1024;
 
 template <int Bits, int Panels>
 void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out) {
@@ -36,7 +39,7 @@ void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out
   for (std::int64_t group = 0; group < groups; ++group) {
     const std::int64_t segment_end = (group + 1) * group_size < w.cols ? (group + 1) * group_size : w.cols;
     Grid grids[Panels];
-    for (int p = 0; p < Panels; ++p) grids[p] = load_grid(w, panel + p, groups, group);
+    for (int p = 0; p < Panels; ++p) grids[p] = load_grid<Bits>(w, panel + p, groups, group);
     while (k < segment_end) {
       const std::int64_t line = k / per * line_bytes;
       const int j = static_cast<int>(k % per);
@@ -44,7 +47,9 @@ void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out
       for (int p = 0; p < Panels; ++p) lines[p] = base[p] + line;
       if constexpr (kUnrollLines) {
         if (j == 0 && k + per <= segment_end) {
-          DotLine<Bits, Panels, 0, per>::run(lines, grids, x + k, sum);
+#pragma GCC unroll 4
+          for (int p = 0; p < Panels; ++p) prefetch(lines[p] + kPrefetchBytes);
+          dot_line<Bits, Panels>(lines, grids, x + k, sum);
           k += per;
           continue;
         }

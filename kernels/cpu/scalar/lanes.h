@@ -14,8 +14,6 @@ namespace {
 
 constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
-constexpr int kHessianRows = 2;  // divides the width of a triangle panel
-constexpr int kQuadraticRows = 1;
 // Whole lines of codes as straight code; in scalar code that is long to compile and gains nothing.
 constexpr bool kUnrollLines = false;
 constexpr int kGemvPanels = 1;
@@ -42,6 +40,8 @@ constexpr std::int32_t kHighWord[32] = {QUENCH_PAIRS(0, 0x7fffffff), QUENCH_PAIR
   for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
 
+// A hint that the cache line of p will be read and written soon.
+QUENCH_INLINE void prefetch(const void*) {}
 QUENCH_INLINE F set1(float x) { QUENCH_LANES(F, x); }
 QUENCH_INLINE F zero() { return set1(0.0f); }
 QUENCH_INLINE F load(const float* p) { QUENCH_LANES(F, p[i]); }
@@ -177,7 +177,7 @@ QUENCH_INLINE void double_store(double* p, D a) { std::memcpy(p, a.v, sizeof(a.v
 QUENCH_INLINE D widen(F a) { QUENCH_LANES(D, static_cast<double>(a.v[i])); }
 QUENCH_INLINE D double_mul(D a, D b) { QUENCH_LANES(D, a.v[i] * b.v[i]); }
 QUENCH_INLINE D double_fma(D a, D b, D c) { QUENCH_LANES(D, std::fma(a.v[i], b.v[i], c.v[i])); }
-// Adds each lane rounded to the nearest integer, ties to even.
+// Adds each lane, at most 2^62 in size, rounded to the nearest integer, ties to even.
 QUENCH_INLINE void add_rounded(std::int64_t* p, D a) {
   for (int i = 0; i < 16; ++i) p[i] += std::llrint(a.v[i]);
 }
