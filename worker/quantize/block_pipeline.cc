@@ -104,8 +104,10 @@ class CalibratedPass {
       std::string names;
       for (const LinearShape& linear : linears_)
         if (linear.stage == stage) names += (names.empty() ? "" : ",") + linear.short_name;
+      on_step("forward to " + names);
+      const ConstMatrixView input = forward.stage_input(stage);
       on_step("hessian " + names);
-      run_stage(stage, names, forward.stage_input(stage), length, total_tokens, on_step);
+      run_stage(stage, names, input, length, total_tokens, on_step);
     }
     on_step("forward");
     forward.finish();
@@ -144,17 +146,30 @@ class CalibratedPass {
 
     std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
     const PieceDealer before = dealer_;
+    // This rank's tiles one below the other, solved when there are enough of them.
+    const std::int64_t rows_max = rows_solved_together(rows_per_tile, linear.inputs);
+    kernels::AlignedBuffer<float> weights(static_cast<std::uint64_t>(rows_max) * linear.inputs);
+    std::vector<std::uint64_t> indices;
+    std::int64_t rows = 0;
     for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_) {
-      if (!dealer_.deal()) continue;
-      const std::uint32_t rows = rows_of_tile(linear, tile);
-      const std::uint64_t values = std::uint64_t{rows} * linear.inputs;
-      kernels::AlignedBuffer<float> weights(values);
-      kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
-                              element_type(tensor.dtype), values, weights.data());
-      SolvedTile solved = solve_tile(context_.backend, recipe_,
-                                     ConstMatrixView(weights.data(), rows, linear.inputs), &hessian, &factor);
-      mine.insert(mine.end(), solved.chunk.begin(), solved.chunk.end());
-      records_.add(context_.sink, index_, std::move(solved.chunk), solved.loss, solved.energy);
+      const bool last = tile + 1 == tile_count(linear);
+      if (dealer_.deal()) {
+        const std::uint64_t values = std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs;
+        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
+                                element_type(tensor.dtype), values, weights.data() + rows * linear.inputs);
+        rows += rows_of_tile(linear, tile);
+        indices.push_back(index_);
+      }
+      if (rows == 0 || (rows < rows_max && !last)) continue;
+      std::vector<SolvedTile> solved =
+          solve_tiles(context_.backend, recipe_, ConstMatrixView(weights.data(), rows, linear.inputs), rows_per_tile,
+                      &hessian, &factor);
+      for (std::size_t i = 0; i < solved.size(); ++i) {
+        mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
+        records_.add(context_.sink, indices[i], std::move(solved[i].chunk), solved[i].loss, solved[i].energy);
+      }
+      indices.clear();
+      rows = 0;
     }
     stored_[which] = {};
 

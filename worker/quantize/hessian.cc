@@ -224,7 +224,14 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
                                     owner, "factor pivots " + label);
       }
       if (bad_column >= 0) break;
-      backend.update_panels(layout, panel, panels[panel], factor.pivots.data(), own_panels.data());
+      // At once to the panels that come next, to the others a few panels at a time.
+      const std::int64_t first = panel / kernels::kPanelsTogether * kernels::kPanelsTogether;
+      const std::int64_t end = std::min(first + kernels::kPanelsTogether, layout.count());
+      std::vector<float*> near(own_panels.size(), nullptr);
+      std::copy(own_panels.begin() + first, own_panels.begin() + end, near.begin() + first);
+      backend.update_panels(layout, panel, panels[panel], factor.pivots.data(), near.data());
+      if (panel + 1 == end)
+        backend.update_panels_by_several(layout, first, end - first, panels, factor.pivots.data(), own_panels.data());
     }
     if (bad_column < 0) return factor;
     if (share >= 1.0)

@@ -77,8 +77,20 @@ kernels::GridSpec grid_of(const QuantizeSpec& recipe) {
   return grid;
 }
 
+std::int64_t rows_solved_together(std::int64_t rows_per_tile, std::int64_t columns) {
+  constexpr std::int64_t kRowsMax = 1024, kValuesMax = 16 << 20;
+  const std::int64_t rows = std::min(kRowsMax, kValuesMax / std::max<std::int64_t>(columns, 1));
+  return std::max<std::int64_t>(1, rows / rows_per_tile) * rows_per_tile;
+}
+
 SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, ConstMatrixView weights,
                       const Hessian* hessian, const Factor* factor, std::span<float> dequantized) {
+  return std::move(solve_tiles(backend, recipe, weights, weights.rows, hessian, factor, dequantized).at(0));
+}
+
+std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpec& recipe, ConstMatrixView weights,
+                                    std::int64_t rows_per_tile, const Hessian* hessian, const Factor* factor,
+                                    std::span<float> dequantized) {
   const std::int64_t rows = weights.rows, columns = weights.cols;
   const kernels::GridSpec grid = grid_of(recipe);
   const std::int64_t groups = kernels::group_count(columns, grid.group_size);
@@ -92,18 +104,20 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
   const MatrixView solved_view(solved.data(), rows, columns);
   kernels::SolveOutput out{codes.data(), scales.data(), zeros.data(), solved_view, nullptr};
 
-  SolvedTile tile;
+  std::vector<SolvedTile> tiles(static_cast<std::size_t>((rows + rows_per_tile - 1) / rows_per_tile));
+  const auto tile_of = [&](std::int64_t row) -> SolvedTile& { return tiles[static_cast<std::size_t>(row / rows_per_tile)]; };
   std::span<const std::int32_t> processing;
   if (factor == nullptr) {
     backend.round_to_nearest(weights, grid, out);
     kernels::to_host(memory, solved_view);
-    for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      SolvedTile& tile = tile_of(row);
       for (std::int64_t k = 0; k < columns; ++k) {
         const double difference = static_cast<double>(weights.row(row)[k]) - solved_view.row(row)[k];
         tile.loss += difference * difference;
       }
-    for (std::int64_t row = 0; row < rows; ++row)
       tile.energy += square_sum({weights.row(row), static_cast<std::size_t>(columns)});
+    }
   } else {
     processing = hessian->processing;
     const std::vector<std::int64_t> dead = dead_columns(*hessian);
@@ -136,9 +150,9 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
     std::vector<double> losses(static_cast<std::size_t>(rows)), energies(static_cast<std::size_t>(rows));
     backend.quadratic_losses(reversed_weights, reversed_solved, hessian->layout, hessian->values.panels(),
                              losses, energies);
-    for (std::size_t row = 0; row < losses.size(); ++row) {
-      tile.loss += losses[row];
-      tile.energy += energies[row];
+    for (std::int64_t row = 0; row < rows; ++row) {
+      tile_of(row).loss += losses[static_cast<std::size_t>(row)];
+      tile_of(row).energy += energies[static_cast<std::size_t>(row)];
     }
   }
 
@@ -151,11 +165,13 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, Con
         dequantized[static_cast<std::size_t>(row * columns + column)] = solved_view.row(row)[k];
       }
   }
-  kernels::WeightPanels panels =
-      kernels::WeightPanels::allocate(kernels::packed_format(grid.bits), rows, columns, grid.group_size);
-  kernels::pack_codes(codes.data(), scales.data(), zeros.data(), panels);
-  tile.chunk = chunk_of(panels);
-  return tile;
+  for (std::int64_t row = 0; row < rows; row += rows_per_tile) {
+    kernels::WeightPanels panels = kernels::WeightPanels::allocate(
+        kernels::packed_format(grid.bits), std::min(rows_per_tile, rows - row), columns, grid.group_size);
+    kernels::pack_codes(codes.data() + row * columns, scales.data() + row * groups, zeros.data() + row * groups, panels);
+    tile_of(row).chunk = chunk_of(panels);
+  }
+  return tiles;
 }
 
 }  // namespace quench::worker

@@ -28,5 +28,12 @@ struct SolvedTile {
 // [rows, C] in the source's column order.
 SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, kernels::ConstMatrixView weights,
                       const Hessian* hessian, const Factor* factor, std::span<float> dequantized = {});
+// The same for several tiles of `rows_per_tile` rows (the last may have fewer) one below the other: their results are
+// those of each alone, but the factor is brought into the solver's order once for all of them.
+std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpec& recipe,
+                                    kernels::ConstMatrixView weights, std::int64_t rows_per_tile,
+                                    const Hessian* hessian, const Factor* factor, std::span<float> dequantized = {});
+// How many rows, in whole tiles, are worth that memory: some 40 bytes a weight.
+std::int64_t rows_solved_together(std::int64_t rows_per_tile, std::int64_t columns);
 
 }  // namespace quench::worker
