@@ -142,6 +142,10 @@ int run(int argc, char** argv) {
   bench_command->require_subcommand(1);
   CLI::App* layer_command = bench_command->add_subcommand("layer", "quantize one linear from a file");
   layer_command->prefix_command();
+  CLI::App* decode_command = bench_command->add_subcommand("decode", "tokens per second of a random packed model");
+  decode_command->prefix_command();
+  CLI::App* block_command = bench_command->add_subcommand("block", "quantize one block of random weights");
+  block_command->prefix_command();
 
   try {
     app.parse(argc, argv);
@@ -204,8 +208,12 @@ int run(int argc, char** argv) {
     pass.value("--completions", completions);
     return run_engine(engine);
   }
-  engine.verb = "bench-layer";
-  engine.arguments = layer_command->remaining();
+  for (const auto& [command, verb] : {std::pair{layer_command, "bench-layer"}, std::pair{decode_command, "bench-decode"},
+                                     std::pair{block_command, "bench-block"}})
+    if (command->parsed()) {
+      engine.verb = verb;
+      engine.arguments = command->remaining();
+    }
   return run_engine(engine);
 }
 

@@ -69,6 +69,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& arguments) {
+  const QuantizeSpec& recipe = arguments.recipe;
+  if (recipe.group_size == 0 || recipe.group_size < -1)
+    throw Error(ErrorCode::bad_input, "--group-size " + std::to_string(recipe.group_size) +
+                                          ": expected -1 (one group a row) or a number of columns");
+  if (!(recipe.damping > 0 && recipe.damping <= 1))
+    throw Error(ErrorCode::bad_input, "--damping " + std::to_string(recipe.damping) +
+                                          ": expected a share of the mean diagonal above 0 and at most 1");
   const SafetensorsHeader header = read_safetensors_header(arguments.input);
   const Matrix weights = read_matrix(arguments.input, header, "W");
   const Matrix inputs = read_matrix(arguments.input, header, "X");
@@ -88,15 +95,17 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   std::optional<Factor> factor;
   if (needs_calibration(arguments.recipe.method))
     factor = factor_hessian(*backend, *alone, hessian, arguments.recipe.damping, "layer");
-  const std::uint32_t rows_per_tile =
+  const double factor_s = seconds_since(start);
+  const std::int64_t rows_per_tile =
       tile_rows(static_cast<std::uint32_t>(weights.rows), static_cast<std::uint32_t>(weights.cols));
+  const std::int64_t rows_max = rows_solved_together(rows_per_tile, weights.cols);
   AlignedBuffer<float> dequantized(weights.values.size());
-  for (std::int64_t row = 0; row < weights.rows; row += rows_per_tile) {
-    const std::int64_t rows = std::min<std::int64_t>(rows_per_tile, weights.rows - row);
+  for (std::int64_t row = 0; row < weights.rows; row += rows_max) {
+    const std::int64_t rows = std::min(rows_max, weights.rows - row);
     const std::span<float> into(dequantized.data() + row * weights.cols,
                                 static_cast<std::size_t>(rows * weights.cols));
-    solve_tile(*backend, arguments.recipe, weights.view().row_range(row, rows), factor ? &hessian : nullptr,
-               factor ? &*factor : nullptr, into);
+    solve_tiles(*backend, arguments.recipe, weights.view().row_range(row, rows), rows_per_tile,
+                factor ? &hessian : nullptr, factor ? &*factor : nullptr, into);
   }
   const double solve_s = seconds_since(start);
 
@@ -138,16 +147,18 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
                                         {"threads", compute.threads},
                                         {"backend", backend->name()},
                                         {"hessian_s", hessian_s},
+                                        {"factor_s", factor_s},
                                         {"solve_s", solve_s},
                                         {"relative_loss", relative_loss}}
                      .dump(2)
               << "\n";
   else
     std::printf(
-        "%s  %lld x %lld, %lld tokens, %d threads (%s): hessian %.3f s, solve %.3f s, relative loss %.6g\n",
+        "%s  %lld x %lld, %lld tokens, %d threads (%s): hessian %.3f s, factor and solve with losses %.3f s (factor "
+        "%.3f s), relative loss %.6g\n",
         derived_name(arguments.recipe).c_str(), static_cast<long long>(weights.rows),
         static_cast<long long>(weights.cols), static_cast<long long>(inputs.rows), compute.threads,
-        std::string(backend->name()).c_str(), hessian_s, solve_s, relative_loss);
+        std::string(backend->name()).c_str(), hessian_s, solve_s, factor_s, relative_loss);
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // quench-worker: one rank of a gang (`gang`, started by mpirun or srun), an evaluation worker (`evaluate`), or
-// the child of a `quench` command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`).
+// the child of a `quench` command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`,
+// `bench-decode`, `bench-block`).
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "cluster/collective/local.h"
 #include "cluster/collective/mpi_session.h"
 #include "cluster/collective/nccl_transport.h"
 #include "cluster/net/process_guard.h"
@@ -169,6 +171,49 @@ int run(int argc, char** argv) {
   layer_verb->add_option("--out", layer.out);
   layer_verb->add_flag("--json", layer.json);
 
+  BenchDecodeArguments decode;
+  ModelConfig& shape = decode.config;
+  shape.hidden_size = 2048;
+  shape.intermediate_size = 5632;
+  shape.layers = 16;
+  shape.heads = 32;
+  shape.kv_heads = 8;
+  shape.vocab_size = 32'000;
+  shape.max_positions = 4096;
+  CLI::App* decode_verb = app.add_subcommand("bench-decode", "tokens per second of a random packed model");
+  decode_verb->add_option("--hidden", shape.hidden_size)->check(CLI::Range(16, 65'536));
+  decode_verb->add_option("--intermediate", shape.intermediate_size)->check(CLI::Range(16, 262'144));
+  decode_verb->add_option("--layers", shape.layers)->check(CLI::Range(1, 1024));
+  decode_verb->add_option("--heads", shape.heads)->check(CLI::Range(1, 1024));
+  decode_verb->add_option("--kv-heads", shape.kv_heads)->check(CLI::Range(1, 1024));
+  decode_verb->add_option("--vocabulary", shape.vocab_size)->check(CLI::Range(128, 1'000'000));
+  decode_verb->add_option("--bits", decode.bits)->check(CLI::IsMember({2, 3, 4, 8}));
+  decode_verb->add_option("--group-size", decode.group_size);
+  decode_verb->add_option("--batch", decode.batches, "batch sizes, 1 8 32 by default")->check(CLI::Range(1, 64));
+  decode_verb->add_option("--tokens", decode.tokens, "new tokens of each sequence")->check(CLI::Range(2, 2048));
+  decode_verb->add_flag("--json", decode.json);
+  BenchBlockArguments block;
+  ModelConfig& block_shape = block.config;
+  block_shape.hidden_size = 8192;
+  block_shape.intermediate_size = 22'016;
+  block_shape.heads = 64;
+  block_shape.kv_heads = 8;
+  block_shape.vocab_size = 32'000;
+  block_shape.max_positions = 16'384;
+  CLI::App* block_verb = app.add_subcommand("bench-block", "quantize one block of random weights; may run under mpirun");
+  block_verb->add_option("--hidden", block_shape.hidden_size)->check(CLI::Range(16, 65'536));
+  block_verb->add_option("--intermediate", block_shape.intermediate_size)->check(CLI::Range(16, 262'144));
+  block_verb->add_option("--heads", block_shape.heads)->check(CLI::Range(1, 1024));
+  block_verb->add_option("--kv-heads", block_shape.kv_heads)->check(CLI::Range(1, 1024));
+  block_verb->add_option("--bits", block.recipe.bits)->check(CLI::IsMember({2, 3, 4, 8}));
+  block_verb->add_option("--group-size", block.recipe.group_size);
+  block_verb->add_flag("--act-order", block.recipe.act_order);
+  block_verb->add_option("--sequences", block.sequences)->check(CLI::Range(1, 4096));
+  block_verb->add_option("--length", block.length, "tokens of a sequence")->check(CLI::Range(1, 16'384));
+  block_verb->add_flag("--json", block.json);
+  // `quench bench` passes words on behind the verb.
+  for (CLI::App* verb : {layer_verb, decode_verb, block_verb}) verb->fallthrough();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -181,6 +226,14 @@ int run(int argc, char** argv) {
   if (generate_verb->parsed()) return generate(compute, generating);
   if (perplexity_verb->parsed()) return perplexity(compute, measuring);
   if (grade_verb->parsed()) return grade(compute, grading);
+  if (decode_verb->parsed()) return bench_decode(compute, decode);
+  if (block_verb->parsed()) {
+    // mpirun says so in the environment; alone MPI is not touched.
+    if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr)
+      return bench_block(compute, block, *cluster::make_local_collective());
+    cluster::MpiSession session;
+    return bench_block(compute, block, *session.make_collective({}));
+  }
   layer.recipe.method = method == "int8" ? Method::int8 : method == "rtn" ? Method::rtn : Method::gptq;
   layer.recipe.symmetric = !asymmetric;
   layer.recipe.scale_rule = scale_rule == "search" ? ScaleRule::search : ScaleRule::range;

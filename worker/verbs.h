@@ -6,8 +6,11 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "cluster/collective/collective.h"
 #include "schemas/job_spec.h"
+#include "schemas/model_config.h"
 
 namespace quench::worker {
 
@@ -62,5 +65,25 @@ struct BenchLayerArguments {
   bool json = false;
 };
 int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& arguments);
+
+struct BenchDecodeArguments {
+  ModelConfig config;  // the shape; 0.79 G parameters by default
+  std::uint32_t bits = 4;
+  std::int32_t group_size = 128;
+  std::vector<std::uint32_t> batches = {1, 8, 32};
+  std::uint32_t tokens = 32;  // new tokens of each sequence
+  bool json = false;
+};
+int bench_decode(const ComputeOptions& compute, const BenchDecodeArguments& arguments);
+
+struct BenchBlockArguments {
+  ModelConfig config;  // the shape of the block; CodeLlama 34B's by default
+  QuantizeSpec recipe;
+  std::uint32_t sequences = 16;
+  std::uint32_t length = 2048;
+  bool json = false;
+};
+// Every rank of `gang` calls this; rank 0 prints.
+int bench_block(const ComputeOptions& compute, const BenchBlockArguments& arguments, cluster::Collective& gang);
 
 }  // namespace quench::worker
