@@ -61,8 +61,8 @@ double relative_loss(const Layer& layer, const std::vector<std::string>& words) 
   return printed["relative_loss"];
 }
 
-// Four bits lose a few thousandths, whatever the shape; GPTQ with wrong columns would lose several times as much.
-constexpr double kFourBits = 0.012;
+// Four bits lose about a hundredth on inputs that share nothing; a wrong column would cost several times as much.
+constexpr double kFourBits = 0.02;
 
 TEST(BenchLayer, OddShapesAreSolved) {
   struct Case {
