@@ -16,7 +16,7 @@ namespace quench::worker {
 namespace {
 
 // An answer that is run again, alone, may wait this much longer for a busy host; its CPU limit stays.
-constexpr std::uint32_t kAloneWallFactor = 4;
+constexpr std::uint32_t kAloneWallFactor = 20;
 
 int cores_we_may_use() {
   cpu_set_t set;
