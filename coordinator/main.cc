@@ -126,6 +126,7 @@ int run(int argc, char** argv) {
   }
 
   std::string benchmark, language, problems, completions, out;
+  bool allow_landlock = false;
   CLI::App* grade_command = app.add_subcommand("grade", "execute given completions, no model");
   std::string from, evaluation;
   grade_command->add_option("--benchmark", benchmark, "required with --completions");
@@ -136,6 +137,8 @@ int run(int argc, char** argv) {
   grade_command->add_option("--evaluation", evaluation, "with --from: prefix of the evaluation's digest");
   grade_command->add_option("--store", store, "with --from");
   grade_command->add_option("--out", out)->required();
+  grade_command->add_flag("--allow-landlock", allow_landlock,
+                          "where the host forbids namespaces, hold programs with Landlock and say so in each verdict");
   grade_command->add_flag("--json", json);
 
   CLI::App* bench_command = app.add_subcommand("bench", "the numbers of the README, on this machine");
@@ -146,6 +149,8 @@ int run(int argc, char** argv) {
   decode_command->prefix_command();
   CLI::App* block_command = bench_command->add_subcommand("block", "quantize one block of random weights");
   block_command->prefix_command();
+  CLI::App* sandbox_command = bench_command->add_subcommand("sandbox", "programs per second in the sandbox");
+  sandbox_command->prefix_command();
 
   try {
     app.parse(argc, argv);
@@ -199,6 +204,7 @@ int run(int argc, char** argv) {
     const Passed pass{engine.arguments};
     pass.value("--problems", problems);
     pass.value("--out", out);
+    pass.flag("--allow-landlock", allow_landlock);
     pass.flag("--json", json);
     if (!from.empty())
       return regrade({from, store_directory(store), benchmark, evaluation, out, engine.arguments});
@@ -209,7 +215,7 @@ int run(int argc, char** argv) {
     return run_engine(engine);
   }
   for (const auto& [command, verb] : {std::pair{layer_command, "bench-layer"}, std::pair{decode_command, "bench-decode"},
-                                     std::pair{block_command, "bench-block"}})
+                                     std::pair{block_command, "bench-block"}, std::pair{sandbox_command, "bench-sandbox"}})
     if (command->parsed()) {
       engine.verb = verb;
       engine.arguments = command->remaining();

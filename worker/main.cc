@@ -154,7 +154,15 @@ int run(int argc, char** argv) {
   grade_verb->add_option("--completions", grading.completions)->required();
   grade_verb->add_option("--out", grading.out)->required();
   grade_verb->add_option("--settings", grading.settings, "job file of the evaluation that is graded again");
+  grade_verb->add_flag("--allow-landlock", grading.allow_landlock);
   grade_verb->add_flag("--json", grading.json);
+
+  BenchSandboxArguments sandboxes;
+  CLI::App* sandbox_verb = app.add_subcommand("bench-sandbox", "programs per second");
+  sandbox_verb->add_option("--sandboxes", sandboxes.sandboxes)->check(CLI::Range(0, 1024));
+  sandbox_verb->add_option("--rounds", sandboxes.rounds)->check(CLI::Range(1, 1000));
+  sandbox_verb->add_flag("--allow-landlock", sandboxes.allow_landlock);
+  sandbox_verb->add_flag("--json", sandboxes.json);
 
   BenchLayerArguments layer;
   CLI::App* layer_verb = app.add_subcommand("bench-layer", "quantize one linear");
@@ -234,6 +242,7 @@ int run(int argc, char** argv) {
     cluster::MpiSession session;
     return bench_block(compute, block, *session.make_collective({}));
   }
+  if (sandbox_verb->parsed()) return bench_sandbox(compute, sandboxes);
   layer.recipe.method = method == "int8" ? Method::int8 : method == "rtn" ? Method::rtn : Method::gptq;
   layer.recipe.symmetric = !asymmetric;
   layer.recipe.scale_rule = scale_rule == "search" ? ScaleRule::search : ScaleRule::range;

@@ -120,6 +120,7 @@ int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
     settings = read_job(arguments.settings).evaluate.at(0);
     options = grader_options(*settings, compute.threads);
   }
+  if (arguments.allow_landlock) options.weakest = Confinement::landlock;
   const GradeFileReport report = grade_file(
       benchmark, language, arguments.problems, arguments.completions, arguments.out, options,
       [](std::size_t done, std::size_t total) {

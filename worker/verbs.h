@@ -54,9 +54,18 @@ struct GradeArguments {
   std::filesystem::path completions;
   std::filesystem::path out;
   std::filesystem::path settings;  // a job file whose one evaluation the completions come from; empty: none
+  bool allow_landlock = false;
   bool json = false;
 };
 int grade(const ComputeOptions& compute, const GradeArguments& arguments);
+
+struct BenchSandboxArguments {
+  int sandboxes = 0;  // at the same time; 0: as many as threads
+  std::uint32_t rounds = 5;
+  bool allow_landlock = false;
+  bool json = false;
+};
+int bench_sandbox(const ComputeOptions& compute, const BenchSandboxArguments& arguments);
 
 struct BenchLayerArguments {
   std::filesystem::path input;  // safetensors with W [N, K] and X [T, K], fp32

@@ -101,6 +101,7 @@ std::string empty_answer_note(const EvaluateSpec& spec, std::size_t tokens) {
 GraderOptions grader_options(const EvaluateSpec& spec, int sandboxes) {
   GraderOptions options = options_for(benchmark_from_string(spec.benchmark), language_from_string(spec.language));
   options.sandboxes = sandboxes;
+  if (spec.sandbox == SandboxKind::landlock) options.weakest = Confinement::landlock;
   if (spec.timeout_seconds > 0) options.limits.wall_ms = spec.timeout_seconds * 1000;
   return options;
 }

@@ -11,6 +11,7 @@
 #include "schemas/error.h"
 #include "worker/evaluate/sandbox/java_host.h"
 #include "worker/evaluate/sandbox/java_sandbox.h"
+#include "worker/evaluate/sandbox/probe.h"
 
 namespace quench::worker {
 namespace {
@@ -185,9 +186,14 @@ void Grader::State::stop() {
 Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move(options))) {
   State& state = *state_;
   require_language(state.options.benchmark, state.options.language);
-  const SandboxHost host = find_sandbox_host(state.options.bwrap, state.options.python);
+  const SandboxHost host = usable_sandbox_host(state.options.bwrap, state.options.python, state.options.limits,
+                                               state.options.weakest);
   std::optional<JavaHost> java;
-  if (state.options.language == Language::java) java = find_java_host(state.options.java_home);
+  if (state.options.language == Language::java) {
+    if (host.confinement == Confinement::landlock)
+      throw Error(ErrorCode::bad_input, "Java programs run in namespaces only, which this host forbids");
+    java = find_java_host(state.options.java_home);
+  }
   if (state.options.sandboxes < 0 || state.options.sandboxes > 1024) {
     throw Error(ErrorCode::bad_input,
                 "sandboxes is " + std::to_string(state.options.sandboxes) + "; expected 0 to 1024");

@@ -36,6 +36,8 @@ struct GraderOptions {
   Language language = Language::python;
   SandboxLimits limits;
   int sandboxes = 0;            // run at the same time; 0 = one for each core we may use
+  // Landlock: where the host forbids namespaces, run with less rather than not at all.
+  Confinement weakest = Confinement::namespaces;
   std::filesystem::path bwrap;  // empty: looked for on PATH
   std::filesystem::path python = "/usr/bin/python3";
   std::filesystem::path java_home;  // of a Java development kit; empty: Debian's, else the one on PATH

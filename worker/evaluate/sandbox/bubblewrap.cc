@@ -68,6 +68,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   add({"--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"});
   add({"--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"});
   add({"--setenv", "PATH", "/usr/bin", "--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C.UTF-8"});
+  // Bound lazily, each function of a library would cost every fork its first call again.
+  add({"--setenv", "LD_BIND_NOW", "1"});
   // Without a fixed seed the order of a set, and a verdict that hangs on it, would change from run to run.
   add({"--setenv", "PYTHONHASHSEED", "0"});
   for (const char* folder : {"/usr/bin", "/usr/lib", "/usr/lib64"}) {
@@ -140,6 +142,15 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   ::_exit(127);
 }
 
+void check_python_and_user(SandboxHost& host) {
+  if (!executable(host.python)) {
+    throw Error(ErrorCode::bad_input,
+                "there is no " + host.python.string() +
+                    "; generated programs need Python 3.9 or newer: install the package python3");
+  }
+  if (::geteuid() == 0) host.user = unused_user();
+}
+
 }  // namespace
 
 fs::path find_on_path(std::string_view program) {
@@ -155,23 +166,24 @@ fs::path find_on_path(std::string_view program) {
 }
 
 SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
-  SandboxHost host{bwrap.empty() ? find_on_path("bwrap") : bwrap, python, 0};
+  SandboxHost host{bwrap.empty() ? find_on_path("bwrap") : bwrap, python};
   if (host.bwrap.empty() || !executable(host.bwrap)) {
     throw Error(ErrorCode::bad_input,
                 "bubblewrap is missing (" +
                     (bwrap.empty() ? std::string("no bwrap on PATH") : bwrap.string()) +
                     "); generated programs run only inside it: install the package bubblewrap");
   }
-  if (!executable(host.python)) {
-    throw Error(ErrorCode::bad_input,
-                "there is no " + python.string() +
-                    "; generated programs need Python 3.9 or newer: install the package python3");
-  }
-  if (::geteuid() == 0) host.user = unused_user();
+  check_python_and_user(host);
   return host;
 }
 
-BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
+SandboxHost landlock_host(const fs::path& python) {
+  SandboxHost host{{}, python, 0, Confinement::landlock};
+  check_python_and_user(host);
+  return host;
+}
+
+SandboxProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
                                    const SandboxProgram& program) {
   QUENCH_CHECK(program.files.size() <= kFilesMax, program.files.size());
   std::vector<std::string> list = arguments(host, limits, program);
@@ -190,7 +202,7 @@ BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits&
   OwnedFd errors_read(errors[0]), errors_write(errors[1]);
   const OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.get() < 0) throw errno_error(ErrorCode::failed, "open /dev/null", errno);
-  const OwnedFd filter = seccomp_filter();
+  const OwnedFd filter = seccomp_filter(Confinement::namespaces);
   std::vector<OwnedFd> files;
   for (const SandboxFile& file : program.files) files.push_back(memory_file(file.name, file.text));
 
@@ -203,23 +215,33 @@ BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits&
     become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(),
                       errors_write.get(), host.user);
   }
-  return BubblewrapProcess(pid, std::move(ours), std::move(errors_read));
+  return SandboxProcess(pid, std::move(ours), std::move(errors_read), SIGKILL);
 }
 
-BubblewrapProcess::BubblewrapProcess(BubblewrapProcess&& other) noexcept
+SandboxProcess::SandboxProcess(SandboxProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
+      end_signal_(other.end_signal_),
       control_(std::move(other.control_)),
-      errors_(std::move(other.errors_)) {}
+      errors_(std::move(other.errors_)),
+      sources_(std::exchange(other.sources_, {})) {}
 
-BubblewrapProcess::~BubblewrapProcess() {
+SandboxProcess::~SandboxProcess() {
+  drop_sources();
   if (pid_ <= 0) return;
-  // The inner process has bwrap as its parent and dies with it; as PID 1 it takes its namespace along.
-  ::kill(pid_, SIGKILL);
+  // bwrap's inner process dies with bwrap and, as PID 1, takes its namespace along; Landlock's supervisor ends
+  // what is inside before it ends.
+  ::kill(pid_, end_signal_);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
 
-std::string BubblewrapProcess::errors() const {
+void SandboxProcess::drop_sources() {
+  if (sources_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(std::exchange(sources_, {}), ignored);
+}
+
+std::string SandboxProcess::errors() const {
   std::string text;
   char block[1024];
   while (text.size() < 4096) {

@@ -12,6 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/types.h>
+
+#include "schemas/artifact.h"
 #include "worker/evaluate/sandbox/limits.h"
 #include "worker/evaluate/sandbox/owned_fd.h"
 
@@ -21,7 +24,8 @@ namespace quench::worker {
 struct SandboxHost {
   std::filesystem::path bwrap;
   std::filesystem::path python;
-  uid_t user = 0;  // whom bwrap becomes when we are root; 0: it stays who we are
+  uid_t user = 0;  // whom the sandbox becomes when we are root; 0: it stays who we are
+  Confinement confinement = Confinement::namespaces;
 };
 
 // A file that only the sandbox has: read-only, under /quench.
@@ -33,7 +37,7 @@ struct SandboxFile {
 // What runs as PID 1, and what it needs besides the system's programs and libraries.
 struct SandboxProgram {
   std::vector<std::string> command;
-  std::vector<SandboxFile> files;              // at most 16
+  std::vector<SandboxFile> files;  // at most 16
   std::vector<std::filesystem::path> folders;  // of the host, read-only at the same place
 };
 
@@ -44,29 +48,40 @@ std::filesystem::path find_on_path(std::string_view program);
 // user id that nobody has. Throws Error(bad_input) naming what is missing and the remedy. Not for
 // several threads at once (it reads the password file).
 SandboxHost find_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python);
+// The same without bwrap, for Landlock.
+SandboxHost landlock_host(const std::filesystem::path& python);
 
-// One running bwrap. Destruction kills it, and with it every process inside.
-class BubblewrapProcess {
+
+// One running sandbox: bwrap, or Landlock's supervisor. Destruction ends it, and with it every process inside.
+class SandboxProcess {
  public:
-  BubblewrapProcess(pid_t pid, OwnedFd control, OwnedFd errors)
-      : pid_(pid), control_(std::move(control)), errors_(std::move(errors)) {}
-  BubblewrapProcess(BubblewrapProcess&& other) noexcept;
-  BubblewrapProcess& operator=(BubblewrapProcess&&) = delete;
-  ~BubblewrapProcess();
+  SandboxProcess(pid_t pid, OwnedFd control, OwnedFd errors, int end_signal, std::filesystem::path sources = {})
+      : pid_(pid),
+        end_signal_(end_signal),
+        control_(std::move(control)),
+        errors_(std::move(errors)),
+        sources_(std::move(sources)) {}
+  SandboxProcess(SandboxProcess&& other) noexcept;
+  SandboxProcess& operator=(SandboxProcess&&) = delete;
+  ~SandboxProcess();
 
   int control() const { return control_.get(); }
-  // What bwrap and the zygote have written to stderr, at most 4 KiB; does not wait for more.
+  // What the sandbox and the zygote have written to stderr, at most 4 KiB; does not wait for more.
   std::string errors() const;
+  // The warm program has read its sources: a folder that held them goes.
+  void drop_sources();
 
  private:
   pid_t pid_;
+  int end_signal_;
   OwnedFd control_;
   OwnedFd errors_;
+  std::filesystem::path sources_;
 };
 
 // Throws Error(failed) when the process cannot be started; whether the sandbox works is seen on its
 // control socket (Zygote).
-BubblewrapProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
+SandboxProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& limits,
                                    const SandboxProgram& program);
 
 }  // namespace quench::worker

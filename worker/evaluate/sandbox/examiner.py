@@ -13,6 +13,8 @@ cannot be kept apart from it; that, too, is decided from the problem alone.
 
 import ast
 import builtins
+import functools
+import os
 import symtable
 import sys
 import traceback
@@ -122,25 +124,31 @@ def parsed(source):
         return ast.parse(source + "\n    pass\n")
 
 
-def prompt_names(prompt, entry_point):
-    """What the prompt defines before the function it asks for: imports and helpers."""
+@functools.lru_cache(maxsize=1024)
+def compiled_prompt(prompt, entry_point):
+    """What the prompt defines before the function it asks for, imports and helpers: (code, names of the helpers)."""
     tree = parsed(prompt)
     is_asked = lambda node: isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == entry_point
     tree.body = [node for node in tree.body if not is_asked(node)]
-    helpers = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    names = {"__name__": "tests"}
-    exec(compile(tree, "<prompt>", "exec"), names)
-    return names, helpers
+    helpers = tuple(node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)))
+    return compile(tree, "<prompt>", "exec"), helpers
+
+
+@functools.lru_cache(maxsize=1024)
+def compiled_tests(test):
+    return compile(test, "<tests>", "exec")
 
 
 def run_check(channel, problem):
     answer = Answer(channel)
-    names, helpers = prompt_names(problem["prompt"], problem["entry_point"])
+    code, helpers = compiled_prompt(problem["prompt"], problem["entry_point"])
+    names = {"__name__": "tests"}
+    exec(code, names)
     defined = answer.defined()
     for helper in helpers:
         if helper not in defined:
             del names[helper]
-    exec(compile(problem["test"], "<tests>", "exec"), names)
+    exec(compiled_tests(problem["test"]), names)
     entry_point = problem["entry_point"]
     if entry_point not in defined:
         raise NameError(f"name '{entry_point}' is not defined")
@@ -196,7 +204,7 @@ def run_script(channel, problem):
     }
     if "other" in wanted.values():
         raise NeedsOneProcess
-    code = compile(problem["test"], "<tests>", "exec")
+    code = compiled_tests(problem["test"])
     answer = Answer(channel)
     defined = answer.defined()
     # unittest.main() looks its tests up in __main__.

@@ -40,12 +40,17 @@ void read_exactly(int socket, char* to, std::size_t count, SandboxClock::time_po
 }  // namespace
 
 void send_frame(int socket, std::string_view text, int fd, SandboxClock::time_point deadline) {
+  send_frame(socket, text, std::span<const int>(&fd, fd >= 0 ? 1 : 0), deadline);
+}
+
+void send_frame(int socket, std::string_view text, std::span<const int> fds, SandboxClock::time_point deadline) {
+  QUENCH_CHECK(fds.size() <= kFrameDescriptorsMax, fds.size());
   std::string frame(4, '\0');
   const auto length = static_cast<std::uint32_t>(text.size());
   for (int i = 0; i < 4; ++i) frame[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
   frame += text;
 
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> ancillary{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kFrameDescriptorsMax * sizeof(int))> ancillary{};
   const int flags = MSG_NOSIGNAL | (deadline == SandboxClock::time_point::max() ? 0 : MSG_DONTWAIT);
   std::size_t sent = 0;
   while (sent < frame.size()) {
@@ -54,14 +59,14 @@ void send_frame(int socket, std::string_view text, int fd, SandboxClock::time_po
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    if (sent == 0 && fd >= 0) {
+    if (sent == 0 && !fds.empty()) {
       header.msg_control = ancillary.data();
-      header.msg_controllen = ancillary.size();
+      header.msg_controllen = CMSG_SPACE(fds.size_bytes());
       cmsghdr* control = CMSG_FIRSTHDR(&header);
       control->cmsg_level = SOL_SOCKET;
       control->cmsg_type = SCM_RIGHTS;
-      control->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(control), &fd, sizeof fd);
+      control->cmsg_len = CMSG_LEN(fds.size_bytes());
+      std::memcpy(CMSG_DATA(control), fds.data(), fds.size_bytes());
     }
     const ssize_t count = ::sendmsg(socket, &header, flags);
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;

@@ -43,7 +43,7 @@ class JavaCompiler {
   const std::vector<JavaClass>& runner() const { return runner_; }
 
  private:
-  BubblewrapProcess process_;
+  SandboxProcess process_;
   std::vector<JavaClass> runner_;
 };
 

@@ -8,6 +8,28 @@
 
 namespace quench::worker {
 
+SandboxHost usable_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python,
+                                const SandboxLimits& limits, Confinement weakest) {
+  if (weakest == Confinement::namespaces) return find_sandbox_host(bwrap, python);
+  std::string without_namespaces;
+  try {
+    SandboxHost host = find_sandbox_host(bwrap, python);
+    const Zygote trial(host, limits);
+    return host;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    without_namespaces = error.what();
+  }
+  try {
+    SandboxHost host = landlock_host(python);
+    const Zygote trial(host, limits);
+    return host;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    throw Error(ErrorCode::bad_input, without_namespaces + "; nor with Landlock: " + error.what());
+  }
+}
+
 SandboxProbe sandbox_probe(const std::filesystem::path& bwrap, const std::filesystem::path& python) {
   SandboxProbe probe;
   try {

@@ -5,7 +5,14 @@
 #include <filesystem>
 #include <string>
 
+#include "worker/evaluate/sandbox/bubblewrap.h"
+
 namespace quench::worker {
+
+// What sandboxes here are made of: namespaces, or Landlock where the host forbids those and `weakest` allows it.
+// Throws Error(bad_input) naming what is missing and the remedy.
+SandboxHost usable_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python,
+                                const SandboxLimits& limits, Confinement weakest);
 
 struct SandboxProbe {
   std::string bwrap;  // the program found; empty when there is none

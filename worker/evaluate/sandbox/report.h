@@ -3,9 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include "schemas/artifact.h"
 #include "worker/evaluate/sandbox/limits.h"
@@ -27,8 +28,7 @@ struct Report {
 };
 
 // The fields that every request to run something has.
-nlohmann::json run_request(std::uint64_t id, const char* role, const SandboxLimits& limits,
-                           std::uint32_t wall_ms);
+nlohmann::json run_request(std::uint64_t id, const char* role, const SandboxLimits& limits, std::uint32_t wall_ms);
 // Throws Error(failed) when it is no report on request `id`.
 Report parse_report(const nlohmann::json& reply, std::uint64_t id);
 

@@ -8,6 +8,8 @@
 #include <chrono>
 
 #include "schemas/error.h"
+#include "worker/evaluate/sandbox/answer_run.h"
+#include "worker/evaluate/sandbox/desk.h"
 #include "worker/evaluate/sandbox/report.h"
 #include "worker/evaluate/sandbox/zygote.h"
 
@@ -36,19 +38,24 @@ VerdictResult failure_of(const std::string& detail) {
   return detail.starts_with("MemoryError") ? VerdictResult::out_of_memory : VerdictResult::failed;
 }
 
+// What the examiner needs to know of a problem.
+Json tests_of(const Problem& problem) {
+  return {{"prompt", problem.prompt}, {"entry_point", problem.entry_point}, {"test", problem.test}};
+}
+
 }  // namespace
 
-Sandbox::Sandbox(SandboxHost host, SandboxLimits limits)
-    : host_(std::move(host)),
-      limits_(limits),
-      answers_(std::make_unique<Zygote>(host_, limits_)),
-      examiner_(std::make_unique<Zygote>(host_, limits_)) {}
+Sandbox::Sandbox(SandboxHost host, SandboxLimits limits) : host_(std::move(host)), limits_(limits) {
+  replace(answers_, ZygoteKind::answers);
+  replace(examiner_, ZygoteKind::tests);
+}
 
 Sandbox::~Sandbox() = default;
 
-void Sandbox::replace(std::unique_ptr<Zygote>& zygote) {
+void Sandbox::replace(std::unique_ptr<Zygote>& zygote, ZygoteKind kind) {
+  if (kind == ZygoteKind::tests) desk_.reset();
   zygote.reset();
-  zygote = std::make_unique<Zygote>(host_, limits_);
+  zygote = std::make_unique<Zygote>(host_, limits_, SandboxProgram{}, kind);
 }
 
 Attempt Sandbox::run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms) {
@@ -66,55 +73,99 @@ Attempt Sandbox::run_program(const std::string& source, std::uint32_t wall_ms) {
 Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t),
                          const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
   try {
-    return (this->*run)(problem, source, wall_ms);
+    Attempt attempt = (this->*run)(problem, source, wall_ms);
+    attempt.execution.confinement = host_.confinement;
+    return attempt;
   } catch (const Error& error) {
     // A zygote that died or fell silent: nothing it says counts any more.
-    replace(answers_);
-    replace(examiner_);
+    replace(answers_, ZygoteKind::answers);
+    replace(examiner_, ZygoteKind::tests);
     Attempt attempt;
     attempt.inconclusive = true;
     attempt.execution.isolated = problem != nullptr;
+    attempt.execution.confinement = host_.confinement;
     attempt.execution.detail = error.what();
     return attempt;
   }
 }
 
+bool Sandbox::desk_takes(const std::string& tests) {
+  if (desk_ && desk_->is_used_up()) desk_.reset();
+  try {
+    if (!desk_) desk_ = std::make_unique<Desk>(*examiner_, limits_, next_id_++);
+    return desk_->takes(tests, SandboxClock::now() + kReplyGrace);
+  } catch (const Error&) {
+    // It ended while nothing ran: the zygote clears up before whatever comes next.
+    desk_.reset();
+    return false;
+  }
+}
+
+// The zygote ends the tests' process and tells how it had ended, if it had.
+Report Sandbox::end_desk(std::uint64_t id, const char* reason) {
+  examiner_->send({{"role", "close"}, {"id", id}, {"reason", reason}});
+  Report report = parse_report(examiner_->receive(SandboxClock::now() + kReplyGrace), id);
+  report.waited_ms -= std::min(report.waited_ms, desk_->waited_before_ms());
+  desk_.reset();
+  return report;
+}
+
 Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
   const std::uint64_t id = next_id_++;
   const std::string nonce = fresh_nonce();
+  const Json fields = tests_of(*problem);
+  const std::string tests_text = fields.dump(-1, ' ', false, Json::error_handler_t::replace);
+  // A script is a program of its own: it changes sys.modules, and imports what it likes.
+  const bool at_desk = problem->test_form == TestForm::check_function && desk_takes(tests_text);
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     throw errno_error(ErrorCode::failed, "socketpair for a program", errno);
   }
   OwnedFd answer_end(ends[0]), examiner_end(ends[1]);
-  Json answer_request = run_request(id, "answer", limits_, wall_ms);
-  answer_request["source"] = source;
-  Json tests_request = run_request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
-  tests_request["nonce"] = nonce;
-  tests_request["problem"] = tests_of(*problem);
-  answers_->send(answer_request, answer_end.get());
-  examiner_->send(tests_request, examiner_end.get());
+  AnswerRun run(*answers_, limits_, id, source, wall_ms, answer_end.get());
+  if (at_desk) {
+    desk_->examine(tests_text, id, nonce, limits_.wall_ms, examiner_end.get());
+  } else {
+    Json request = run_request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
+    request["problem"] = fields;
+    request["nonce"] = nonce;
+    examiner_->send(request, examiner_end.get());
+    desk_.reset();  // the zygote has one of the two at a time
+  }
   // Each side sees the end of the other only when nobody else holds the channel.
   answer_end.reset();
   examiner_end.reset();
 
-  const auto deadline =
-      Zygote::Clock::now() + std::chrono::milliseconds(wall_ms + kExaminerExtraMs) + kReplyGrace;
-  std::optional<Report> answer, tests;
+  const auto tests_due = SandboxClock::now() + std::chrono::milliseconds(wall_ms + kExaminerExtraMs);
+  const auto broken_at = tests_due + kReplyGrace;
+  std::optional<Report>& answer = run.report();
+  std::optional<Report> tests;
   while (!answer || !tests) {
-    // poll skips negative descriptors.
-    pollfd entries[2] = {{answer ? -1 : answers_->control(), POLLIN, 0},
-                         {tests ? -1 : examiner_->control(), POLLIN, 0}};
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Zygote::Clock::now()).count();
-    if (left <= 0) throw Error(ErrorCode::timed_out, "the sandbox did not answer in time");
-    const int ready = ::poll(entries, 2, static_cast<int>(left));
-    if (ready <= 0) continue;
-    if (entries[0].revents != 0) answer = parse_report(answers_->receive(deadline), id);
-    if (entries[1].revents != 0) {
-      tests = parse_report(examiner_->receive(deadline), id);
-      if (!answer) answers_->send({{"stop", id}});
+    const std::array<pollfd, 3> of_answer = run.entries();
+    const int from_tests = tests ? -1 : at_desk ? desk_->socket() : examiner_->control();
+    pollfd entries[4] = {of_answer[0], of_answer[1], of_answer[2], {from_tests, POLLIN, 0}};
+    const auto due = std::min({run.due(), broken_at, at_desk && !tests ? tests_due : broken_at});
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - SandboxClock::now()).count();
+    ::poll(entries, 4, static_cast<int>(std::max<std::int64_t>(left, 0)));
+    if (SandboxClock::now() >= broken_at)
+      throw Error(ErrorCode::timed_out, "the sandbox did not answer in time");
+    run.look(broken_at);
+    if (tests) continue;
+    if (!at_desk && entries[3].revents != 0) {
+      tests = parse_report(examiner_->receive(broken_at), id);
+    } else if (at_desk && entries[3].revents != 0) {
+      try {
+        tests = desk_->receive(id, broken_at);
+      } catch (const Error&) {
+        tests = end_desk(id, "");
+      }
+    } else if (at_desk && SandboxClock::now() >= tests_due) {
+      tests = end_desk(id, "timed_out");
     }
+    if (tests) run.stop();
   }
+  // What a busy host took from the tests it took from the answer that waited for them.
+  if (answer->reason == "timed_out") answer->waited_ms += tests->waited_ms;
 
   Attempt attempt;
   Execution& execution = attempt.execution;
@@ -158,8 +209,8 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     attempt.inconclusive = true;
   }
 
-  if (answer->dirty) replace(answers_);
-  if (tests->dirty) replace(examiner_);
+  if (answer->dirty) replace(answers_, ZygoteKind::answers);
+  if (tests->dirty) replace(examiner_, ZygoteKind::tests);
   return attempt;
 }
 
@@ -199,7 +250,7 @@ Attempt Sandbox::try_program(const Problem* problem, const std::string& source, 
   } else {
     execution.detail = ending(report);
   }
-  if (report.dirty) replace(answers_);
+  if (report.dirty) replace(answers_, ZygoteKind::answers);
   return attempt;
 }
 

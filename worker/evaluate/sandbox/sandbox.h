@@ -11,10 +11,13 @@
 #include "worker/evaluate/problems.h"
 #include "worker/evaluate/sandbox/bubblewrap.h"
 #include "worker/evaluate/sandbox/limits.h"
+#include "worker/evaluate/sandbox/report.h"
 
 namespace quench::worker {
 
+class Desk;
 class Zygote;
+enum class ZygoteKind;
 
 // What became of one answer. compile_error: the answer is not Python; sandbox_violation: it made a
 // system call that no answer has a use for; failed: an assertion, an exception, an exit, a missing
@@ -59,12 +62,15 @@ class Sandbox {
                   const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   Attempt try_answer(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
   Attempt try_program(const Problem* problem, const std::string& source, std::uint32_t wall_ms);
-  void replace(std::unique_ptr<Zygote>& zygote);
+  void replace(std::unique_ptr<Zygote>& zygote, ZygoteKind kind);
+  bool desk_takes(const std::string& tests);
+  Report end_desk(std::uint64_t id, const char* reason);
 
   SandboxHost host_;
   SandboxLimits limits_;
   std::unique_ptr<Zygote> answers_;
   std::unique_ptr<Zygote> examiner_;
+  std::unique_ptr<Desk> desk_;  // in examiner_, when there is one
   std::uint64_t next_id_ = 1;
 };
 

@@ -6,10 +6,13 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "schemas/error.h"
 
@@ -273,6 +276,13 @@ constexpr const char* kFatal[] = {
     "syslog",
 };
 
+// Allowed above, and not where the program shares the host's files and sockets: Landlock does not see a change
+// of mode or times, nor a connection to a socket in a folder.
+constexpr const char* kOnlyInNamespaces[] = {
+    "chmod", "fchmod", "fchmodat", "utime",   "utimes", "utimensat", "futimesat",   "mknod",
+    "mknodat", "connect", "accept", "accept4", "bind",   "listen",    "sendto",
+};
+
 void check(int code, const std::string& what) {
   if (code < 0) throw errno_error(ErrorCode::bad_input, "seccomp filter: " + what, -code);
 }
@@ -296,12 +306,17 @@ scmp_arg_cmp equals(unsigned argument, std::uint64_t value) {
 
 }  // namespace
 
-OwnedFd seccomp_filter() {
+OwnedFd seccomp_filter(Confinement confinement) {
+  const bool alone = confinement == Confinement::landlock;  // no namespace of its own stands behind the filter
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> owner(seccomp_init(SCMP_ACT_ERRNO(EPERM)),
                                                                seccomp_release);
   scmp_filter_ctx filter = owner.get();
   if (filter == nullptr) throw Error(ErrorCode::bad_input, "libseccomp cannot make a filter on this machine");
-  for (const char* name : kAllowed) add(filter, SCMP_ACT_ALLOW, name);
+  for (const char* name : kAllowed) {
+    const auto same = [&](const char* other) { return std::string_view(name) == other; };
+    if (!alone || std::none_of(std::begin(kOnlyInNamespaces), std::end(kOnlyInNamespaces), same))
+      add(filter, SCMP_ACT_ALLOW, name);
+  }
   for (const char* name : kFatal) add(filter, SCMP_ACT_KILL_PROCESS, name);
 
   // clone is fork and threads, unless it asks for a namespace. clone3 hides its flags behind a pointer;
@@ -316,8 +331,16 @@ OwnedFd seccomp_filter() {
   add(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3");
 
   // Unix sockets only: an empty network namespace has no use for others, and their code in the kernel is
-  // large.
-  for (const char* name : {"socket", "socketpair"}) add(filter, SCMP_ACT_ALLOW, name, {equals(0, AF_UNIX)});
+  // large. Without that namespace only pairs, which are connected and stay so: the host has servers.
+  if (alone) {
+    constexpr std::uint64_t kTypeBits = 0xf;
+    add(filter, SCMP_ACT_ALLOW, "socketpair",
+        {equals(0, AF_UNIX), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, kTypeBits, SOCK_STREAM)});
+    add(filter, SCMP_ACT_ALLOW, "sendto", {SCMP_CMP(4, SCMP_CMP_EQ, 0)});
+    add(filter, SCMP_ACT_ALLOW, "landlock_restrict_self");
+  } else {
+    for (const char* name : {"socket", "socketpair"}) add(filter, SCMP_ACT_ALLOW, name, {equals(0, AF_UNIX)});
+  }
 
   // Only on itself: another process may be PID 1, which serves the next program too.
   for (const char* name : {"prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam"}) {

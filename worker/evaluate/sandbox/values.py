@@ -7,12 +7,11 @@ of the types below and nothing else; what has no such form arrives as Opaque, wh
 
 import collections
 import collections.abc
-import decimal
-import fractions
 import itertools
 import json
 import os
 import struct
+import sys
 
 MESSAGE_BYTES_MAX = 16 << 20
 DEPTH_MAX = 64
@@ -37,6 +36,11 @@ class Opaque:
 
 class ValueTooLarge(Exception):
     pass
+
+
+def is_a(value, module, name):
+    """Whether it is an instance of a class whose module may not have been imported: then it is not."""
+    return module in sys.modules and isinstance(value, getattr(sys.modules[module], name))
 
 
 class Encoder:
@@ -84,9 +88,9 @@ class Encoder:
             return {"r": [self.encode(x) for x in (value.start, value.stop, value.step)]}
         if type(value) is type and CLASSES.get(value.__name__) is value:
             return {"C": value.__name__}
-        if isinstance(value, decimal.Decimal):
+        if is_a(value, "decimal", "Decimal"):
             return {"D": str(value)}
-        if isinstance(value, fractions.Fraction):
+        if is_a(value, "fractions", "Fraction"):
             return {"q": [self.encode(value.numerator), self.encode(value.denominator)]}
         if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
             return self.encode(value.item(), depth + 1)
@@ -152,8 +156,12 @@ def _decode_tagged(form):
     if tag == "C":
         return CLASSES[content]
     if tag == "D":
+        import decimal
+
         return decimal.Decimal(content)
     if tag == "q":
+        import fractions
+
         return fractions.Fraction(decode(content[0]), decode(content[1]))
     if tag == "o":
         return Opaque(str(content)[:80])
@@ -171,8 +179,11 @@ def decode(form, depth=0):
     return form
 
 
+to_json = json.JSONEncoder(check_circular=False).encode
+
+
 def send(fd, message):
-    text = json.dumps(message, check_circular=False).encode("ascii")
+    text = to_json(message).encode("ascii")
     if len(text) > MESSAGE_BYTES_MAX:
         raise ValueTooLarge("the value is larger than 16 MiB")
     frame = memoryview(struct.pack("<I", len(text)) + text)

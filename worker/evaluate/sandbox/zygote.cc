@@ -3,6 +3,8 @@
 #include "schemas/error.h"
 #include "worker/evaluate/embedded_files.h"
 #include "worker/evaluate/sandbox/frames.h"
+#include "worker/evaluate/sandbox/landlock.h"
+#include "worker/evaluate/sandbox/report.h"
 
 namespace quench::worker {
 namespace {
@@ -17,20 +19,24 @@ std::string remedy_for(const std::string& errors) {
     return "this host forbids unprivileged user namespaces: an administrator may allow them with sysctl "
            "user.max_user_namespaces=15000 (Debian and Ubuntu also kernel.unprivileged_userns_clone=1 or "
            "kernel.apparmor_restrict_unprivileged_userns=0; containers need a seccomp profile that allows "
-           "them)";
+           "them). Where that cannot be, Landlock holds programs less closely: quench grade --allow-landlock, or "
+           "\"sandbox\": \"landlock\" in a job";
   }
   if (says("proc")) return "a new /proc cannot be mounted here: containers need an unmasked /proc";
   return "run the same as another user or on another host, or ask your administrator";
 }
 
 // The warm Python; `more` adds files and folders that the programs it starts need.
-SandboxProgram zygote_program(const SandboxHost& host, const SandboxProgram& more) {
+SandboxProgram zygote_program(const SandboxHost& host, const SandboxProgram& more, ZygoteKind kind) {
   const std::filesystem::path python = std::filesystem::canonical(host.python);
-  SandboxProgram program{{python.string(), "-s", "-B", "/quench/zygote.py"},
+  SandboxProgram program{{python.string(), "-s", "-B", "/quench/zygote.py",
+                          kind == ZygoteKind::tests ? "tests" : "answers"},
                          {{"zygote.py", embedded::zygote_py()},
                           {"answer.py", embedded::answer_py()},
                           {"examiner.py", embedded::examiner_py()},
-                          {"values.py", embedded::values_py()}},
+                          {"values.py", embedded::values_py()},
+                          {"quick.py", embedded::quick_py()},
+                          {"desk.py", embedded::desk_py()}},
                          {}};
   if (python.parent_path() != "/usr/bin") program.folders.push_back(python.parent_path().parent_path());
   program.files.insert(program.files.end(), more.files.begin(), more.files.end());
@@ -40,11 +46,15 @@ SandboxProgram zygote_program(const SandboxHost& host, const SandboxProgram& mor
 
 }  // namespace
 
-Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more)
-    : process_(start_bubblewrap(host, limits, zygote_program(host, more))) {
+Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more, ZygoteKind kind)
+    : process_(host.confinement == Confinement::landlock
+                   ? start_landlocked(host, limits, zygote_program(host, more, kind))
+                   : start_bubblewrap(host, limits, zygote_program(host, more, kind))) {
   try {
     const nlohmann::json hello = receive(Clock::now() + kStartDeadline);
     python_version_ = hello.at("ready").get<std::string>();
+    process_.drop_sources();
+    if (kind == ZygoteKind::answers) send({{"limits", run_request(0, "answer", limits, limits.wall_ms)}});
   } catch (const std::exception&) {
     std::string errors = process_.errors();
     if (errors.empty()) errors = "it said nothing within 30 s";
@@ -55,6 +65,10 @@ Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits, const Sandb
 void Zygote::send(const nlohmann::json& message, int fd) {
   // A model's completion need not be valid UTF-8; Python source must be.
   send_frame(process_.control(), message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), fd);
+}
+
+void Zygote::send_text(std::string_view text, std::span<const int> fds) {
+  send_frame(process_.control(), text, fds);
 }
 
 nlohmann::json Zygote::receive(Clock::time_point deadline) {

@@ -3,12 +3,19 @@
 #pragma once
 
 #include <chrono>
+#include <span>
+#include <string>
+#include <string_view>
+
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "worker/evaluate/sandbox/bubblewrap.h"
 
 namespace quench::worker {
+
+// What a zygote keeps warm: what answers need, or what tests need.
+enum class ZygoteKind { answers, tests };
 
 class Zygote {
  public:
@@ -17,10 +24,13 @@ class Zygote {
   // Starts bwrap and waits until the warm Python is ready. `more` has files and folders (no command) for the
   // programs that it will start. Throws Error(bad_input) with bwrap's own words
   // and the remedy when the sandbox cannot be made on this host.
-  Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more = {});
+  Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more = {},
+         ZygoteKind kind = ZygoteKind::answers);
 
   // A request, with one descriptor when `fd` is not negative. Throws Error(failed) when the zygote is gone.
   void send(const nlohmann::json& message, int fd = -1);
+  // A request that is not JSON (quick.py), with its descriptors.
+  void send_text(std::string_view text, std::span<const int> fds);
   // To be polled for reading.
   int control() const { return process_.control(); }
   // The next message. Throws Error(failed) when the zygote is gone or has sent something else, and
@@ -29,7 +39,7 @@ class Zygote {
   const std::string& python_version() const { return python_version_; }
 
  private:
-  BubblewrapProcess process_;
+  SandboxProcess process_;
   std::string python_version_;
 };
 

@@ -8,66 +8,102 @@ PID 1 cannot be killed from inside its namespace, and it is not dumpable, so its
 through /proc; the seccomp filter refuses what could change it otherwise (ptrace, prlimit and scheduling of another process).
 """
 
-import array
-import base64
-import ctypes
+import _socket
 import gc
 import json
 import os
-import random
 import resource
 import select
-import shutil
 import signal
-import socket
 import stat
 import struct
 import sys
 import time
 
-# Modules that answers import: warm, so that a fork finds them in memory.
+# random draws a new seed from the kernel after every fork; here each program gets the same one.
+register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_: None
+import random
+
+os.register_at_fork = register_at_fork
+
+# Modules that one answer in twenty or more imports: warm, so that a fork finds them in memory. Each page of a
+# rarer one would cost every fork more than it saves the few.
 import bisect  # noqa: F401
 import collections  # noqa: F401
 import copy  # noqa: F401
-import dataclasses  # noqa: F401
-import datetime  # noqa: F401
-import decimal  # noqa: F401
-import enum  # noqa: F401
-import fractions  # noqa: F401
 import functools  # noqa: F401
-import hashlib  # noqa: F401
 import heapq  # noqa: F401
 import itertools  # noqa: F401
 import math  # noqa: F401
 import operator  # noqa: F401
 import re  # noqa: F401
-import statistics  # noqa: F401
 import string  # noqa: F401
 import typing  # noqa: F401
 
-import answer
-import examiner
-import values  # noqa: F401
+TESTS = sys.argv[1] == "tests"
+LANDLOCK = sys.argv[2:] == ["landlock"]  # no namespaces: what PID 1 is there, a Landlock domain is here
+if TESTS:
+    import desk
+    import examiner
+else:
+    import answer
+    import quick
 
 CONTROL = 3
 CHANNEL = 3  # in a program's process, where the control socket is closed
 STATUS = 4
+ANCILLARY_BYTES = _socket.CMSG_SPACE(3 * struct.calcsize("i"))
 REQUEST_BYTES_MAX = 256 << 20
 STATUS_BYTES_MAX = 16 << 10
 TAIL_BYTES = 2048
 WATCH_S = 0.025
 PR_SET_DUMPABLE = 4
-SCRATCH = ("/tmp", "/dev/shm")
+SCRATCH = () if LANDLOCK else ("/tmp", "/dev/shm")
 SCRATCH_MODE = 0o700
 ENTRIES_TO_CLEAN_MAX = 256
 PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Domain:
+    """Landlock's: a program enters it in its fork, and can then neither read /proc nor signal this process."""
+
+    SYS_LANDLOCK_RESTRICT_SELF = 446
+    GIVEN = 4
+
+    def __init__(self):
+        import ctypes
+        import fcntl
+
+        self.call = ctypes.CDLL(None, use_errno=True).syscall
+        self.ruleset = fcntl.fcntl(self.GIVEN, fcntl.F_DUPFD_CLOEXEC, 64)
+        os.close(self.GIVEN)
+        # RLIMIT_NPROC counts all processes of a user.
+        self.processes = sum(threads for user, threads in map(user_and_threads, names_in_proc()) if user == os.getuid())
+
+    def enter(self):
+        if self.call(self.SYS_LANDLOCK_RESTRICT_SELF, self.ruleset, 0) != 0:
+            os._exit(1)
+
+
+def names_in_proc():
+    return [name for name in os.listdir("/proc") if name.isdigit()]
+
+
+def user_and_threads(name):
+    try:
+        with open(f"/proc/{name}/status", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+        return int(fields[b"Uid"].split()[0]), int(fields[b"Threads"])
+    except (OSError, KeyError):
+        return -1, 0
 
 
 class Control:
     """The host's socket. Requests may carry one descriptor: a program's channel to the other sandbox."""
 
     def __init__(self, descriptor):
-        self.socket = socket.socket(fileno=descriptor)
+        self.descriptor = descriptor
+        self.socket = _socket.socket(fileno=descriptor)
 
     def _exactly(self, count):
         parts = []
@@ -79,22 +115,30 @@ class Control:
             count -= len(part)
         return b"".join(parts)
 
-    def receive(self):
-        descriptors = array.array("i")
-        head, ancillary, _, _ = self.socket.recvmsg(4, socket.CMSG_SPACE(descriptors.itemsize), socket.MSG_CMSG_CLOEXEC)
+    def receive_frame(self):
+        """Its bytes and the descriptors that came with it."""
+        head, ancillary, _, _ = self.socket.recvmsg(4, ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC)
         if not head:
             os._exit(0)
+        descriptors = ()
         for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        (length,) = struct.unpack("<I", head + self._exactly(4 - len(head)))
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                descriptors = struct.unpack(f"{len(data) // 4}i", data)
+        (length,) = struct.unpack("<I", head if len(head) == 4 else head + self._exactly(4 - len(head)))
         if length > REQUEST_BYTES_MAX:
             os._exit(1)
-        return json.loads(self._exactly(length)), (descriptors[0] if descriptors else -1)
+        return self._exactly(length), descriptors
+
+    def receive(self):
+        frame, descriptors = self.receive_frame()
+        return json.loads(frame), (descriptors[0] if descriptors else -1)
+
+    def send_text(self, text):
+        text = text.encode("ascii")
+        self.socket.sendall(struct.pack("<I", len(text)) + text)
 
     def send(self, message):
-        text = json.dumps(message).encode("ascii")
-        self.socket.sendall(struct.pack("<I", len(text)) + text)
+        self.send_text(json.dumps(message))
 
 
 def limit(what, soft, hard=None):
@@ -104,14 +148,20 @@ def limit(what, soft, hard=None):
 def set_limits(request):
     cpu_s = (request["cpu_ms"] + 999) // 1000
     limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, then SIGKILL for those who ignore it
-    if request["role"] != "execute":  # a Java machine reserves far more than it uses, and bounds its heap itself
+    if request.get("role") != "execute":  # a Java machine reserves far more than it uses, and bounds its heap itself
         limit(resource.RLIMIT_AS, request["memory_bytes"])
     limit(resource.RLIMIT_FSIZE, request["disk_bytes"])
     limit(resource.RLIMIT_NOFILE, request["open_files"])
-    limit(resource.RLIMIT_NPROC, request["processes"])
+    limit(resource.RLIMIT_NPROC, request["processes"] + (domain.processes if domain else 0))
     limit(resource.RLIMIT_STACK, 64 << 20)
     for none in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_RTPRIO):
         limit(none, 0)
+
+
+def place(request):
+    """The folder and the limits of a program's process."""
+    os.chdir("/" if LANDLOCK else "/tmp")
+    set_limits(request)
 
 
 def place_descriptors(wanted):
@@ -144,16 +194,12 @@ def run_child(request, secret, descriptors):
             signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
+        enter_domain()
         place_descriptors(descriptors)
-        os.chdir("/tmp")
-        set_limits(request)
-        random.seed(0)  # the same verdict twice in a row, also for tests and answers that draw numbers
+        place(request)
         gc.enable()
         role = request["role"]
-        if role == "answer":
-            source = request.pop("source")
-            answer.serve(CHANNEL, source)
-        elif role == "execute":
+        if role == "execute":
             command = request["command"]
             os.execv(command[0], command)
         elif role == "program":
@@ -161,6 +207,8 @@ def run_child(request, secret, descriptors):
             if "tests" in request:
                 sources.append(("<tests>", request.pop("tests")))
             answer.run_program(STATUS, sources, secret)
+        elif role == "desk":
+            desk.serve(CHANNEL)
         else:
             report = examiner.examine(CHANNEL, request["problem"])
             report["nonce"] = secret.pop()
@@ -174,9 +222,27 @@ def run_child(request, secret, descriptors):
         os._exit(code)
 
 
+domain = None
+
+
+def enter_domain():
+    if domain:
+        domain.enter()
+
+
 def others():
-    """The processes of this namespace but PID 1."""
-    return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+    """The processes of the program: of this namespace but PID 1, or else all descendants."""
+    if not LANDLOCK:
+        return [name for name in names_in_proc() if name != "1"]
+    found = ["self"]
+    for name in found:
+        try:
+            for thread in os.listdir(f"/proc/{name}/task"):
+                with open(f"/proc/{name}/task/{thread}/children") as file:
+                    found += file.read().split()
+        except OSError:
+            continue
+    return found[1:]
 
 
 def anonymous_pages(name):
@@ -216,7 +282,9 @@ def input_for(request):
     if text is None:
         return os.open("/dev/null", os.O_RDONLY)
     fd = os.open("/tmp", os.O_TMPFILE | os.O_RDWR, 0o600)
-    view = memoryview(base64.b64decode(text))
+    import binascii
+
+    view = memoryview(binascii.a2b_base64(text))
     while view:
         view = view[os.write(fd, view) :]
     os.lseek(fd, 0, os.SEEK_SET)
@@ -370,6 +438,8 @@ def clean(path):
         for name in names:
             entry = os.path.join(path, name)
             if stat.S_ISDIR(os.lstat(entry).st_mode):
+                import shutil
+
                 shutil.rmtree(entry)
             else:
                 os.unlink(entry)
@@ -390,14 +460,26 @@ def warm(request):
         gc.freeze()
 
 
-def main():
+def is_clean():
+    return all([clean(path) for path in SCRATCH])
+
+
+def make_undumpable():
+    import ctypes
+
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def main():
+    global domain
+    domain = Domain() if LANDLOCK else None
+    make_undumpable()
     for path in SCRATCH:
         os.chmod(path, SCRATCH_MODE)
     sys.path[:] = [entry for entry in sys.path if entry.startswith("/usr") or entry.startswith(sys.prefix)]
     # An answer that says `import values` means a module of its own.
-    for module in ("answer", "examiner", "values"):
-        del sys.modules[module]
+    for module in ("answer", "desk", "examiner", "quick", "values"):
+        sys.modules.pop(module, None)
     # A handler for SIGINT would let a program interrupt PID 1, which ignores what it does not handle.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     wakeup, wakeup_write = os.pipe()
@@ -405,19 +487,43 @@ def main():
     signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     control = Control(CONTROL)
+    random.seed(0)  # the same verdict twice in a row, also for tests and answers that draw numbers
+    answers = None if TESTS else quick.Answers(control, wakeup, enter_domain, place, resident_bytes, waited_ms, is_clean)
+    kept = None
     gc.collect()
     gc.freeze()
     gc.disable()
     control.send({"ready": sys.version.split()[0]})
     while True:
-        request, channel = control.receive()
+        frame, descriptors = control.receive_frame()
+        if answers and frame[:1] == quick.MARK:
+            control.send_text(answers.run(frame, descriptors))
+            continue
+        request = json.loads(frame)
         if "stop" in request:
             continue  # for a program that has ended by itself
+        if "limits" in request:
+            answers.limits = request["limits"]
+            continue
+        if kept:
+            # One desk, and nothing beside it.
+            kept.reason = request.get("reason") or None
+            reply = kept.finish()
+            kept = None
+            reply["dirty"] = not is_clean()
+            if request["role"] == "close":
+                control.send(reply | {"id": request["id"]})
+                continue
+            if reply["dirty"]:
+                os._exit(1)  # tests that leave nothing have left something
         warm(request)
-        run = Run(request, channel, control, wakeup)
+        run = Run(request, descriptors[0] if descriptors else -1, control, wakeup)
+        if request["role"] == "desk":
+            kept = run
+            continue
         run.watch()
         reply = run.finish()
-        reply["dirty"] = not all([clean(path) for path in SCRATCH])
+        reply["dirty"] = not is_clean()
         control.send(reply)
 
 
