@@ -1,4 +1,5 @@
 # expect: passed
+# under landlock: failed
 import os
 os.mkdir("/tmp/locked")
 open("/tmp/locked/file", "w").close()
