@@ -140,7 +140,7 @@ TEST_F(GradeFile, AnswersToEveryBenchmarkGetTheirPublishedVerdict) {
 TEST_F(GradeFile, CanonicalSolutionsPass) {
   const bool whole = std::getenv("QUENCH_GRADE_WHOLE") != nullptr;
   // They need more time or memory than an answer gets, and no answer passes HumanEval+'s test of 32 (data/README.md).
-  const std::set<std::string> known{"Mbpp/123", "Mbpp/255", "HumanEval/32"};
+  const std::set<std::string> known{"Mbpp/123", "Mbpp/255", "Mbpp/599", "HumanEval/32"};
   for (const Benchmark benchmark :
        {Benchmark::humaneval_plus, Benchmark::mbpp, Benchmark::mbpp_sanitized, Benchmark::mbpp_plus}) {
     SCOPED_TRACE(to_string(benchmark));

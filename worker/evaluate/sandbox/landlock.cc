@@ -59,7 +59,7 @@ OwnedFd ruleset(const SandboxProgram& program, const fs::path& sources, bool wit
   const RulesetAttributes attributes{kEveryFileRight, kBindAndConnectTcp, kAbstractSocketsAndSignals};
   OwnedFd rules(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
   if (rules.get() < 0) throw errno_error(ErrorCode::bad_input, "Landlock ruleset", errno);
-  for (const char* folder : {"/usr/bin", "/usr/lib", "/usr/lib64", "/bin", "/lib", "/lib64"})
+  for (const char* folder : {"/usr/bin", "/usr/lib", "/usr/lib64", "/bin", "/lib", "/lib64", "/etc/alternatives"})
     allow(rules, folder, kRead);
   for (const fs::path& folder : program.folders) allow(rules, folder, kRead);
   allow(rules, sources, kRead);

@@ -38,11 +38,6 @@ VerdictResult failure_of(const std::string& detail) {
   return detail.starts_with("MemoryError") ? VerdictResult::out_of_memory : VerdictResult::failed;
 }
 
-// What the examiner needs to know of a problem.
-Json tests_of(const Problem& problem) {
-  return {{"prompt", problem.prompt}, {"entry_point", problem.entry_point}, {"test", problem.test}};
-}
-
 }  // namespace
 
 Sandbox::Sandbox(SandboxHost host, SandboxLimits limits) : host_(std::move(host)), limits_(limits) {
