@@ -14,7 +14,6 @@ cannot be kept apart from it; that, too, is decided from the problem alone.
 import ast
 import builtins
 import functools
-import os
 import symtable
 import sys
 import traceback
