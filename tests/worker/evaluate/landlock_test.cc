@@ -207,15 +207,15 @@ TEST_F(Landlock, NothingOutlivesAHostThatIsKilled) {
 }
 
 TEST_F(Landlock, LeavesNoFolderOfSources) {
-  const auto folders = [] {
-    std::size_t count = 0;
-    for (const auto& entry : fs::directory_iterator(fs::temp_directory_path()))
-      count += entry.path().filename().string().starts_with("quench-sandbox-");
-    return count;
-  };
-  const std::size_t before = folders();
-  const Sandbox sandbox(host(), short_options(1).limits);
-  EXPECT_LE(folders(), before);
+  const fs::path folder = fs::path(testing::TempDir()) / ("landlock-" + std::to_string(::getpid()));
+  fs::create_directory(folder);
+  ASSERT_EQ(::setenv("TMPDIR", folder.c_str(), 1), 0);
+  {
+    const Sandbox sandbox(host(), short_options(1).limits);
+    EXPECT_TRUE(fs::is_empty(folder)) << "while it runs";
+  }
+  ::unsetenv("TMPDIR");
+  EXPECT_TRUE(fs::remove(folder));
 }
 
 }  // namespace

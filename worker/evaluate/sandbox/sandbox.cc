@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 
 #include "schemas/error.h"
 #include "worker/evaluate/sandbox/answer_run.h"
@@ -85,10 +86,16 @@ Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::stri
 }
 
 bool Sandbox::desk_takes(const std::string& tests) {
+  // Tests that go elsewhere end the desk, and the next one would read them again (HumanEval+'s are long). Two texts
+  // with one hash would only send tests to a process of their own that need none.
+  const std::size_t hash = std::hash<std::string>{}(tests);
+  if (refused_by_desk_.count(hash) != 0) return false;
   if (desk_ && desk_->is_used_up()) desk_.reset();
   try {
     if (!desk_) desk_ = std::make_unique<Desk>(*examiner_, limits_, next_id_++);
-    return desk_->takes(tests, SandboxClock::now() + kReplyGrace);
+    const bool takes = desk_->takes(tests, SandboxClock::now() + kReplyGrace);
+    if (!takes) refused_by_desk_.insert(hash);
+    return takes;
   } catch (const Error&) {
     // It ended while nothing ran: the zygote clears up before whatever comes next.
     desk_.reset();

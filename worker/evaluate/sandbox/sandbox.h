@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 
 #include "schemas/artifact.h"
 #include "worker/evaluate/problems.h"
@@ -70,6 +71,7 @@ class Sandbox {
   SandboxLimits limits_;
   std::unique_ptr<Zygote> answers_;
   std::unique_ptr<Zygote> examiner_;
+  std::unordered_set<std::size_t> refused_by_desk_;
   std::unique_ptr<Desk> desk_;  // in examiner_, when there is one
   std::uint64_t next_id_ = 1;
 };
