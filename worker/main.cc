@@ -16,6 +16,7 @@
 #include "cluster/net/process_guard.h"
 #include "schemas/error.h"
 #include "worker/build.h"
+#include "worker/memory_use.h"
 #include "worker/join.h"
 #include "worker/task_runner.h"
 #include "worker/verbs.h"
@@ -252,6 +253,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  return_large_buffers();
   try {
     return run(argc, argv);
   } catch (const Error& error) {

@@ -1,11 +1,14 @@
 #include "worker/memory_use.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
 
 namespace quench::worker {
+
+void return_large_buffers() { ::mallopt(M_MMAP_THRESHOLD, 1 << 20); }
 
 std::uint64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
