@@ -279,6 +279,7 @@ void on_start(State& state, Outbox& outbox) {
 }
 
 void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const Hello& hello) {
+  if (state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
   if (state.phase != Phase::gathering) out_of_order("a rank's hello");
   state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa};
   if (state.ranks.size() == state.job.ranks) give_next_order(state, outbox);

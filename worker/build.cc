@@ -51,7 +51,7 @@ std::unique_ptr<kernels::Backend> make_backend(int threads, const std::string& n
   }
 }
 
-Hello describe_self(const kernels::Backend& backend, PeerRole role) {
+Hello describe_self(const std::string& backend, PeerRole role) {
   Hello hello;
   hello.build = build_name();
   hello.role = role;
@@ -59,7 +59,7 @@ Hello describe_self(const kernels::Backend& backend, PeerRole role) {
   ::gethostname(host, sizeof host - 1);
   hello.host = host;
   hello.pid = ::getpid();
-  hello.isa = backend.name();
+  hello.isa = backend;
   return hello;
 }
 

@@ -18,6 +18,6 @@ std::unique_ptr<kernels::Backend> make_backend(int threads, const std::string& n
 // This rank's GPU among those it sees: its place among the ranks of its host, as the launcher says, modulo their
 // number; 0 without a launcher.
 int gpu_of_rank();
-Hello describe_self(const kernels::Backend& backend, PeerRole role);
+Hello describe_self(const std::string& backend, PeerRole role);
 
 }  // namespace quench::worker

@@ -56,7 +56,7 @@ void evaluate_once(kernels::Backend& backend, const JoinArguments& arguments) {
   ServiceOptions options;
   options.coordinator = coordinator(arguments);
   options.secret = read_small(secret_file(arguments), "secret");
-  options.hello = describe_self(backend, PeerRole::evaluator);
+  options.hello = describe_self(std::string(backend.name()), PeerRole::evaluator);
   options.hello.rank = arguments.slot ? RankId{*arguments.slot, *arguments.slot + 1} : RankId{0, 0};
   if (arguments.wait_seconds == 0) options.exit_after_loss = kEndAfterLoss;
   Service service(options, nullptr);

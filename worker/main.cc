@@ -62,10 +62,27 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
   cluster::MpiSession session;
   cluster::AbortFlag abort;
   std::unique_ptr<Service> service;
+  bool dialled = false;
+  const auto join = [&](const std::string& isa) {
+    dialled = true;
+    ServiceOptions options;
+    options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
+    options.attempt = AttemptNumber{arguments.attempt};
+    options.secret = read_secret();
+    options.hello = describe_self(isa, PeerRole::rank);
+    options.hello.rank = RankId{session.rank(), session.world()};
+    options.exit_after_loss = kEndAfterLoss;
+    service = std::make_unique<Service>(options, &abort);
+  };
   // Errors are told here and not in main: an exception that left the session would abort it unheard.
   const auto end_gang = [&](const Error& error) -> int {
     // One write: mpirun tags every piece it reads.
     std::cerr << "quench-worker: rank " + std::to_string(session.rank()) + ": " + error.what() + "\n";
+    // A rank without a backend joins to say why it ends: an exit code tells the coordinator too little.
+    if (!dialled) try {
+        join("none");
+      } catch (const Error&) {
+      }
     if (service) service->report_failure(error);
     session.abort(exit_code(error.code()));
   };
@@ -77,14 +94,7 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
     std::unique_ptr<cluster::Collective> over_mpi = session.make_collective(collective_options);
     const std::unique_ptr<cluster::Collective> gang = make_gang(over_mpi, collective_options);
 
-    ServiceOptions options;
-    options.coordinator = cluster::Endpoint::parse(arguments.coordinator);
-    options.attempt = AttemptNumber{arguments.attempt};
-    options.secret = read_secret();
-    options.hello = describe_self(*backend, PeerRole::rank);
-    options.hello.rank = RankId{session.rank(), session.world()};
-    options.exit_after_loss = kEndAfterLoss;
-    service = std::make_unique<Service>(options, &abort);
+    join(std::string(backend->name()));
     TaskRunner(*backend, *gang, *service).run();
     return 0;
   } catch (const Error& error) {

@@ -33,7 +33,7 @@ LoadedModel open_model(kernels::Backend& backend, const ModelChoice& choice) {
   if (!choice.directory.empty()) return load_directory(backend, choice.directory);
   ServiceOptions options;
   options.coordinator = cluster::Endpoint::parse(choice.coordinator);
-  options.hello = describe_self(backend, PeerRole::reader);
+  options.hello = describe_self(std::string(backend.name()), PeerRole::reader);
   Service service(options, nullptr);
   return load_artifact(backend, service, choice.ref, {});
 }

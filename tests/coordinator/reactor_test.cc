@@ -262,6 +262,24 @@ TEST_F(Reactor, RanksThatNeverComeAreGivenUp) {
   EXPECT_NE(outbox.stopped[0].find("1 of 2 ranks"), std::string::npos);
 }
 
+// The launcher takes a moment to end them.
+TEST_F(Reactor, RanksThatComeWhileTheirGangEndsAreLetIn) {
+  state = open_job(job, named("id"), named("source"), kBlocks, {});
+  on_start(state, outbox);
+  Hello hello;
+  hello.rank = {0, 2};
+  on_rank_joined(state, outbox, connection(0), hello);
+  say(0, Failure{ErrorCode::bad_input, "backend avx1024: unknown"});
+  on_rank_lost(state, outbox, connection(0), "closed");
+  hello.rank = {1, 2};
+  EXPECT_NO_THROW(on_rank_joined(state, outbox, connection(1), hello));
+  say(1, Failure{ErrorCode::bad_input, "the same of rank 1"});
+  on_gang_exited(state, outbox, "exit code 2");
+  ASSERT_TRUE(state.failure);
+  EXPECT_NE(state.failure->message.find("avx1024"), std::string::npos);
+  EXPECT_EQ(outbox.started.size(), 1u);
+}
+
 TEST_F(Reactor, ASignalEndsTheRunAsInterrupted) {
   start();
   do_outer(0);

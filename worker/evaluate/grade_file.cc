@@ -108,7 +108,8 @@ class PendingFile {
   bool published_ = false;
 };
 
-void append_line(std::string& text, Json line, const Execution& execution) {
+void append_line(std::string& text, Json line, const Problem& problem, const Execution& execution) {
+  line["task_id"] = problem.task_id;  // in its one form, so that files of different origin can be compared
   line["passed"] = execution.passed();
   line["result"] = std::string(to_string(execution.result));
   line["detail"] = execution.detail;
@@ -171,7 +172,7 @@ GradeFileReport grade_file(Benchmark benchmark, Language language,
   std::string block;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     report.passed += executions[i].passed();
-    append_line(block, std::move(lines[i]), executions[i]);
+    append_line(block, std::move(lines[i]), *submissions[i].problem, executions[i]);
     if (block.size() > (1 << 20)) {
       pending.write(block);
       block.clear();

@@ -195,7 +195,8 @@ TEST_F(GradeFile, ReportsTasksWithoutALineAndTakesNumbersAsIds) {
   const auto lines = grade(write("{\"task_id\": 17, \"solution\": \"def square_perimeter(a):\\n    return 4 * a\"}\n"
                                  "{\"task_id\": \"MBPP/17\", \"solution\": \"def square_perimeter(a):\\n    return a\"}\n"),
                            Benchmark::mbpp_sanitized);
-  EXPECT_EQ(lines[0]["task_id"], 17);
+  EXPECT_EQ(lines[0]["task_id"], "Mbpp/17");
+  EXPECT_EQ(lines[1]["task_id"], "Mbpp/17");
   EXPECT_EQ(lines[0]["passed"], true);
   EXPECT_EQ(lines[1]["passed"], false);
   EXPECT_EQ(report_.tasks, 427u);

@@ -116,9 +116,13 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
   const std::uint64_t id = next_id_++;
   const std::string nonce = fresh_nonce();
   const Json fields = tests_of(*problem);
-  const std::string tests_text = fields.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string tests_text;
+  bool at_desk = false;
   // A script is a program of its own: it changes sys.modules, and imports what it likes.
-  const bool at_desk = problem->test_form == TestForm::check_function && desk_takes(tests_text);
+  if (problem->test_form == TestForm::check_function) {
+    tests_text = fields.dump(-1, ' ', false, Json::error_handler_t::replace);
+    at_desk = desk_takes(tests_text);
+  }
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     throw errno_error(ErrorCode::failed, "socketpair for a program", errno);
