@@ -102,7 +102,7 @@ GraderOptions grader_options(const EvaluateSpec& spec, int sandboxes) {
   GraderOptions options = options_for(benchmark_from_string(spec.benchmark), language_from_string(spec.language));
   options.sandboxes = sandboxes;
   if (spec.sandbox == SandboxKind::landlock) options.weakest = Confinement::landlock;
-  if (spec.timeout_seconds > 0) options.limits.wall_ms = spec.timeout_seconds * 1000;
+  if (spec.timeout_seconds > 0) options.limits.cpu_ms = spec.timeout_seconds * 1000;
   return options;
 }
 

@@ -17,7 +17,7 @@ namespace quench::worker {
 namespace {
 
 // An answer that is run again, alone, may wait this much longer for a busy host; its CPU limit stays.
-constexpr std::uint32_t kAloneWallFactor = 20;
+constexpr std::uint32_t kAloneWallFactor = 15;
 
 int cores_we_may_use() {
   cpu_set_t set;
@@ -76,7 +76,7 @@ GraderOptions options_for(Benchmark benchmark, Language language) {
   GraderOptions options;
   options.benchmark = benchmark;
   options.language = language;
-  options.limits.wall_ms = language == Language::java ? kJavaWallMs : time_limit_ms(benchmark);
+  options.limits.cpu_ms = language == Language::java ? kJavaCpuMs : time_limit_ms(benchmark);
   return options;
 }
 
@@ -140,7 +140,7 @@ void Grader::State::serve_queue(Runner& runner) {
     lock.unlock();
 
     const Submission& submission = submissions[index];
-    const std::uint32_t wall_ms = options.limits.wall_ms * (is_alone ? kAloneWallFactor : 1);
+    const std::uint32_t wall_ms = options.limits.end_ms() * (is_alone ? kAloneWallFactor : 1);
     std::exception_ptr broken;
     Attempt attempt;
     try {

@@ -141,8 +141,8 @@ TEST(Answers, AreGradedByTheEvaluationsSettings) {
   EXPECT_EQ(options.benchmark, Benchmark::mceval);
   EXPECT_EQ(options.language, Language::java);
   EXPECT_EQ(options.sandboxes, 3);
-  EXPECT_EQ(options.limits.wall_ms, 15'000u);
-  EXPECT_EQ(grader_options({}, 1).limits.wall_ms, SandboxLimits{}.wall_ms);
+  EXPECT_EQ(options.limits.cpu_ms, 15'000u);
+  EXPECT_EQ(grader_options({}, 1).limits.cpu_ms, SandboxLimits{}.cpu_ms);
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ inline Problem double_problem() {
 inline GraderOptions short_options(int sandboxes) {
   GraderOptions options;
   options.sandboxes = sandboxes;
-  options.limits.wall_ms = 1000;
+  options.limits.cpu_ms = 1000;
   options.limits.memory_bytes = 256ull << 20;
   options.limits.total_memory_bytes = 128ull << 20;
   options.limits.disk_bytes = 16ull << 20;

@@ -50,15 +50,15 @@ class JavaPrograms : public testing::Test {
     }
     const GraderOptions options = short_options(1);
     limits_ = options.limits;
-    limits_.wall_ms = 3000;  // of CPU time: a Java machine takes a tenth of a second to start
+    limits_.cpu_ms = 3000;  // of CPU time: a Java machine takes a tenth of a second to start
     limits_.total_memory_bytes = 256ull << 20;
     sandbox_.emplace(find_sandbox_host({}, options.python), java_, limits_);
   }
 
   // As a grader runs it: once more, with a longer wall clock, when the first run says nothing.
   Execution run(const std::string& program, std::string_view tests = {}) {
-    Attempt attempt = sandbox_->run_program(program, limits_.wall_ms, tests);
-    if (attempt.inconclusive) attempt = sandbox_->run_program(program, 4 * limits_.wall_ms, tests);
+    Attempt attempt = sandbox_->run_program(program, limits_.end_ms(), tests);
+    if (attempt.inconclusive) attempt = sandbox_->run_program(program, 4 * limits_.end_ms(), tests);
     EXPECT_FALSE(attempt.execution.isolated);
     return attempt.execution;
   }
@@ -187,7 +187,7 @@ TEST_F(JavaPrograms, HostileOnesGetTheirVerdictsAndLeaveNothing) {
     // What keeps javac busy keeps it busy four times as long, too.
     const bool for_javac = file.stem().string().starts_with("javac_");
     const Execution execution =
-        for_javac ? sandbox_->run_program(text, limits_.wall_ms).execution : run(text);
+        for_javac ? sandbox_->run_program(text, limits_.end_ms()).execution : run(text);
     EXPECT_EQ(to_string(execution.result), expected) << file.stem() << ": " << execution.detail << "\n"
                                                      << execution.stderr_tail;
     const Execution innocent = run(kInnocent);
@@ -222,7 +222,7 @@ TEST_F(JavaPrograms, OfARealModelGetTheirKnownVerdicts) {
   GraderOptions options;
   options.benchmark = Benchmark::multipl_e_humaneval;
   options.language = Language::java;
-  options.limits.wall_ms = kJavaWallMs;
+  options.limits.cpu_ms = kJavaCpuMs;
   options.sandboxes = 2;
   Grader grader(options);
   const std::vector<Execution> executions = grader.grade(submissions);

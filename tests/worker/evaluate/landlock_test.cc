@@ -96,7 +96,7 @@ TEST_P(HostileUnderLandlock, GetsItsVerdictAndLeavesNothing) {
   const Problem problem = double_problem();
   const GraderOptions options = short_options(1);
   Sandbox sandbox(host(), options.limits);
-  const std::uint32_t wall_ms = options.limits.wall_ms;
+  const std::uint32_t wall_ms = options.limits.end_ms();
   const auto run = [&](std::uint32_t ms) {
     return is_program ? sandbox.run_program(text, ms) : sandbox.run_answer(problem, text, ms);
   };

@@ -15,6 +15,7 @@
 #include "schemas/error.h"
 #include "tests/worker/evaluate/grading.h"
 #include "worker/evaluate/sandbox/probe.h"
+#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
 namespace {
@@ -211,6 +212,25 @@ std::string error_of(const GraderOptions& options) {
     return std::string(to_string(error.code())) + ": " + error.what();
   }
   return "no error";
+}
+
+// How much CPU time the same work takes depends on the host, so the verdict near the limit comes from a run alone.
+TEST(Sandbox, PastTheLimitIsATimeOutThatMayBeMended) {
+  const GraderOptions options = short_options(1);
+  ASSERT_EQ(options.limits.cpu_ms, 1000u);
+  Sandbox sandbox(find_sandbox_host({}, options.python), options.limits);
+  const auto run = [&](const std::string& seconds) {
+    return sandbox.run_answer(double_problem(),
+                              "import time\nwhile time.process_time() < " + seconds +
+                                  ":\n    pass\ndef double(x):\n    return x + x\n",
+                              60'000);
+  };
+  const Attempt within = run("0.5"), past = run("1.2"), endless = run("100");
+  EXPECT_EQ(to_string(within.execution.result), "passed");
+  EXPECT_EQ(to_string(past.execution.result), "timed_out");
+  EXPECT_TRUE(past.inconclusive);
+  EXPECT_EQ(to_string(endless.execution.result), "timed_out");
+  EXPECT_FALSE(endless.inconclusive);
 }
 
 TEST(Grader, NamesWhatIsMissing) {

@@ -120,7 +120,7 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   } catch (const Error& error) {
     if (error.code() != ErrorCode::timed_out) throw;
     start_compiler();
-    conclude(VerdictResult::timed_out, "javac ran longer than " + std::to_string(limits_.wall_ms) + " ms");
+    conclude(VerdictResult::timed_out, "javac ran longer than " + std::to_string(wall_ms) + " ms");
     attempt.inconclusive = true;
     return attempt;
   }
@@ -153,6 +153,9 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   static constexpr std::string_view kError = "error ", kDenied = "denied ";
   if (const auto broken = broken_limit(report)) {
     conclude(*broken, in_words(*broken, limits_));
+  } else if (is_borderline(report, limits_)) {
+    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
+    attempt.inconclusive = true;
   } else if (report.status == nonce) {
     conclude(VerdictResult::passed, "");
   } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {

@@ -40,8 +40,8 @@ SandboxProbe sandbox_probe(const std::filesystem::path& bwrap, const std::filesy
     probe.python_version = Zygote(host, limits).python_version();
     probe.starts = true;
     Sandbox sandbox(host, limits);
-    const Attempt good = sandbox.run_program("assert sum([1, 2]) == 3\n", limits.wall_ms);
-    const Attempt bad = sandbox.run_program("assert sum([1, 2]) == 4\n", limits.wall_ms);
+    const Attempt good = sandbox.run_program("assert sum([1, 2]) == 3\n", limits.end_ms());
+    const Attempt bad = sandbox.run_program("assert sum([1, 2]) == 4\n", limits.end_ms());
     probe.runs = good.execution.passed() && bad.execution.result == VerdictResult::failed;
     if (!probe.runs) probe.problem = "a small program got the wrong verdict: " + good.execution.detail;
   } catch (const Error& error) {

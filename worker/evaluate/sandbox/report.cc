@@ -25,7 +25,7 @@ Json run_request(std::uint64_t id, const char* role, const SandboxLimits& limits
           {"role", role},
           {"nonce", ""},
           {"wall_ms", wall_ms},
-          {"cpu_ms", limits.wall_ms},
+          {"cpu_ms", limits.end_ms()},
           {"memory_bytes", limits.memory_bytes},
           {"total_memory_bytes", limits.total_memory_bytes},
           {"output_bytes", limits.output_bytes},
@@ -74,7 +74,11 @@ std::string fresh_nonce() {
 }
 
 bool ran_out_of_cpu(const Report& report, const SandboxLimits& limits) {
-  return report.signal == SIGXCPU || (report.signal == SIGKILL && report.cpu_ms >= limits.wall_ms);
+  return report.signal == SIGXCPU || (report.signal == SIGKILL && report.cpu_ms >= limits.end_ms());
+}
+
+bool is_borderline(const Report& report, const SandboxLimits& limits) {
+  return report.reason != "timed_out" && !ran_out_of_cpu(report, limits) && report.cpu_ms > limits.cpu_ms;
 }
 
 bool starved(const Report& report, std::uint32_t wall_ms) {
@@ -100,7 +104,7 @@ std::string ending(const Report& report) {
 std::string in_words(VerdictResult result, const SandboxLimits& limits) {
   switch (result) {
     case VerdictResult::timed_out:
-      return "ran longer than " + std::to_string(limits.wall_ms) + " ms";
+      return "ran longer than " + std::to_string(limits.cpu_ms) + " ms";
     case VerdictResult::output_limit:
       return "wrote more than " + std::to_string(limits.output_bytes) + " bytes";
     case VerdictResult::out_of_memory:

@@ -36,6 +36,8 @@ Report parse_report(const nlohmann::json& reply, std::uint64_t id);
 std::string fresh_nonce();
 
 bool ran_out_of_cpu(const Report& report, const SandboxLimits& limits);
+// It came to its end, past the limit. The verdict is a time-out, which another run alone may mend.
+bool is_borderline(const Report& report, const SandboxLimits& limits);
 // Whether a time-out says more about a busy host than about the program.
 bool starved(const Report& report, std::uint32_t wall_ms);
 // A limit that the answer broke, whatever its tests say.

@@ -130,7 +130,7 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
   OwnedFd answer_end(ends[0]), examiner_end(ends[1]);
   AnswerRun run(*answers_, limits_, id, source, wall_ms, answer_end.get());
   if (at_desk) {
-    desk_->examine(tests_text, id, nonce, limits_.wall_ms, examiner_end.get());
+    desk_->examine(tests_text, id, nonce, limits_.end_ms(), examiner_end.get());
   } else {
     Json request = run_request(id, "examine", limits_, wall_ms + kExaminerExtraMs);
     request["problem"] = fields;
@@ -194,6 +194,9 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     attempt.needs_one_process = true;
   } else if (const auto broken = broken_limit(*answer)) {
     conclude(*broken, in_words(*broken, limits_));
+  } else if (is_borderline(*answer, limits_)) {
+    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
+    attempt.inconclusive = true;
   } else if (result == "passed") {
     conclude(VerdictResult::passed, "");
   } else if (answer->reason == "timed_out" || ran_out_of_cpu(*answer, limits_)) {
@@ -241,6 +244,10 @@ Attempt Sandbox::try_program(const Problem* problem, const std::string& source, 
   if (const auto broken = broken_limit(report)) {
     execution.result = *broken;
     execution.detail = in_words(*broken, limits_);
+  } else if (is_borderline(report, limits_)) {
+    execution.result = VerdictResult::timed_out;
+    execution.detail = in_words(VerdictResult::timed_out, limits_);
+    attempt.inconclusive = true;
   } else if (report.status == nonce) {
     execution.result = VerdictResult::passed;
   } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {

@@ -54,7 +54,7 @@ Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits, const Sandb
     const nlohmann::json hello = receive(Clock::now() + kStartDeadline);
     python_version_ = hello.at("ready").get<std::string>();
     process_.drop_sources();
-    if (kind == ZygoteKind::answers) send({{"limits", run_request(0, "answer", limits, limits.wall_ms)}});
+    if (kind == ZygoteKind::answers) send({{"limits", run_request(0, "answer", limits, limits.end_ms())}});
   } catch (const std::exception&) {
     std::string errors = process_.errors();
     if (errors.empty()) errors = "it said nothing within 30 s";
