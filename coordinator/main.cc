@@ -65,9 +65,17 @@ int run(int argc, char** argv) {
   run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");
 
   PlanArguments plan_arguments;
-  CLI::App* plan_command = app.add_subcommand("plan", "sizes and memory, before anything runs");
+  CLI::App* plan_command = app.add_subcommand("plan", "time, energy, memory and bytes, before anything runs");
   plan_command->add_option("job", plan_arguments.job, "JOB.json")->required();
   plan_command->add_option("--ranks", plan_arguments.ranks);
+  plan_command->add_option("--threads", plan_arguments.threads, "threads per rank; default: cores / ranks")
+      ->check(CLI::Range(1, 1024));
+  plan_command->add_option("--machine", plan_arguments.machine,
+                           "a profile that `quench bench profile` wrote, or a100-80gb, h100-sxm, h200-sxm (published "
+                           "figures); default: this machine is measured");
+  plan_command->add_flag("--sizes", plan_arguments.sizes, "no times: measure nothing");
+  plan_command->add_flag("--table", plan_arguments.table, "one row each for 1, 2, 4 ... 64 ranks");
+  plan_command->add_option("--store", plan_arguments.store, "whose disk is measured; default $QUENCH_STORE or ./quench-store");
   plan_command->add_flag("--json", plan_arguments.json);
 
   std::string artifacts_store;
@@ -149,6 +157,22 @@ int run(int argc, char** argv) {
   decode_command->prefix_command();
   CLI::App* block_command = bench_command->add_subcommand("block", "quantize one block of random weights");
   block_command->prefix_command();
+  BenchStoreArguments store_arguments;
+  CLI::App* store_command = bench_command->add_subcommand("store", "how fast the artifact store is on a disk");
+  store_command->add_option("--store", store_arguments.store, "whose disk is measured; default $QUENCH_STORE or ./quench-store");
+  store_command->add_option("--mebibytes", store_arguments.mebibytes)->check(CLI::Range(1, 65'536));
+  store_command->add_flag("--json", store_arguments.json);
+  BenchProfileArguments profile_arguments;
+  MeasureArguments& measured = profile_arguments.measure;
+  measured.threads = 0;
+  CLI::App* profile_command = bench_command->add_subcommand("profile", "the rates of this machine that plans are made of");
+  profile_command->add_option("--ranks", measured.ranks, "that a job will have on this machine")->check(CLI::Range(1, 1024));
+  profile_command->add_option("--threads", measured.threads, "of each; default: cores / ranks")->check(CLI::Range(1, 1024));
+  profile_command->add_option("--shape", measured.shapes,
+                              "HIDDEN:INTERMEDIATE:HEADS:KVHEADS:VOCABULARY of a block, by rising size");
+  profile_command->add_option("--length", measured.length, "tokens of a calibration sequence");
+  profile_command->add_option("--store", measured.store, "whose disk is measured; default $QUENCH_STORE or ./quench-store");
+  profile_command->add_option("--out", profile_arguments.out, "the profile's file; default: standard output");
   CLI::App* sandbox_command = bench_command->add_subcommand("sandbox", "programs per second in the sandbox");
   sandbox_command->prefix_command();
 
@@ -160,6 +184,13 @@ int run(int argc, char** argv) {
 
   if (run_command->parsed()) return run_job(run_arguments);
   if (plan_command->parsed()) return show_plan(plan_arguments);
+  if (store_command->parsed()) return bench_store(store_arguments);
+  if (profile_command->parsed()) {
+    JobSpec as_a_job;
+    as_a_job.ranks = measured.ranks;
+    if (measured.threads == 0) measured.threads = threads_per_rank(as_a_job, std::nullopt);
+    return bench_profile(profile_arguments);
+  }
   if (report_command->parsed()) return write_report(report_arguments);
   if (compare_command->parsed()) return compare(compare_arguments);
   if (artifacts_command->parsed()) {

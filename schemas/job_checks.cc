@@ -12,6 +12,7 @@
 #include "schemas/error.h"
 #include "schemas/nearest_name.h"
 #include "schemas/protocols.h"
+#include "schemas/synthetic_model.h"
 #include "schemas/value_fields.h"
 
 namespace quench {
@@ -87,8 +88,11 @@ class JobCheck {
     if (given("/name")) check_name("/name", job_.name);
     if (is_endpoint(job_.model)) {
       check_endpoint();
+    } else if (is_synthetic(job_.model)) {
+      check_synthetic();
+      check_no_endpoint();
     } else {
-      check_path("/model", job_.model, "the path of a Hugging Face model directory, or an endpoint's URL");
+      check_path("/model", job_.model, "the path of a Hugging Face model directory, an endpoint's URL, or synthetic:SHAPE");
       check_no_endpoint();
     }
     check_range("/ranks", job_.ranks, 1u, kRanksMax);
@@ -180,6 +184,21 @@ class JobCheck {
     check_range("/requestTries", job_.request_tries, 1u, kRequestTriesMax);
   }
 
+  void check_synthetic() {
+    try {
+      parse_synthetic_model(job_.model);
+    } catch (const Error& error) {
+      add("/model", error.what());
+    }
+    const std::string reason = "a synthetic model has no tokenizer: ";
+    if (!job_.calibration.files.empty())
+      add("/calibration/files", reason + "its calibration is random tokens of \"seed\"; leave the key out");
+    if (!job_.evaluate.empty()) add("/evaluate", reason + "there is nothing to evaluate; leave the key out");
+    if (given("/protocol")) add("/protocol", reason + "there is nothing to evaluate; leave the key out");
+    if (job_.quantize.empty() && !given("/baseline"))
+      add("/quantize", "the job makes no artifact: name a method, or set \"baseline\" to true");
+  }
+
   template <typename T>
   void check_range(const std::string& pointer, T value, T low, T high) {
     if (value < low || value > high)
@@ -243,7 +262,7 @@ class JobCheck {
     for (std::size_t i = 0; i < job_.quantize.size(); ++i)
       needed |=
           job_.quantize[i].method == Method::gptq && !is_mistaken(pointer_to("/quantize", i) + "/method");
-    if (needed && calibration.files.empty())
+    if (needed && calibration.files.empty() && !is_synthetic(job_.model))
       add("/calibration/files", "missing; gptq needs text files to calibrate on");
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");
@@ -349,7 +368,13 @@ void check_job(const JobSpec& job, const JsonPlaces& places, std::vector<JsonMis
 }
 
 JobSpec completed_job(JobSpec job, const JsonPlaces& places, const std::filesystem::path& base_dir) {
-  job.model = is_endpoint(job.model) ? parse_endpoint_url(job.model).to_string() : absolute_in(base_dir, job.model);
+  if (is_synthetic(job.model)) {
+    job.model = parse_synthetic_model(job.model).name;
+    // Random weights as they are serve nobody, and those of a large shape fill a disk.
+    if (!places.contains("/baseline")) job.baseline = false;
+  } else {
+    job.model = is_endpoint(job.model) ? parse_endpoint_url(job.model).to_string() : absolute_in(base_dir, job.model);
+  }
   for (std::string& file : job.calibration.files) file = absolute_in(base_dir, file);
   if (job.name.empty()) job.name = name_from(job);
   for (QuantizeSpec& spec : job.quantize) spec = with_fixed_settings(spec);

@@ -15,7 +15,9 @@
 #include "cluster/collective/nccl_transport.h"
 #include "cluster/net/process_guard.h"
 #include "schemas/error.h"
+#include "worker/bench_profile.h"
 #include "worker/build.h"
+#include "worker/evaluation_size.h"
 #include "worker/memory_use.h"
 #include "worker/join.h"
 #include "worker/task_runner.h"
@@ -230,6 +232,15 @@ int run(int argc, char** argv) {
   block_verb->add_option("--sequences", block.sequences)->check(CLI::Range(1, 4096));
   block_verb->add_option("--length", block.length, "tokens of a sequence")->check(CLI::Range(1, 16'384));
   block_verb->add_flag("--json", block.json);
+  ProfileArguments profile;
+  CLI::App* profile_verb = app.add_subcommand("bench-profile", "the rates that plans are made of; may run under mpirun");
+  profile_verb->add_option("--shape", profile.shapes, "HIDDEN:INTERMEDIATE:HEADS:KVHEADS:VOCABULARY, by rising size");
+  profile_verb->add_option("--length", profile.length, "tokens of a calibration sequence")->check(CLI::Range(1, 16'384));
+  profile_verb->add_option("--scratch", profile.scratch, "a directory on the disk to measure")->required();
+  profile_verb->add_flag("!--no-evaluation", profile.evaluation, "neither decoding nor the sandbox");
+  std::filesystem::path sized_job;
+  CLI::App* size_verb = app.add_subcommand("evaluation-size", "tasks and tokens of a job's evaluations");
+  size_verb->add_option("job", sized_job, "JOB.json")->required();
   // `quench bench` passes words on behind the verb.
   for (CLI::App* verb : {layer_verb, decode_verb, block_verb}) verb->fallthrough();
 
@@ -246,13 +257,22 @@ int run(int argc, char** argv) {
   if (perplexity_verb->parsed()) return perplexity(compute, measuring);
   if (grade_verb->parsed()) return grade(compute, grading);
   if (decode_verb->parsed()) return bench_decode(compute, decode);
-  if (block_verb->parsed()) {
+  if (block_verb->parsed() || profile_verb->parsed()) {
+    const auto measure = [&](cluster::Collective& collective) {
+      return block_verb->parsed() ? bench_block(compute, block, collective) : bench_profile(compute, profile, collective);
+    };
     // mpirun says so in the environment; alone MPI is not touched.
-    if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr)
-      return bench_block(compute, block, *cluster::make_local_collective());
+    if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return measure(*cluster::make_local_collective());
     cluster::MpiSession session;
-    return bench_block(compute, block, *session.make_collective({}));
+    try {
+      return measure(*session.make_collective({}));
+    } catch (const Error& error) {
+      // As in run_gang: outside of the session it would not be heard.
+      std::cerr << "quench-worker: rank " + std::to_string(session.rank()) + ": " + error.what() + "\n";
+      session.abort(exit_code(error.code()));
+    }
   }
+  if (size_verb->parsed()) return print_evaluation_sizes(sized_job);
   if (sandbox_verb->parsed()) return bench_sandbox(compute, sandboxes);
   layer.recipe.method = method == "int8" ? Method::int8 : method == "rtn" ? Method::rtn : Method::gptq;
   layer.recipe.symmetric = !asymmetric;

@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "schemas/job_spec.h"
+#include "schemas/machine_profile.h"
+
 namespace quench::coordinator {
 
 struct RunArguments {
@@ -25,9 +28,38 @@ int run_job(const RunArguments& arguments);
 struct PlanArguments {
   std::filesystem::path job;
   std::optional<std::uint32_t> ranks;
+  std::optional<std::uint32_t> threads;
+  std::string machine;          // a profile's file, or a machine known by published figures; empty: measured here
+  bool sizes = false;           // no times: nothing is measured
+  bool table = false;           // for 1, 2, 4 ... 64 ranks
+  std::filesystem::path store;  // whose disk is measured
   bool json = false;
 };
 int show_plan(const PlanArguments& arguments);
+
+// What `quench bench profile` and a plan without a profile measure.
+struct MeasureArguments {
+  std::uint32_t ranks = 1;
+  std::uint32_t threads = 1;
+  std::vector<std::string> shapes;  // as quench-worker bench-profile takes them; empty: its own
+  std::uint32_t length = 512;
+  bool evaluation = true;
+  std::filesystem::path store;  // its disk is measured
+};
+MachineProfile measure_machine(const MeasureArguments& arguments);
+
+struct BenchProfileArguments {
+  MeasureArguments measure;
+  std::filesystem::path out;  // empty: stdout
+};
+int bench_profile(const BenchProfileArguments& arguments);
+
+struct BenchStoreArguments {
+  std::filesystem::path store;  // whose disk is measured, in a directory of its own beside it
+  std::uint32_t mebibytes = 256;
+  bool json = false;
+};
+int bench_store(const BenchStoreArguments& arguments);
 
 struct ReportArguments {
   std::vector<std::string> refs;
@@ -71,6 +103,15 @@ struct RegradeArguments {
   std::vector<std::string> arguments;
 };
 int regrade(const RegradeArguments& arguments);
+
+// The same without arguments of an artifact; its standard output is returned. Throws Error with the child's exit code's
+// meaning when it fails; what it says on stderr has been shown by then.
+std::string engine_output(const std::vector<std::string>& words);
+
+// The job with --ranks in place of its own. Throws Error(bad_input).
+JobSpec read_job_for(const std::filesystem::path& file, std::optional<std::uint32_t> ranks);
+// --threads, or the job's, or this host's cores divided by the ranks.
+std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> threads);
 
 // The program `quench-worker`: the environment's QUENCH_WORKER, or beside this program. Throws
 // Error(bad_input) when it is not there.

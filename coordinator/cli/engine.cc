@@ -75,4 +75,28 @@ int run_engine(const EngineArguments& arguments) {
   return code;
 }
 
+std::string engine_output(const std::vector<std::string>& words) {
+  cluster::Loop loop;
+  cluster::ChildCommand command;
+  command.program = worker_program();
+  command.arguments = words;
+  command.out = cluster::ChildStream::lines;
+  command.death_signal = SIGKILL;
+  std::string output;
+  int code = exit_code(ErrorCode::internal);
+  cluster::ChildHandlers handlers;
+  handlers.on_line = [&](cluster::ChildHandlers::Source, const std::string& line) { output += line + "\n"; };
+  handlers.on_exit = [&](const cluster::ChildExit& exit) {
+    code = exit.code;
+    loop.stop();
+  };
+  cluster::ChildProcess child(loop, command, std::move(handlers));
+  loop.run();
+  if (code != 0)
+    throw Error(code == exit_code(ErrorCode::bad_input) ? ErrorCode::bad_input : ErrorCode::failed,
+                "quench-worker " + words.at(0) + " ended with exit code " + std::to_string(code) +
+                    "; it said why above");
+  return output;
+}
+
 }  // namespace quench::coordinator

@@ -7,7 +7,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/progress.h"
 #include "coordinator/job_report.h"
-#include "coordinator/planner.h"
+#include "coordinator/plan/planner.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
 #include "coordinator/report/files.h"
@@ -24,21 +24,6 @@ namespace quench::coordinator {
 namespace {
 
 namespace fs = std::filesystem;
-
-JobSpec read_job_for(const fs::path& file, std::optional<std::uint32_t> ranks) {
-  JobSpec job = read_job(file);
-  if (ranks) job.ranks = *ranks;
-  if (job.ranks < 1 || job.ranks > 4096)
-    throw Error(ErrorCode::bad_input, "--ranks " + std::to_string(job.ranks) + ": expected 1 to 4096");
-  return job;
-}
-
-std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> threads) {
-  if (threads) return *threads;
-  if (job.threads > 0) return job.threads;
-  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
-  return std::max<std::uint32_t>(1, cores / job.ranks);
-}
 
 // The job as the journal knows it; its first event is written when there is none.
 State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& source, std::uint32_t blocks) {
@@ -89,6 +74,21 @@ void remove_scratch(const State& state) {
 
 }  // namespace
 
+JobSpec read_job_for(const fs::path& file, std::optional<std::uint32_t> ranks) {
+  JobSpec job = read_job(file);
+  if (ranks) job.ranks = *ranks;
+  if (job.ranks < 1 || job.ranks > 4096)
+    throw Error(ErrorCode::bad_input, "--ranks " + std::to_string(job.ranks) + ": expected 1 to 4096");
+  return job;
+}
+
+std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> threads) {
+  if (threads) return *threads;
+  if (job.threads > 0) return job.threads;
+  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  return std::max<std::uint32_t>(1, cores / job.ranks);
+}
+
 int run_job(const RunArguments& arguments) {
   const JobSpec job = read_job_for(arguments.job, arguments.ranks);
   const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments);
@@ -119,16 +119,6 @@ int run_job(const RunArguments& arguments) {
     std::cout << "\n" << report_to_summary(report);
     if (arguments.report) std::cout << "\n  " << (*arguments.report / "index.html").string() << "\n";
   }
-  return 0;
-}
-
-int show_plan(const PlanArguments& arguments) {
-  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
-  if (is_endpoint(job.model))
-    throw Error(ErrorCode::bad_input, "the model of this job is served at " + job.model +
-                                          ": there are no weights to plan for, `quench run` evaluates it");
-  const Plan plan = plan_job(job);
-  std::cout << (arguments.json ? plan_to_json(job, plan) + "\n" : plan_to_text(job, plan));
   return 0;
 }
 

@@ -17,7 +17,7 @@ nlohmann::json protocol_job() {
 TEST(Protocol, RunsAndPrintsWhatItResolvedTo) {
   const ScratchDirectory scratch;
   write_text(scratch / "job.json", protocol_job().dump());
-  const Finished plan = run({quench_program(), "plan", scratch / "job.json"});
+  const Finished plan = run({quench_program(), "plan", "--sizes", scratch / "job.json"});
   EXPECT_EQ(plan.exit_code, 0) << plan.err;
   EXPECT_NE(
       plan.out.find(

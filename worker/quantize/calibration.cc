@@ -5,6 +5,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "schemas/error.h"
 #include "worker/generate/random_stream.h"
@@ -44,6 +45,16 @@ class WindowGenerator {
   std::uint32_t counter_ = 0;
 };
 
+// Fills the digest in.
+CalibrationSet finished(CalibrationSet set) {
+  Hasher hasher;
+  hasher.update_u64(set.sequences.size()).update_u64(set.length);
+  for (const std::vector<TokenId>& sequence : set.sequences)
+    for (const TokenId id : sequence) hasher.update_u64(static_cast<std::uint64_t>(id));
+  set.digest = hasher.finish();
+  return set;
+}
+
 }  // namespace
 
 CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
@@ -79,15 +90,21 @@ CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& t
 
   CalibrationSet set;
   set.length = spec.length;
-  Hasher hasher;
-  hasher.update_u64(spec.sequences).update_u64(spec.length);
   for (const std::uint64_t start : starts) {
     const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(start);
     set.sequences.emplace_back(first, first + spec.length);
-    for (const TokenId id : set.sequences.back()) hasher.update_u64(static_cast<std::uint64_t>(id));
   }
-  set.digest = hasher.finish();
-  return set;
+  return finished(std::move(set));
+}
+
+CalibrationSet random_calibration(const CalibrationSpec& spec, std::uint32_t vocabulary) {
+  WindowGenerator generator(spec.seed);
+  CalibrationSet set;
+  set.length = spec.length;
+  set.sequences.assign(spec.sequences, std::vector<TokenId>(spec.length));
+  for (std::vector<TokenId>& sequence : set.sequences)
+    for (TokenId& id : sequence) id = static_cast<TokenId>(generator.below(vocabulary));
+  return finished(std::move(set));
 }
 
 SequenceShare sequence_share(std::uint32_t sequences, std::uint32_t rank, std::uint32_t world) {

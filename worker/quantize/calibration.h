@@ -24,6 +24,10 @@ struct CalibrationSet {
 // short for `sequences` different windows.
 CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer);
 
+// Sequences of tokens drawn with the spec's seed, each of the vocabulary as likely as any other: for models without a
+// tokenizer.
+CalibrationSet random_calibration(const CalibrationSpec& spec, std::uint32_t vocabulary);
+
 // Rank `rank` runs the sequences [begin, end): consecutive, sizes differ by at most one.
 struct SequenceShare {
   std::uint32_t begin = 0;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "schemas/error.h"
+#include "schemas/synthetic_model.h"
 #include "worker/model/transformer.h"
 #include "worker/quantize/hidden_states.h"
 #include "worker/quantize/methods.h"
@@ -38,13 +39,18 @@ OuterDone make_outer(const GangContext& context, const QuantizeOrder& order, con
   OuterDone done;
   done.artifact = order.artifact;
   done.calibration = calibration;
-  for (const char* name : kCarriedFiles) {
-    const fs::path path = fs::path(order.job.model) / name;
-    if (context.gang.rank() != 0 || !fs::is_regular_file(path)) continue;
-    std::vector<std::uint8_t> bytes = read_file(path);
+  const auto carry = [&](const char* name, std::vector<std::uint8_t> bytes) {
     const ChunkRef chunk{sha256(bytes), bytes.size()};
     context.sink.put_chunk(chunk.digest, std::move(bytes));
     done.files.push_back({name, chunk});
+  };
+  if (context.gang.rank() == 0 && is_synthetic(order.job.model)) {
+    const std::string config = parse_synthetic_model(order.job.model).config_json;
+    carry("config.json", {config.begin(), config.end()});
+  } else if (context.gang.rank() == 0) {
+    for (const char* name : kCarriedFiles)
+      if (const fs::path path = fs::path(order.job.model) / name; fs::is_regular_file(path))
+        carry(name, read_file(path));
   }
   PieceDealer dealer(context.gang.rank(), context.gang.world());
   PieceRecords records;

@@ -1,5 +1,5 @@
-// Before anything runs: what a job consists of, and what it will take. Reads config.json and the
-// safetensors headers, never weights. Errors name the file and the tensor.
+// Before anything runs: what a job consists of. Reads config.json and the safetensors headers, never weights. Errors
+// name the file and the tensor. What it will take is in cost_model.h.
 #pragma once
 
 #include <cstdint>
@@ -22,25 +22,18 @@ struct ArtifactPlan {
 struct Plan {
   ModelConfig config;
   std::uint64_t linear_weights = 0;  // weights of the blocks' linears
+  std::uint64_t linear_source_bytes = 0;  // the same as stored
   std::uint64_t outer_bytes = 0;     // embedding, head, norms, as stored
   std::uint64_t calibration_tokens = 0;
   std::vector<ArtifactPlan> artifacts;
-  // The largest per rank while quantizing: one block in fp32, its widest Hessian (this rank's share
-  // as int64, then the whole factor in fp32), this rank's hidden states twice.
-  std::uint64_t memory_bytes_per_rank = 0;
-  // Received per rank over MPI for one calibrated artifact: the block's weights, Hessian sums,
-  // factor panels and codes.
-  std::uint64_t mpi_bytes_per_rank = 0;
   std::uint64_t store_bytes = 0;  // all artifacts of the job
 };
 
 // Throws Error(bad_input) for a model that does not hold what its config says.
 Plan plan_job(const JobSpec& job);
-std::string plan_to_json(const JobSpec& job, const Plan& plan);
-std::string plan_to_text(const JobSpec& job, const Plan& plan);
 
 // The model directory's digest: names, lengths and contents of config.json, the tokenizer's files
-// and every weight file, in name order. What an artifact is derived from.
+// and every weight file, in name order. What an artifact is derived from. Of a synthetic model: its definition's.
 Digest model_source_digest(const std::string& model_dir);
 
 }  // namespace quench::coordinator

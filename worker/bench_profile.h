@@ -1,0 +1,26 @@
+// `quench bench profile`: how fast this machine does the steps of a job, as a machine profile (schemas/machine_profile.h)
+// that `quench plan` divides a job's counts by. Every rank of a gang calls it together, because ranks of one host share
+// its memory and its caches; rank 0 prints the profile, in one line after "profile ", without what only a coordinator
+// can measure.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cluster/collective/collective.h"
+#include "worker/verbs.h"
+
+namespace quench::worker {
+
+struct ProfileArguments {
+  // "HIDDEN:INTERMEDIATE:HEADS:KVHEADS:VOCABULARY" of the models whose blocks are quantized, by rising size.
+  std::vector<std::string> shapes = {"256:704:8:4:2048", "1024:2816:16:8:8192", "2048:5632:32:8:16384"};
+  std::uint32_t length = 512;     // tokens of a calibration sequence
+  std::filesystem::path scratch;  // a directory on the disk to measure
+  bool evaluation = true;         // decoding and the sandbox too
+};
+int bench_profile(const ComputeOptions& compute, const ProfileArguments& arguments, cluster::Collective& gang);
+
+}  // namespace quench::worker
