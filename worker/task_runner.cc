@@ -1,6 +1,7 @@
 #include "worker/task_runner.h"
 
 #include "schemas/error.h"
+#include "worker/calibration/load_set.h"
 #include "worker/evaluate/answers.h"
 #include "worker/evaluate/chat_templates.h"
 #include "worker/phase_usage.h"
@@ -23,6 +24,12 @@ void TaskRunner::run() {
   }
 }
 
+CalibrationSet TaskRunner::fetch_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
+  const ManifestReply reply = service_.fetch_manifest(spec.set);
+  return load_set(reply.manifest, spec, tokenizer,
+                  [this](const ChunkRef& chunk) { return service_.fetch_chunk(chunk.digest); });
+}
+
 void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
   if (prepared_) return;
   bool calibrated = false;
@@ -37,7 +44,8 @@ void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
                     "calibration sequences of " + std::to_string(job.calibration.length) +
                         " tokens do not fit the model's " + std::to_string(source.config().max_positions) +
                         " positions (max_position_embeddings): make calibration.length smaller");
-      calibration_ = build_calibration(job.calibration, *tokenizer);
+      calibration_ = job.calibration.is_set() ? fetch_calibration(job.calibration, *tokenizer)
+                                              : build_calibration(job.calibration, *tokenizer);
     }
   }
   // Refused before days of quantizing, not after: a chat without a template, started and ended here a machine

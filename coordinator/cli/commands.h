@@ -25,6 +25,7 @@ int run_job(const RunArguments& arguments);
 struct PlanArguments {
   std::filesystem::path job;
   std::optional<std::uint32_t> ranks;
+  std::filesystem::path store;  // for a job with a calibration set
   bool json = false;
 };
 int show_plan(const PlanArguments& arguments);

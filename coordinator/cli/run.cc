@@ -3,6 +3,7 @@
 #include <iostream>
 #include <thread>
 
+#include "coordinator/calibration_sets.h"
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/progress.h"
@@ -90,11 +91,12 @@ void remove_scratch(const State& state) {
 }  // namespace
 
 int run_job(const RunArguments& arguments) {
-  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  const JobSpec asked = read_job_for(arguments.job, arguments.ranks);
   const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments);
-  const JobSource source = job_source(job);
+  const JobSource source = job_source(asked);
   const fs::path worker = worker_program();
   ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
+  const JobSpec job = with_calibration_set(store, asked);
   State state = open_or_accept(store, job, source.digest, source.blocks);
   state.build = kBuildId;
   state.scratch_dir = fs::absolute(store.directory() / "scratch");
@@ -123,10 +125,12 @@ int run_job(const RunArguments& arguments) {
 }
 
 int show_plan(const PlanArguments& arguments) {
-  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  JobSpec job = read_job_for(arguments.job, arguments.ranks);
   if (is_endpoint(job.model))
     throw Error(ErrorCode::bad_input, "the model of this job is served at " + job.model +
                                           ": there are no weights to plan for, `quench run` evaluates it");
+  if (job.calibration.is_set())
+    job = with_calibration_set(ArtifactStore::open(store_directory(arguments.store), OpenMode::existing), job);
   const Plan plan = plan_job(job);
   std::cout << (arguments.json ? plan_to_json(job, plan) + "\n" : plan_to_text(job, plan));
   return 0;

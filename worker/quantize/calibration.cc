@@ -46,6 +46,14 @@ class WindowGenerator {
 
 }  // namespace
 
+Digest windows_digest(const std::vector<std::vector<TokenId>>& sequences, std::uint32_t length) {
+  Hasher hasher;
+  hasher.update_u64(sequences.size()).update_u64(length);
+  for (const std::vector<TokenId>& sequence : sequences)
+    for (const TokenId id : sequence) hasher.update_u64(static_cast<std::uint64_t>(id));
+  return hasher.finish();
+}
+
 CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
   std::vector<TokenId> tokens;
   for (const std::string& file : spec.files) {
@@ -79,14 +87,11 @@ CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& t
 
   CalibrationSet set;
   set.length = spec.length;
-  Hasher hasher;
-  hasher.update_u64(spec.sequences).update_u64(spec.length);
   for (const std::uint64_t start : starts) {
     const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(start);
     set.sequences.emplace_back(first, first + spec.length);
-    for (const TokenId id : set.sequences.back()) hasher.update_u64(static_cast<std::uint64_t>(id));
   }
-  set.digest = hasher.finish();
+  set.digest = windows_digest(set.sequences, spec.length);
   return set;
 }
 
