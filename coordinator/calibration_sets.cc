@@ -24,7 +24,8 @@ Bytes read_bounded(const fs::path& file, std::uint64_t bytes_max) {
   std::error_code error;
   const std::uintmax_t size = fs::file_size(file, error);
   if (error || size > bytes_max)
-    throw Error(ErrorCode::corrupt, file.string() + (error ? " cannot be read" : " is larger than such a file can be"));
+    throw Error(ErrorCode::corrupt,
+                file.string() + (error ? " cannot be read" : " is larger than such a file can be"));
   std::ifstream in(file, std::ios::binary);
   Bytes bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (bytes.size() != size) throw Error(ErrorCode::corrupt, file.string() + " cannot be read");
@@ -55,12 +56,14 @@ Digest tokenizer_digest(const fs::path& model) {
 }
 
 std::string wanted_text(const CalibrationSpec& spec) {
-  return fmt::format("{}, {} sequences of {} tokens, seed {}", to_string(spec.kind), spec.sequences, spec.length, spec.seed);
+  return fmt::format("{}, {} sequences of {} tokens, seed {}", to_string(spec.kind), spec.sequences,
+                     spec.length, spec.seed);
 }
 
 std::string build_command(const CalibrationSpec& spec, const std::string& model) {
-  return fmt::format("quench calibration build --kind {} --from … --tokenizer {} --sequences {} --length {} --seed {}",
-                     to_string(spec.kind), model, spec.sequences, spec.length, spec.seed);
+  return fmt::format(
+      "quench calibration build --kind {} --from … --tokenizer {} --sequences {} --length {} --seed {}",
+      to_string(spec.kind), model, spec.sequences, spec.length, spec.seed);
 }
 
 Digest find_by_kind(const ArtifactStore& store, const CalibrationSpec& spec, const std::string& model) {
@@ -69,7 +72,9 @@ Digest find_by_kind(const ArtifactStore& store, const CalibrationSpec& spec, con
   bool other_tokenizer = false;
   for (const FoundSet& set : named_sets(store)) {
     const CalibrationRecord& record = *set.manifest.set;
-    if (record.kind != spec.kind || record.sequences != spec.sequences || record.length != spec.length || record.seed != spec.seed) continue;
+    if (record.kind != spec.kind || record.sequences != spec.sequences || record.length != spec.length ||
+        record.seed != spec.seed)
+      continue;
     if (record.tokenizer == tokenizer) {
       fitting.emplace(set.digest, set.name);
     } else {
@@ -78,12 +83,13 @@ Digest find_by_kind(const ArtifactStore& store, const CalibrationSpec& spec, con
   }
   if (fitting.size() == 1) return fitting.begin()->first;
   if (fitting.empty())
-    throw Error(ErrorCode::bad_input, "the store has no calibration set that fits (" + wanted_text(spec) + ")" +
-                                          (other_tokenizer ? " and this model's tokenizer" : "") + ": make one with " + build_command(spec, model));
+    throw Error(ErrorCode::bad_input, "the store has no calibration set that fits (" + wanted_text(spec) +
+                                          ")" + (other_tokenizer ? " and this model's tokenizer" : "") +
+                                          ": make one with " + build_command(spec, model));
   std::string names;
   for (const auto& [digest, name] : fitting) names += (names.empty() ? "" : ", ") + name;
-  throw Error(ErrorCode::bad_input, "the store has several calibration sets that fit (" + wanted_text(spec) + "): " + names +
-                                        ": name one as \"calibration\": {\"set\": …}");
+  throw Error(ErrorCode::bad_input, "the store has several calibration sets that fit (" + wanted_text(spec) +
+                                        "): " + names + ": name one as \"calibration\": {\"set\": …}");
 }
 
 Bytes tensor_bytes(const ArtifactStore& store, const Manifest& manifest, std::string_view name) {
@@ -101,7 +107,8 @@ std::map<std::string, std::uint64_t> licences_of(const std::string& lines) {
   std::istringstream in(lines);
   for (std::string line; std::getline(in, line);) {
     const auto object = nlohmann::json::parse(line, nullptr, false);
-    const bool has_licence = object.is_object() && object.contains("licence") && object["licence"].is_string();
+    const bool has_licence =
+        object.is_object() && object.contains("licence") && object["licence"].is_string();
     ++counts[has_licence ? object["licence"].get<std::string>() : "unknown"];
   }
   return counts;
@@ -116,7 +123,8 @@ std::string printable(std::string text) {
 
 }  // namespace
 
-Digest adopt_set(ArtifactStore& store, const fs::path& directory, const std::string& name, std::uint64_t now_ms) {
+Digest adopt_set(ArtifactStore& store, const fs::path& directory, const std::string& name,
+                 std::uint64_t now_ms) {
   const Bytes bytes = read_bounded(directory / "manifest", kManifestBytesMax);
   const Manifest manifest = decode_manifest(bytes);
   require_set(manifest, name);
@@ -126,7 +134,9 @@ Digest adopt_set(ArtifactStore& store, const fs::path& directory, const std::str
   std::vector<Digest> chunks;
   for (const ChunkRef& chunk : chunks_of(manifest)) {
     const Bytes content = read_bounded(directory / "chunks" / chunk.digest.hex(), kChunkBytesMax);
-    if (content.size() != chunk.bytes) throw Error(ErrorCode::corrupt, "chunk " + chunk.digest.short_hex() + " has another size than its set says");
+    if (content.size() != chunk.bytes)
+      throw Error(ErrorCode::corrupt,
+                  "chunk " + chunk.digest.short_hex() + " has another size than its set says");
     store.put_chunk(chunk.digest, content);
     chunks.push_back(chunk.digest);
   }
@@ -146,13 +156,15 @@ JobSpec with_calibration_set(const ArtifactStore& store, JobSpec job) {
     const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
     const CalibrationRecord& record = require_set(manifest, spec.set.empty() ? digest.short_hex() : spec.set);
     if (record.tokenizer != tokenizer_digest(job.model))
-      throw Error(ErrorCode::bad_input, "the set " + spec.set + " was made with another tokenizer than that of " + job.model +
+      throw Error(ErrorCode::bad_input, "the set " + spec.set +
+                                            " was made with another tokenizer than that of " + job.model +
                                             ": build one with --tokenizer " + job.model);
     if (spec.sequences > record.sequences || spec.length > record.length)
-      throw Error(ErrorCode::bad_input,
-                  fmt::format("the set {} has {} sequences of {} tokens; the job asks for {} of {}: ask for no more, or build a larger set",
-                              spec.set, record.sequences, record.length, spec.sequences == 0 ? record.sequences : spec.sequences,
-                              spec.length == 0 ? record.length : spec.length));
+      throw Error(ErrorCode::bad_input, fmt::format("the set {} has {} sequences of {} tokens; the job asks "
+                                                    "for {} of {}: ask for no more, or build a larger set",
+                                                    spec.set, record.sequences, record.length,
+                                                    spec.sequences == 0 ? record.sequences : spec.sequences,
+                                                    spec.length == 0 ? record.length : spec.length));
     if (spec.sequences == 0) spec.sequences = record.sequences;
     if (spec.length == 0) spec.length = record.length;
     spec.kind = record.kind;
@@ -164,11 +176,13 @@ JobSpec with_calibration_set(const ArtifactStore& store, JobSpec job) {
 
 std::string list_sets(const ArtifactStore& store, bool json) {
   ordered_json all = ordered_json::array();
-  std::string text = fmt::format("{:<44} {:<13} {:<7} {:>9} {:>7} {:>6} {:>8}  {}\n", "name", "digest", "kind", "sequences", "length", "seed", "MB", "made (UTC)");
+  std::string text = fmt::format("{:<44} {:<13} {:<7} {:>9} {:>7} {:>6} {:>8}  {}\n", "name", "digest",
+                                 "kind", "sequences", "length", "seed", "MB", "made (UTC)");
   for (const FoundSet& set : named_sets(store)) {
     const CalibrationRecord& record = *set.manifest.set;
-    text += fmt::format("{:<44} {:<13} {:<7} {:>9} {:>7} {:>6} {:>8}  {}\n", set.name, set.digest.short_hex(), to_string(record.kind),
-                        record.sequences, record.length, record.seed, megabytes(artifact_bytes(set.manifest)), utc_text(set.time_ms));
+    text += fmt::format("{:<44} {:<13} {:<7} {:>9} {:>7} {:>6} {:>8}  {}\n", set.name, set.digest.short_hex(),
+                        to_string(record.kind), record.sequences, record.length, record.seed,
+                        megabytes(artifact_bytes(set.manifest)), utc_text(set.time_ms));
     all.push_back({{"name", set.name},
                    {"digest", set.digest.hex()},
                    {"calibration", to_string(record.kind)},
@@ -208,10 +222,15 @@ std::string show_set(const ArtifactStore& store, const std::string& ref, bool do
     for (const LeftOut& one : record.left_out) out["left_out"][one.reason] = one.documents;
     return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   }
-  std::string text = fmt::format("digest       {}\ncalibration  {}: {} sequences of {} tokens, seed {}\ntokenizer    {}\nwindows      {}\n", digest.hex(),
-                                 to_string(record.kind), record.sequences, record.length, record.seed, record.tokenizer.hex(), record.windows.hex());
-  text += fmt::format("documents    {} read, {} used; left out:\n", record.documents_read, record.documents_used);
-  for (const LeftOut& one : record.left_out) text += fmt::format("{:>13} {}\n", one.documents, printable(one.reason));
+  std::string text = fmt::format(
+      "digest       {}\ncalibration  {}: {} sequences of {} tokens, seed {}\ntokenizer    {}\nwindows      "
+      "{}\n",
+      digest.hex(), to_string(record.kind), record.sequences, record.length, record.seed,
+      record.tokenizer.hex(), record.windows.hex());
+  text +=
+      fmt::format("documents    {} read, {} used; left out:\n", record.documents_read, record.documents_used);
+  for (const LeftOut& one : record.left_out)
+    text += fmt::format("{:>13} {}\n", one.documents, printable(one.reason));
   text += "licences of what is used (`--documents` gives each document's origin):\n";
   for (const auto& [licence, count] : licences) text += fmt::format("{:>13} {}\n", count, printable(licence));
   return text;

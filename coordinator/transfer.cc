@@ -10,7 +10,8 @@ namespace {
 
 class Transfer {
  public:
-  Transfer(const ArtifactStore& from, ArtifactStore& to, std::uint64_t now_ms) : from_(from), to_(to), now_ms_(now_ms) {}
+  Transfer(const ArtifactStore& from, ArtifactStore& to, std::uint64_t now_ms)
+      : from_(from), to_(to), now_ms_(now_ms) {}
 
   void object(const StoredObject& object) {
     for (const Digest& chunk : object.chunks) {
@@ -38,7 +39,8 @@ class Transfer {
   void name(const std::string& name, const Digest& digest) {
     if (const std::optional<Ref> there = to_.find_ref(name)) {
       if (there->object == digest) return;
-      throw Error(ErrorCode::bad_input, "the name " + name + " is taken in " + to_.directory().string() + " by " + there->object.short_hex() +
+      throw Error(ErrorCode::bad_input, "the name " + name + " is taken in " + to_.directory().string() +
+                                            " by " + there->object.short_hex() +
                                             ": give this one another with --as NAME");
     }
     commit_.set_ref(name, digest, now_ms_);
@@ -61,11 +63,13 @@ class Transfer {
 
 }  // namespace
 
-Transferred transfer(const ArtifactStore& from, ArtifactStore& to, const std::string& ref, const std::string& name,
-                     std::uint64_t now_ms) {
+Transferred transfer(const ArtifactStore& from, ArtifactStore& to, const std::string& ref,
+                     const std::string& name, std::uint64_t now_ms) {
   const Digest digest = from.resolve(ref);
   const std::string called = !name.empty() ? name : from.find_ref(ref) ? ref : std::string();
-  if (called.empty()) throw Error(ErrorCode::bad_input, ref + " is a digest and no name: say with --as NAME what it is to be called there");
+  if (called.empty())
+    throw Error(ErrorCode::bad_input,
+                ref + " is a digest and no name: say with --as NAME what it is to be called there");
   const StoredObject object = from.get_object(digest);
   Transfer work(from, to, now_ms);
   work.name(called, digest);

@@ -1,5 +1,5 @@
-// The verb behind `quench calibration build`: makes a set and lays it down as files that the store's owner takes
-// over (coordinator/calibration_sets): `manifest`, and `chunks/` by digest.
+// The verb behind `quench calibration build`: makes a set and lays it down as files that the store's owner
+// takes over (coordinator/calibration_sets): `manifest`, and `chunks/` by digest.
 #include <cstdio>
 #include <fstream>
 
@@ -17,7 +17,9 @@ void write_file(const fs::path& file, std::span<const std::uint8_t> bytes) {
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
   out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   out.flush();
-  if (!out) throw Error(ErrorCode::failed, "cannot write " + file.string() + ": make room on that disk, or name another with TMPDIR");
+  if (!out)
+    throw Error(ErrorCode::failed,
+                "cannot write " + file.string() + ": make room on that disk, or name another with TMPDIR");
 }
 
 }  // namespace
@@ -31,12 +33,14 @@ int build_calibration_set(const BuildCalibrationArguments& arguments) {
   options.files_per_repository = arguments.files_per_repository;
   options.sources = {{arguments.from.begin(), arguments.from.end()}, arguments.score_min};
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(arguments.tokenizer);
-  const BuiltSet set = build_set(options, *tokenizer, [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
+  const BuiltSet set = build_set(options, *tokenizer,
+                                 [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
   const fs::path chunks = arguments.out / "chunks";
   fs::create_directories(chunks);
-  const Manifest manifest = set_manifest(set, [&](const ChunkRef& chunk, std::span<const std::uint8_t> bytes) {
-    write_file(chunks / chunk.digest.hex(), bytes);
-  });
+  const Manifest manifest =
+      set_manifest(set, [&](const ChunkRef& chunk, std::span<const std::uint8_t> bytes) {
+        write_file(chunks / chunk.digest.hex(), bytes);
+      });
   write_file(arguments.out / "manifest", encode(manifest));
   return 0;
 }

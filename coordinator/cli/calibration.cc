@@ -28,7 +28,8 @@ class ScratchFolder {
   ScratchFolder() {
     std::string pattern = (fs::temp_directory_path() / "quench-calibration-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr)
-      throw Error(ErrorCode::failed, "cannot make a directory in " + fs::temp_directory_path().string() + ": name another with TMPDIR");
+      throw Error(ErrorCode::failed, "cannot make a directory in " + fs::temp_directory_path().string() +
+                                         ": name another with TMPDIR");
     path_ = pattern;
   }
   ~ScratchFolder() {
@@ -48,21 +49,25 @@ std::string derived_set_name(const BuildSetArguments& arguments) {
   if (!model.has_filename()) model = model.parent_path();
   std::string stem = model.filename().string();
   std::replace_if(
-      stem.begin(), stem.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '_' && c != '-'; }, '-');
+      stem.begin(), stem.end(),
+      [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '_' && c != '-'; }, '-');
   if (stem.empty() || std::isalnum(static_cast<unsigned char>(stem[0])) == 0) stem = "set";
-  return fmt::format("calibration/{}-{}-{}x{}-seed{}", stem.substr(0, 80), arguments.kind, arguments.sequences, arguments.length, arguments.seed);
+  return fmt::format("calibration/{}-{}-{}x{}-seed{}", stem.substr(0, 80), arguments.kind,
+                     arguments.sequences, arguments.length, arguments.seed);
 }
 
 void check_arguments(const BuildSetArguments& arguments) {
   for (const std::string& from : arguments.from)
     if (!fs::exists(from)) throw Error(ErrorCode::bad_input, "--from " + from + " does not exist");
   if (!fs::is_directory(arguments.tokenizer))
-    throw Error(ErrorCode::bad_input, "--tokenizer " + arguments.tokenizer + " is not the directory of a model");
+    throw Error(ErrorCode::bad_input,
+                "--tokenizer " + arguments.tokenizer + " is not the directory of a model");
 }
 
 }  // namespace
 
-int run_calibration_command(ArtifactStore& store, const std::vector<std::string>& arguments, std::string& out) {
+int run_calibration_command(ArtifactStore& store, const std::vector<std::string>& arguments,
+                            std::string& out) {
   CLI::App app{"calibration sets of a store", "quench calibration"};
   app.require_subcommand(1);
   bool json = false, documents = false;
@@ -70,7 +75,8 @@ int run_calibration_command(ArtifactStore& store, const std::vector<std::string>
   CLI::App* ls_command = app.add_subcommand("ls", "names with kind, sizes and seed");
   CLI::App* show_command = app.add_subcommand("show", "one set: what it was made of, what was left out");
   show_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
-  show_command->add_flag("--documents", documents, "where each part comes from and its licence, as JSON lines");
+  show_command->add_flag("--documents", documents,
+                         "where each part comes from and its licence, as JSON lines");
   CLI::App* adopt_command = app.add_subcommand("adopt", "take over what `build` has made")->group("");
   adopt_command->add_option("--out", from)->required();
   adopt_command->add_option("--name", name)->required();
@@ -104,15 +110,24 @@ int build_calibration(const BuildSetArguments& arguments) {
   const ScratchFolder scratch;
   EngineArguments engine;
   engine.verb = "calibration-build";
-  engine.arguments = {"--kind",      arguments.kind,
-                      "--tokenizer", arguments.tokenizer,
-                      "--sequences", std::to_string(arguments.sequences),
-                      "--length",    std::to_string(arguments.length),
-                      "--seed",      std::to_string(arguments.seed),
-                      "--files-per-repository", std::to_string(arguments.files_per_repository),
-                      "--min-score", std::to_string(arguments.score_min),
-                      "--out",       scratch.path().string()};
-  for (const std::string& from : arguments.from) engine.arguments.insert(engine.arguments.end(), {"--from", from});
+  engine.arguments = {"--kind",
+                      arguments.kind,
+                      "--tokenizer",
+                      arguments.tokenizer,
+                      "--sequences",
+                      std::to_string(arguments.sequences),
+                      "--length",
+                      std::to_string(arguments.length),
+                      "--seed",
+                      std::to_string(arguments.seed),
+                      "--files-per-repository",
+                      std::to_string(arguments.files_per_repository),
+                      "--min-score",
+                      std::to_string(arguments.score_min),
+                      "--out",
+                      scratch.path().string()};
+  for (const std::string& from : arguments.from)
+    engine.arguments.insert(engine.arguments.end(), {"--from", from});
   if (const int code = run_engine(engine); code != 0) return code;
   std::vector<std::string> adopt{"calibration", "adopt", "--out", scratch.path().string(), "--name", name};
   if (arguments.json) adopt.emplace_back("--json");

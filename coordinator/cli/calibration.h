@@ -1,4 +1,5 @@
-// `quench calibration`: build, ls, show. What only reads runs at the store's owner, as `quench artifacts` does.
+// `quench calibration`: build, ls, show. What only reads runs at the store's owner, as `quench artifacts`
+// does.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@ struct BuildSetArguments {
 int build_calibration(const BuildSetArguments& arguments);
 
 // ls, show REF, and, for `build`, adopt; on an open store. Throws Error.
-int run_calibration_command(ArtifactStore& store, const std::vector<std::string>& arguments, std::string& out);
+int run_calibration_command(ArtifactStore& store, const std::vector<std::string>& arguments,
+                            std::string& out);
 
 }  // namespace quench::coordinator

@@ -28,7 +28,8 @@ bool is_telling(std::string_view word) {
 
 // Calls `on_run(hash)` for the runs of `text` that say something.
 template <typename OnRun>
-void for_each_telling_run(std::string_view text, const std::set<std::string, std::less<>>& names, OnRun&& on_run) {
+void for_each_telling_run(std::string_view text, const std::set<std::string, std::less<>>& names,
+                          OnRun&& on_run) {
   std::deque<Word> recent;
   WordRuns runs(kRunWords);
   for_each_word(text, [&](const Word& word) {
@@ -45,8 +46,8 @@ void for_each_telling_run(std::string_view text, const std::set<std::string, std
   });
 }
 
-// Of the functions that the problem is about: the one it names, and those that its solution defines (MBPP names
-// none). Short names and those of one word are not telling: "solution", "add".
+// Of the functions that the problem is about: the one it names, and those that its solution defines (MBPP
+// names none). Short names and those of one word are not telling: "solution", "add".
 std::set<std::string, std::less<>> names_of(const Problem& problem) {
   std::set<std::string, std::less<>> names;
   const auto take = [&](std::string_view name) {

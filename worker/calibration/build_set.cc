@@ -23,7 +23,9 @@ constexpr std::uint64_t kToldDocuments = 100'000;
 // How many sequences each form gives.
 std::array<std::uint32_t, kDocumentForms> wanted_of(CalibrationKind kind, std::uint32_t sequences) {
   std::array<std::uint32_t, kDocumentForms> wanted{};
-  const auto set = [&](DocumentForm form, std::uint32_t count) { wanted[static_cast<std::size_t>(form)] = count; };
+  const auto set = [&](DocumentForm form, std::uint32_t count) {
+    wanted[static_cast<std::size_t>(form)] = count;
+  };
   if (kind == CalibrationKind::random) {
     set(DocumentForm::prose, sequences);
     return wanted;
@@ -56,8 +58,12 @@ struct Sequence {
 class SetBuilder {
  public:
   SetBuilder(const SetOptions& options, const Tokenizer& tokenizer, const Teller& tell)
-      : options_(options), tokenizer_(tokenizer), tell_(tell), wanted_(wanted_of(options.kind, options.sequences)) {
-    for (std::size_t form = 0; form < kDocumentForms; ++form) candidates_.emplace_back(options.seed, limits_of(options));
+      : options_(options),
+        tokenizer_(tokenizer),
+        tell_(tell),
+        wanted_(wanted_of(options.kind, options.sequences)) {
+    for (std::size_t form = 0; form < kDocumentForms; ++form)
+      candidates_.emplace_back(options.seed, limits_of(options));
   }
 
   BuiltSet build() {
@@ -78,7 +84,8 @@ class SetBuilder {
 
   void read() {
     const DocumentSink sink = [&](Document document) {
-      if (tally_.documents_read() % kToldDocuments == 0) tell_(std::to_string(tally_.documents_read()) + " documents read");
+      if (tally_.documents_read() % kToldDocuments == 0)
+        tell_(std::to_string(tally_.documents_read()) + " documents read");
       const auto form = static_cast<std::size_t>(document.form);
       // A benchmark's text is counted wherever it stands: it says what the sources are.
       if (!benchmarks_.find(document.text).empty()) return tally_.leave_out(Reason::benchmark);
@@ -106,7 +113,8 @@ class SetBuilder {
     std::uint64_t tokens = 0;
     for (const auto& [key, document] : candidates_[static_cast<std::size_t>(form)].in_order()) {
       if (sequences.size() - before == wanted) break;
-      const bool is_full = !document.repository.empty() && of_repository[document.repository] >= options_.files_per_repository;
+      const bool is_full =
+          !document.repository.empty() && of_repository[document.repository] >= options_.files_per_repository;
       if (is_full) {
         tally_.leave_out(Reason::same_repository);
         continue;
@@ -154,7 +162,8 @@ class SetBuilder {
   void append(Sequence& open, const Document& document, const std::vector<TokenId>& ids) {
     const std::size_t room = options_.length - open.ids.size();
     const std::size_t taken = std::min(room, ids.size());
-    open.parts.push_back({static_cast<std::uint32_t>(open.ids.size()), static_cast<std::uint32_t>(taken), &document});
+    open.parts.push_back(
+        {static_cast<std::uint32_t>(open.ids.size()), static_cast<std::uint32_t>(taken), &document});
     open.ids.insert(open.ids.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(taken));
     std::vector<TokenId> end;
     if (const auto eos = tokenizer_.eos_id()) {
@@ -185,9 +194,12 @@ class SetBuilder {
     for (Sequence& sequence : sequences) {
       for (const Part& part : sequence.parts) {
         const Document& document = *part.document;
-        ordered_json line{{"sequence", index},          {"first_token", part.first_token},
-                          {"tokens", part.tokens},      {"form", form_name(document.form)},
-                          {"origin", document.origin},  {"licence", document.licence},
+        ordered_json line{{"sequence", index},
+                          {"first_token", part.first_token},
+                          {"tokens", part.tokens},
+                          {"form", form_name(document.form)},
+                          {"origin", document.origin},
+                          {"licence", document.licence},
                           {"sha256", sha256(document.text).hex()}};
         if (!document.repository.empty()) line["repository"] = document.repository;
         set.documents += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
@@ -225,17 +237,21 @@ class SetBuilder {
     return "unknown";
   }
 
-  [[noreturn]] void too_few(DocumentForm form, std::uint32_t wanted, std::size_t found, std::uint64_t tokens) const {
+  [[noreturn]] void too_few(DocumentForm form, std::uint32_t wanted, std::size_t found,
+                            std::uint64_t tokens) const {
     const std::string kind(plural_of(form));
-    std::string text = "a " + name_of(options_.kind) + " set of " + std::to_string(options_.sequences) + " sequences needs " +
-                       std::to_string(wanted) + (wanted == 1 ? " sequence" : " sequences") + " of " + std::to_string(options_.length) + " tokens from " + kind +
-                       "; the sources give " + std::to_string(found) + " (" +
-                       std::to_string(candidates_[static_cast<std::size_t>(form)].in_order().size()) + " " + kind + " with " +
-                       std::to_string(tokens) + " tokens to choose from; " + std::to_string(tally_.documents_read()) +
+    std::string text = "a " + name_of(options_.kind) + " set of " + std::to_string(options_.sequences) +
+                       " sequences needs " + std::to_string(wanted) +
+                       (wanted == 1 ? " sequence" : " sequences") + " of " + std::to_string(options_.length) +
+                       " tokens from " + kind + "; the sources give " + std::to_string(found) + " (" +
+                       std::to_string(candidates_[static_cast<std::size_t>(form)].in_order().size()) + " " +
+                       kind + " with " + std::to_string(tokens) + " tokens to choose from; " +
+                       std::to_string(tally_.documents_read()) +
                        " documents read, left out: " + tally_.to_string() + ")";
     const bool is_code = form == DocumentForm::python || form == DocumentForm::java;
     const bool more_files = is_code && tally_.count(Reason::same_repository) > 0;
-    throw Error(ErrorCode::bad_input, text + ": give more with --from, or ask for fewer or shorter sequences" +
+    throw Error(ErrorCode::bad_input, text +
+                                          ": give more with --from, or ask for fewer or shorter sequences" +
                                           (more_files ? ", or for more --files-per-repository" : ""));
   }
 
@@ -253,12 +269,13 @@ class SetBuilder {
 void check_options(const SetOptions& options) {
   const std::uint32_t least = least_sequences(options.kind);
   if (options.sequences < least)
-    throw Error(ErrorCode::bad_input, "--sequences " + std::to_string(options.sequences) + ": a " + name_of(options.kind) +
-                                          " set has at least " + std::to_string(least) + ", one of each of its parts");
+    throw Error(ErrorCode::bad_input, "--sequences " + std::to_string(options.sequences) + ": a " +
+                                          name_of(options.kind) + " set has at least " +
+                                          std::to_string(least) + ", one of each of its parts");
 }
 
-TensorRecord raw_tensor(std::string_view name, DType dtype, std::vector<std::uint64_t> shape, std::span<const std::uint8_t> bytes,
-                        const ChunkSink& put) {
+TensorRecord raw_tensor(std::string_view name, DType dtype, std::vector<std::uint64_t> shape,
+                        std::span<const std::uint8_t> bytes, const ChunkSink& put) {
   TensorRecord tensor;
   tensor.name = name;
   tensor.dtype = dtype;
@@ -285,9 +302,12 @@ Manifest set_manifest(const BuiltSet& set, const ChunkSink& put) {
   std::vector<std::uint8_t> tokens;
   for (const std::vector<TokenId>& sequence : set.sequences)
     for (const TokenId id : sequence)
-      for (unsigned byte = 0; byte < 4; ++byte) tokens.push_back(static_cast<std::uint8_t>(static_cast<std::uint32_t>(id) >> 8 * byte));
-  manifest.tensors.push_back(raw_tensor(kSetTokens, DType::i32, {set.record.sequences, set.record.length}, tokens, put));
-  const std::span documents(reinterpret_cast<const std::uint8_t*>(set.documents.data()), set.documents.size());
+      for (unsigned byte = 0; byte < 4; ++byte)
+        tokens.push_back(static_cast<std::uint8_t>(static_cast<std::uint32_t>(id) >> 8 * byte));
+  manifest.tensors.push_back(
+      raw_tensor(kSetTokens, DType::i32, {set.record.sequences, set.record.length}, tokens, put));
+  const std::span documents(reinterpret_cast<const std::uint8_t*>(set.documents.data()),
+                            set.documents.size());
   manifest.tensors.push_back(raw_tensor(kSetDocuments, DType::u8, {documents.size()}, documents, put));
   return manifest;
 }

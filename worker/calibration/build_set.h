@@ -1,5 +1,5 @@
-// Makes a calibration set: reads sources, leaves out what should not be there, and cuts one window of tokens after
-// the other. The same sources, settings and seed give the same bytes. One thread at a time.
+// Makes a calibration set: reads sources, leaves out what should not be there, and cuts one window of tokens
+// after the other. The same sources, settings and seed give the same bytes. One thread at a time.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,8 @@ void Candidates::add(Document document, Tally& tally) {
   if (beyond_ && !(key < *beyond_)) return tally.leave_out(Reason::beyond_memory);
   const std::size_t bytes = bytes_of(document);
   const bool has_repository = !document.repository.empty();
-  if (!documents_.try_emplace(key, std::move(document)).second) return tally.leave_out(Reason::near_duplicate);
+  if (!documents_.try_emplace(key, std::move(document)).second)
+    return tally.leave_out(Reason::near_duplicate);
   bytes_ += bytes;
   if (has_repository && ++of_repository_[key.first] > limits_.per_repository) {
     Digest last;

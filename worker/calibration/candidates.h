@@ -1,7 +1,7 @@
-// The documents of one form that a set may be made of, in the order in which they will be tried. That order is a
-// function of the seed and of what the documents and their repositories are, never of where they lie or of the
-// order in which they were read. A corpus is larger than memory: only the first so many bytes of that order are
-// kept. One thread at a time.
+// The documents of one form that a set may be made of, in the order in which they will be tried. That order
+// is a function of the seed and of what the documents and their repositories are, never of where they lie or
+// of the order in which they were read. A corpus is larger than memory: only the first so many bytes of that
+// order are kept. One thread at a time.
 #pragma once
 
 #include <cstdint>

@@ -19,9 +19,9 @@ std::string_view plural_of(DocumentForm form);
 
 struct Document {
   DocumentForm form = DocumentForm::prose;
-  std::string text;        // well-formed UTF-8
-  std::string origin;      // "corpus/package/module.py", "data.jsonl:17", "Posts.xml#4711"
-  std::string repository;  // of code; empty: not known
+  std::string text;                 // well-formed UTF-8
+  std::string origin;               // "corpus/package/module.py", "data.jsonl:17", "Posts.xml#4711"
+  std::string repository;           // of code; empty: not known
   std::string licence = "unknown";  // an SPDX identifier where one was recognised, else what the source says
 };
 
@@ -53,7 +53,9 @@ std::string_view to_string(Reason reason);
 class Tally {
  public:
   void read() { ++read_; }
-  void leave_out(Reason reason, std::uint64_t documents = 1) { counts_[static_cast<std::size_t>(reason)] += documents; }
+  void leave_out(Reason reason, std::uint64_t documents = 1) {
+    counts_[static_cast<std::size_t>(reason)] += documents;
+  }
   std::uint64_t documents_read() const { return read_; }
   std::uint64_t count(Reason reason) const { return counts_[static_cast<std::size_t>(reason)]; }
   // Reasons that left something out, in their order.

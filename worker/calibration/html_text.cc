@@ -23,8 +23,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kEntitie
                                                                                    {"mdash", "\u2014"},
                                                                                    {"ndash", "\u2013"},
                                                                                    {"rsquo", "\u2019"}}};
-constexpr std::array<std::string_view, 17> kBlocks{"p",  "div", "br", "hr", "pre", "ul", "ol", "li",        "h1",
-                                                   "h2", "h3",  "h4", "h5", "h6",  "tr", "dd", "blockquote"};
+constexpr std::array<std::string_view, 17> kBlocks{"p",  "div", "br", "hr", "pre",       "ul",
+                                                   "ol", "li",  "h1", "h2", "h3",        "h4",
+                                                   "h5", "h6",  "tr", "dd", "blockquote"};
 
 // What "&name;" stands for; nothing when it is not an entity.
 std::optional<std::string> resolved(std::string_view name) {
@@ -34,7 +35,8 @@ std::optional<std::string> resolved(std::string_view name) {
   const bool is_hex = name[1] == 'x' || name[1] == 'X';
   const std::string_view digits = name.substr(is_hex ? 2 : 1);
   std::uint32_t code = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, is_hex ? 16 : 10);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), code, is_hex ? 16 : 10);
   if (digits.empty() || error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   if (code == 0 || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return std::nullopt;
   std::string text;
@@ -72,7 +74,8 @@ class Writer {
   }
 
   HtmlText finish() {
-    while (!out_.text.empty() && std::isspace(static_cast<unsigned char>(out_.text.back())) != 0) out_.text.pop_back();
+    while (!out_.text.empty() && std::isspace(static_cast<unsigned char>(out_.text.back())) != 0)
+      out_.text.pop_back();
     return std::move(out_);
   }
 

@@ -24,12 +24,14 @@ const std::string* text_field(const Json& object, Names names) {
   for (const char* name : names)
     if (const auto found = object.find(name); found != object.end() && found->is_string())
       return &found->get_ref<const std::string&>();
-  if (const auto meta = object.find("meta"); meta != object.end() && meta->is_object()) return text_field(*meta, names);
+  if (const auto meta = object.find("meta"); meta != object.end() && meta->is_object())
+    return text_field(*meta, names);
   return nullptr;
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -60,7 +62,8 @@ std::optional<DocumentForm> form_in(const Json& object) {
   }
   if (path != nullptr && path->ends_with(".py")) return DocumentForm::python;
   if (path != nullptr && path->ends_with(".java")) return DocumentForm::java;
-  if (path != nullptr && path->find('.') != std::string::npos && !path->ends_with(".txt") && !path->ends_with(".md"))
+  if (path != nullptr && path->find('.') != std::string::npos && !path->ends_with(".txt") &&
+      !path->ends_with(".md"))
     return std::nullopt;
   return DocumentForm::prose;
 }
@@ -72,7 +75,8 @@ bool is_question(const Json& object) {
 Question question_in(const Json& object) {
   Question question;
   const auto score = object.find("score");
-  if (!score->is_number_integer()) throw Error(ErrorCode::bad_input, "the field \"score\" is not a whole number");
+  if (!score->is_number_integer())
+    throw Error(ErrorCode::bad_input, "the field \"score\" is not a whole number");
   question.score = score->get<std::int64_t>();
   const auto tags = object.find("tags");
   if (tags->is_string()) question.tags = tags_of(tags->get_ref<const std::string&>());
@@ -81,11 +85,14 @@ Question question_in(const Json& object) {
       if (tag.is_string()) question.tags.push_back(tag.get<std::string>());
   if (const std::string* title = text_field(object, {"title"})) question.title = *title;
   question.body = required_string(object, "body");
-  question.licence = text_field(object, {"content_license"}) != nullptr ? *text_field(object, {"content_license"}) : licence_in(object);
+  question.licence = text_field(object, {"content_license"}) != nullptr
+                         ? *text_field(object, {"content_license"})
+                         : licence_in(object);
   return question;
 }
 
-void take(const Json& object, std::string origin, std::int64_t score_min, Tally& tally, const DocumentSink& sink) {
+void take(const Json& object, std::string origin, std::int64_t score_min, Tally& tally,
+          const DocumentSink& sink) {
   tally.read();
   if (is_question(object)) {
     Question question = question_in(object);
@@ -94,7 +101,8 @@ void take(const Json& object, std::string origin, std::int64_t score_min, Tally&
   }
   const std::string* text = text_field(object, {"text", "content", "code", "body"});
   if (text == nullptr)
-    throw Error(ErrorCode::bad_input, "no text: expected a string in one of the fields \"text\", \"content\", \"code\", \"body\"");
+    throw Error(ErrorCode::bad_input,
+                "no text: expected a string in one of the fields \"text\", \"content\", \"code\", \"body\"");
   const std::optional<DocumentForm> form = form_in(object);
   if (!form) return tally.leave_out(Reason::other_kind);
   Document document;
@@ -104,7 +112,8 @@ void take(const Json& object, std::string origin, std::int64_t score_min, Tally&
   document.origin = std::move(origin);
   if (const std::string* url = text_field(object, {"url", "path", "max_stars_repo_path"}))
     document.origin.append(" ").append(*url, 0, kUrlBytesMax);
-  if (const std::string* name = text_field(object, {"repo_name", "max_stars_repo_name", "repository_name", "repository", "repo"}))
+  if (const std::string* name =
+          text_field(object, {"repo_name", "max_stars_repo_name", "repository_name", "repository", "repo"}))
     document.repository = *name;
   if (const auto fault = fault_of(document)) return tally.leave_out(*fault);
   sink(std::move(document));

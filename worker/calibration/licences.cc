@@ -11,7 +11,8 @@ constexpr std::size_t kTextBytes = 16 << 10;
 constexpr std::size_t kSourceHeadBytes = 4 << 10;
 constexpr std::size_t kIdentifierBytesMax = 100;
 
-// In lower case, every run of other characters than letters, digits and dots one space: lines may be broken anywhere.
+// In lower case, every run of other characters than letters, digits and dots one space: lines may be broken
+// anywhere.
 std::string flattened(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -29,7 +30,8 @@ std::string flattened(std::string_view text) {
 
 bool is_licence_file(std::string_view name) {
   std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return lower.starts_with("license") || lower.starts_with("licence") || lower.starts_with("copying") ||
          lower.starts_with("unlicense");
 }
@@ -40,7 +42,8 @@ std::string licence_of_text(std::string_view text) {
   const std::string title = all.substr(0, kTitleBytes);
   const auto titled = [&](const char* words) { return title.find(words) != std::string::npos; };
   const auto says = [&](const char* words) { return all.find(words) != std::string::npos; };
-  const std::size_t gpl = title.find("gnu general public license"), lgpl = title.find("gnu lesser general public license"),
+  const std::size_t gpl = title.find("gnu general public license"),
+                    lgpl = title.find("gnu lesser general public license"),
                     agpl = title.find("gnu affero general public license");
   if (const std::size_t first = std::min({gpl, lgpl, agpl}); first != std::string::npos) {
     const bool is_third = titled("version 3");
@@ -55,7 +58,9 @@ std::string licence_of_text(std::string_view text) {
   if (says("this is free and unencumbered software")) return "Unlicense";
   if (says("python software foundation license")) return "PSF-2.0";
   if (says("redistribution and use in source and binary forms"))
-    return says("advertising materials") ? "BSD-4-Clause" : says("neither the name") || says("nor the names") ? "BSD-3-Clause" : "BSD-2-Clause";
+    return says("advertising materials")                       ? "BSD-4-Clause"
+           : says("neither the name") || says("nor the names") ? "BSD-3-Clause"
+                                                               : "BSD-2-Clause";
   if (says("permission is hereby granted free of charge")) return "MIT";
   if (says("permission to use copy modify and or distribute this software for any purpose")) return "ISC";
   if (says("licensed under the apache license version 2.0")) return "Apache-2.0";
@@ -71,7 +76,8 @@ std::string licence_of_source(std::string_view text) {
   rest = rest.substr(0, std::min(rest.find('\n'), kIdentifierBytesMax));
   std::string out;
   for (const char c : rest) {
-    const bool is_part = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '+' || c == '(' || c == ')' || c == ' ';
+    const bool is_part = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' ||
+                         c == '+' || c == '(' || c == ')' || c == ' ';
     if (!is_part) break;
     out += c;
   }

@@ -1,5 +1,5 @@
-// Which licence a text is under, as an SPDX identifier. A guess from the words that licences are known by, kept as
-// the origin of a document and never a judgement. Pure functions; any thread.
+// Which licence a text is under, as an SPDX identifier. A guess from the words that licences are known by,
+// kept as the origin of a document and never a judgement. Pure functions; any thread.
 #pragma once
 
 #include <string>

@@ -42,7 +42,8 @@ bool NearDuplicates::add(std::string_view text) {
   std::array<std::uint64_t, kBands> keys{};
   for (std::size_t band = 0; band < kBands; ++band) {
     std::uint64_t key = band;
-    for (std::size_t i = 0; i < kHashes / kBands; ++i) key = mixed(key + signature[band * (kHashes / kBands) + i]);
+    for (std::size_t i = 0; i < kHashes / kBands; ++i)
+      key = mixed(key + signature[band * (kHashes / kBands) + i]);
     keys[band] = key;
     const auto found = bands_.find(key);
     if (found == bands_.end()) continue;

@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 constexpr int kDepthMax = 128;
 constexpr std::size_t kLicenceBytesMax = 256 << 10;
 constexpr std::size_t kSniffBytes = 8 << 10;
-constexpr std::array<std::string_view, 7> kBuildFiles{"pyproject.toml", "setup.py",     "setup.cfg",       "PKG-INFO",
-                                                      "pom.xml",        "build.gradle", "build.gradle.kts"};
+constexpr std::array<std::string_view, 7> kBuildFiles{
+    "pyproject.toml", "setup.py", "setup.cfg", "PKG-INFO", "pom.xml", "build.gradle", "build.gradle.kts"};
 
 enum class FileKind { python, java, prose, json_lines, dump, parquet, archive, other };
 
@@ -50,7 +50,8 @@ struct Surroundings {
 
 class SourceWalk {
  public:
-  SourceWalk(const SourceOptions& options, Tally& tally, const DocumentSink& sink) : options_(options), tally_(tally), sink_(sink) {}
+  SourceWalk(const SourceOptions& options, Tally& tally, const DocumentSink& sink)
+      : options_(options), tally_(tally), sink_(sink) {}
 
   void root(const fs::path& given) {
     std::error_code error;
@@ -80,17 +81,24 @@ class SourceWalk {
 
   void folder(const fs::path& path, Surroundings around) {
     if (around.depth > kDepthMax)
-      throw Error(ErrorCode::bad_input, path.string() + " lies more than " + std::to_string(kDepthMax) + " folders deep");
+      throw Error(ErrorCode::bad_input,
+                  path.string() + " lies more than " + std::to_string(kDepthMax) + " folders deep");
     std::vector<fs::directory_entry> entries;
     std::error_code error;
-    for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) entries.push_back(*it);
-    if (error) throw Error(ErrorCode::bad_input, "cannot read the directory " + path.string() + ": " + error.message());
-    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.path().filename().native() < b.path().filename().native(); });
+    for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error))
+      entries.push_back(*it);
+    if (error)
+      throw Error(ErrorCode::bad_input,
+                  "cannot read the directory " + path.string() + ": " + error.message());
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+      return a.path().filename().native() < b.path().filename().native();
+    });
     look_around(entries, around);
     for (const fs::directory_entry& entry : entries) {
       const std::string name = entry.path().filename().string();
       const fs::file_status status = entry.symlink_status(error);
-      if (error) throw Error(ErrorCode::bad_input, "cannot read " + entry.path().string() + ": " + error.message());
+      if (error)
+        throw Error(ErrorCode::bad_input, "cannot read " + entry.path().string() + ": " + error.message());
       if (fs::is_directory(status)) {
         if (is_passed_over(name)) continue;
         Surroundings below = around;
@@ -114,7 +122,8 @@ class SourceWalk {
       is_marked = is_marked || name == ".git" || (is_licence && around.depth > 0) ||
                   std::find(kBuildFiles.begin(), kBuildFiles.end(), name) != kBuildFiles.end();
       std::string text;
-      if (is_licence && found.empty() && read_whole(entry.path(), kLicenceBytesMax, text)) found = licence_of_text(text);
+      if (is_licence && found.empty() && read_whole(entry.path(), kLicenceBytesMax, text))
+        found = licence_of_text(text);
     }
     if (!found.empty()) around.licence = found;
     if (around.repository.empty() && is_marked) around.repository = around.label;
@@ -128,7 +137,8 @@ class SourceWalk {
     return origin.substr(0, second == std::string::npos ? first : second);
   }
 
-  void named_file(const fs::path& path, const std::string& origin, FileKind kind, const Surroundings& around) {
+  void named_file(const fs::path& path, const std::string& origin, FileKind kind,
+                  const Surroundings& around) {
     switch (kind) {
       case FileKind::python:
         return text_file(path, origin, DocumentForm::python, around);
@@ -145,22 +155,29 @@ class SourceWalk {
         return read_stack_exchange(reader, origin, options_.score_min, tally_, sink_);
       }
       case FileKind::parquet:
-        throw Error(ErrorCode::bad_input, path.string() +
-                                              " is a Parquet file, which is not read: turn it into JSON lines, as with python3 -c \"import "
-                                              "pandas; pandas.read_parquet('IN.parquet').to_json('OUT.jsonl.gz', orient='records', lines=True)\"");
+        throw Error(
+            ErrorCode::bad_input,
+            path.string() +
+                " is a Parquet file, which is not read: turn it into JSON lines, as with python3 -c \"import "
+                "pandas; pandas.read_parquet('IN.parquet').to_json('OUT.jsonl.gz', orient='records', "
+                "lines=True)\"");
       case FileKind::archive:
-        throw Error(ErrorCode::bad_input, path.string() + " is a 7z archive, which is not read: unpack it (7z x), and name its Posts.xml");
+        throw Error(
+            ErrorCode::bad_input,
+            path.string() + " is a 7z archive, which is not read: unpack it (7z x), and name its Posts.xml");
       case FileKind::other:
         return other_file(path);
     }
   }
 
-  void text_file(const fs::path& path, const std::string& origin, DocumentForm form, const Surroundings& around) {
+  void text_file(const fs::path& path, const std::string& origin, DocumentForm form,
+                 const Surroundings& around) {
     tally_.read();
     Document document;
     document.form = form;
     const bool is_code = form == DocumentForm::python || form == DocumentForm::java;
-    if (!read_whole(path, is_code ? kCodeBytesMax : kProseBytesMax, document.text)) return tally_.leave_out(Reason::too_large);
+    if (!read_whole(path, is_code ? kCodeBytesMax : kProseBytesMax, document.text))
+      return tally_.leave_out(Reason::too_large);
     if (const auto fault = fault_of(document)) return tally_.leave_out(*fault);
     document.origin = origin;
     document.licence = around.licence;

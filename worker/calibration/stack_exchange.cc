@@ -26,14 +26,19 @@ std::int64_t number_of(std::string_view text, const char* what) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    throw Error(ErrorCode::bad_input, std::string("the attribute ") + what + " is \"" + std::string(text.substr(0, 40)) + "\"; expected a number");
+    throw Error(ErrorCode::bad_input, std::string("the attribute ") + what + " is \"" +
+                                          std::string(text.substr(0, 40)) + "\"; expected a number");
   return value;
 }
 
 class DumpParser {
  public:
   DumpParser(const std::string& origin, std::int64_t score_min, Tally& tally, const DocumentSink& sink)
-      : origin_(origin), score_min_(score_min), tally_(tally), sink_(sink), parser_(XML_ParserCreate("UTF-8"), XML_ParserFree) {
+      : origin_(origin),
+        score_min_(score_min),
+        tally_(tally),
+        sink_(sink),
+        parser_(XML_ParserCreate("UTF-8"), XML_ParserFree) {
     if (!parser_) throw Error(ErrorCode::failed, "expat does not start");
     XML_SetUserData(parser_.get(), this);
     XML_SetElementHandler(
@@ -50,13 +55,16 @@ class DumpParser {
   }
 
   void feed(std::span<const char> piece, bool is_last) {
-    const XML_Status status = XML_Parse(parser_.get(), piece.data(), static_cast<int>(piece.size()), is_last ? 1 : 0);
+    const XML_Status status =
+        XML_Parse(parser_.get(), piece.data(), static_cast<int>(piece.size()), is_last ? 1 : 0);
     if (failure_) std::rethrow_exception(failure_);
     if (status != XML_STATUS_OK)
-      throw Error(ErrorCode::bad_input, std::string("not well-formed XML: ") + XML_ErrorString(XML_GetErrorCode(parser_.get())));
+      throw Error(ErrorCode::bad_input,
+                  std::string("not well-formed XML: ") + XML_ErrorString(XML_GetErrorCode(parser_.get())));
     fed_bytes_ += piece.size();
     // Expat keeps a tag until its end has come.
-    const auto done = static_cast<std::uint64_t>(std::max<XML_Index>(XML_GetCurrentByteIndex(parser_.get()), 0));
+    const auto done =
+        static_cast<std::uint64_t>(std::max<XML_Index>(XML_GetCurrentByteIndex(parser_.get()), 0));
     if (fed_bytes_ > done + kRowBytesMax) throw Error(ErrorCode::bad_input, "a row is longer than 4 MiB");
   }
   std::size_t line() const { return XML_GetCurrentLineNumber(parser_.get()); }

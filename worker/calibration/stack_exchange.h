@@ -1,7 +1,7 @@
-// Questions of a StackExchange dump (Posts.xml of archive.org/details/stackexchange, packed with gzip or not):
-// those about Python or Java, in English, with a score of at least so many. Expat reads the file in pieces as
-// hostile XML: no document type, hence no entities of its own; no element that a dump does not have; rows of at
-// most 4 MiB. One thread at a time.
+// Questions of a StackExchange dump (Posts.xml of archive.org/details/stackexchange, packed with gzip or
+// not): those about Python or Java, in English, with a score of at least so many. Expat reads the file in
+// pieces as hostile XML: no document type, hence no entities of its own; no element that a dump does not
+// have; rows of at most 4 MiB. One thread at a time.
 #pragma once
 
 #include <cstdint>

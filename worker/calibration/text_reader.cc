@@ -27,7 +27,8 @@ struct TextReader::Handle {
 TextReader::TextReader(std::filesystem::path path) : path_(std::move(path)) {
   errno = 0;
   handle_ = std::make_unique<Handle>(path_);
-  if (handle_->file == nullptr) throw errno_error(ErrorCode::bad_input, "cannot open " + path_.string(), errno);
+  if (handle_->file == nullptr)
+    throw errno_error(ErrorCode::bad_input, "cannot open " + path_.string(), errno);
   ::gzbuffer(handle_->file, kBlockBytes);
 }
 

@@ -1,5 +1,6 @@
 // The words of a text as numbers, for comparing texts by runs of words: letters, digits, underscores and all
-// beyond ASCII make a word, its case does not count. So spacing, punctuation and indentation do not hide a copy.
+// beyond ASCII make a word, its case does not count. So spacing, punctuation and indentation do not hide a
+// copy.
 #pragma once
 
 #include <cctype>

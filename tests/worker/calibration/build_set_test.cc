@@ -27,7 +27,8 @@ const Tokenizer& tokenizer() {
   return *loaded;
 }
 
-SetOptions options_of(CalibrationKind kind, const fs::path& from, std::uint32_t sequences, std::uint32_t length) {
+SetOptions options_of(CalibrationKind kind, const fs::path& from, std::uint32_t sequences,
+                      std::uint32_t length) {
   SetOptions options;
   options.kind = kind;
   options.sequences = sequences;
@@ -69,7 +70,8 @@ fs::path write_corpus(const ScratchDirectory& scratch, const std::string& name =
   const fs::path root = scratch / name;
   testing::write_repositories(root / "code", 10, 100);
   fs::create_directories(root / "text");
-  for (std::uint32_t i = 0; i < 10; ++i) write_text(root / "text" / ("page" + std::to_string(i) + ".txt"), WordSource(200 + i).prose(150));
+  for (std::uint32_t i = 0; i < 10; ++i)
+    write_text(root / "text" / ("page" + std::to_string(i) + ".txt"), WordSource(200 + i).prose(150));
   write_text(root / "Posts.xml", testing::dump_of_questions(30, 300));
   return root;
 }
@@ -87,7 +89,8 @@ TEST(CalibrationSet, OfCodeIsHalfPythonHalfJavaOneFileOfARepository) {
     EXPECT_EQ(lines[i]["licence"], "MIT");
     const std::string form = lines[i]["form"];
     ++forms[form];
-    EXPECT_TRUE(repositories.insert(form + lines[i]["repository"].get<std::string>()).second) << "twice from one repository";
+    EXPECT_TRUE(repositories.insert(form + lines[i]["repository"].get<std::string>()).second)
+        << "twice from one repository";
     // The first tokens of the file that it names.
     const std::string text = testing::read_text(scratch / lines[i]["origin"].get<std::string>());
     EXPECT_EQ(lines[i]["sha256"], sha256(text).hex());
@@ -107,7 +110,8 @@ TEST(CalibrationSet, OfRandomTextHasAWindowOfEachDocument) {
   for (const auto& line : lines_of(set)) {
     EXPECT_EQ(line["form"], "prose");
     EXPECT_TRUE(origins.insert(line["origin"]).second);
-    const auto ids = tokenizer().encode(testing::read_text(scratch / line["origin"].get<std::string>()), AddSpecialTokens::no);
+    const auto ids = tokenizer().encode(testing::read_text(scratch / line["origin"].get<std::string>()),
+                                        AddSpecialTokens::no);
     const auto& sequence = set.sequences[line["sequence"].get<std::size_t>()];
     const auto found = std::search(ids.begin(), ids.end(), sequence.begin(), sequence.end());
     EXPECT_NE(found, ids.end());
@@ -144,7 +148,9 @@ TEST(CalibrationSet, DependsOnContentAndSeedAndNotOnPlaces) {
   const ScratchDirectory scratch, elsewhere;
   SetOptions options = options_of(CalibrationKind::mixed, write_corpus(scratch), 8, 64);
   const BuiltSet first = build(options);
-  const auto digest_of = [](const BuiltSet& set) { return manifest_digest(set_manifest(set, [](const ChunkRef&, std::span<const std::uint8_t>) {})); };
+  const auto digest_of = [](const BuiltSet& set) {
+    return manifest_digest(set_manifest(set, [](const ChunkRef&, std::span<const std::uint8_t>) {}));
+  };
   EXPECT_EQ(digest_of(build(options)), digest_of(first));
   options.sources.from = {write_corpus(elsewhere)};
   EXPECT_EQ(digest_of(build(options)), digest_of(first)) << "where a corpus lies is not what it is";
@@ -175,8 +181,9 @@ TEST(CalibrationSet, TakesOneOfNearDuplicates) {
   const fs::path root = scratch / "code";
   testing::write_repositories(root, 5, 1);
   for (int i = 1; i < 5; ++i)
-    write_text(root / ("repo" + std::to_string(i)) / "src" / "main.py",
-               testing::read_text(root / "repo0" / "src" / "main.py") + "\n# copy " + std::to_string(i) + "\n");
+    write_text(
+        root / ("repo" + std::to_string(i)) / "src" / "main.py",
+        testing::read_text(root / "repo0" / "src" / "main.py") + "\n# copy " + std::to_string(i) + "\n");
   const BuiltSet set = build(options_of(CalibrationKind::code, root, 2, 64));
   EXPECT_EQ(set.sequences.size(), 2u);
   const std::string error = error_of(options_of(CalibrationKind::code, root, 4, 64));
@@ -193,7 +200,9 @@ TEST(CalibrationSet, TakesMoreFilesOfARepositoryWhenAllowed) {
   }
   SetOptions options = options_of(CalibrationKind::code, root, 8, 64);
   const std::string error = error_of(options);
-  EXPECT_NE(error.find("needs 4 sequences of 64 tokens from Python files; the sources give 1"), std::string::npos) << error;
+  EXPECT_NE(error.find("needs 4 sequences of 64 tokens from Python files; the sources give 1"),
+            std::string::npos)
+      << error;
   EXPECT_NE(error.find("--files-per-repository"), std::string::npos) << error;
   options.files_per_repository = 4;
   EXPECT_EQ(build(options).sequences.size(), 8u);
@@ -202,23 +211,36 @@ TEST(CalibrationSet, TakesMoreFilesOfARepositoryWhenAllowed) {
 TEST(CalibrationSet, TellsWhatIsMissing) {
   const ScratchDirectory scratch;
   fs::create_directories(scratch / "empty");
-  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "empty", 1, 8)).find("0 documents read"), std::string::npos);
+  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "empty", 1, 8)).find("0 documents read"),
+            std::string::npos);
   write_text(scratch / "one.txt", WordSource(1).prose(100));
-  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "one.txt", 2, 64)).find("the sources give 1 (1 prose documents"), std::string::npos);
-  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "one.txt", 1, 4096)).find("1 shorter than a sequence"), std::string::npos);
-  EXPECT_NE(error_of(options_of(CalibrationKind::code, scratch / "one.txt", 2, 8)).find("1 not what this kind of set takes"), std::string::npos);
-  EXPECT_NE(error_of(options_of(CalibrationKind::mixed, scratch / "one.txt", 3, 8)).find("at least 4"), std::string::npos);
+  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "one.txt", 2, 64))
+                .find("the sources give 1 (1 prose documents"),
+            std::string::npos);
+  EXPECT_NE(error_of(options_of(CalibrationKind::random, scratch / "one.txt", 1, 4096))
+                .find("1 shorter than a sequence"),
+            std::string::npos);
+  EXPECT_NE(error_of(options_of(CalibrationKind::code, scratch / "one.txt", 2, 8))
+                .find("1 not what this kind of set takes"),
+            std::string::npos);
+  EXPECT_NE(error_of(options_of(CalibrationKind::mixed, scratch / "one.txt", 3, 8)).find("at least 4"),
+            std::string::npos);
   fs::create_directories(scratch / "binary");
   write_text(scratch / "binary" / "a.py", std::string("\0\0\0", 3));
-  write_text(scratch / "binary" / "b.so", std::string("\x7f" "ELF\0", 5));
-  EXPECT_NE(error_of(options_of(CalibrationKind::code, scratch / "binary", 2, 8)).find("2 binary"), std::string::npos);
+  write_text(scratch / "binary" / "b.so", std::string("\x7f"
+                                                      "ELF\0",
+                                                      5));
+  EXPECT_NE(error_of(options_of(CalibrationKind::code, scratch / "binary", 2, 8)).find("2 binary"),
+            std::string::npos);
 }
 
 class LoadedSet : public ::testing::Test {
  protected:
   LoadedSet() {
     built_ = build(options_of(CalibrationKind::code, write_corpus(scratch_), 6, 64));
-    manifest_ = set_manifest(built_, [&](const ChunkRef& chunk, std::span<const std::uint8_t> bytes) { chunks_[chunk.digest] = {bytes.begin(), bytes.end()}; });
+    manifest_ = set_manifest(built_, [&](const ChunkRef& chunk, std::span<const std::uint8_t> bytes) {
+      chunks_[chunk.digest] = {bytes.begin(), bytes.end()};
+    });
   }
   CalibrationSet load(std::uint32_t sequences, std::uint32_t length, const Tokenizer& with = tokenizer()) {
     CalibrationSpec spec;
@@ -240,7 +262,8 @@ TEST_F(LoadedSet, IsWhatWasBuilt) {
   EXPECT_EQ(set.digest, built_.record.windows);
   const CalibrationSet part = load(2, 16);
   ASSERT_EQ(part.sequences.size(), 2u);
-  EXPECT_EQ(part.sequences[1], std::vector<TokenId>(built_.sequences[1].begin(), built_.sequences[1].begin() + 16));
+  EXPECT_EQ(part.sequences[1],
+            std::vector<TokenId>(built_.sequences[1].begin(), built_.sequences[1].begin() + 16));
   EXPECT_NE(part.digest, set.digest);
   EXPECT_EQ(decode_manifest(encode(manifest_)), manifest_);
 }

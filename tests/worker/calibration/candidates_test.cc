@@ -22,7 +22,8 @@ std::vector<std::string> texts(const Candidates& candidates) {
   return all;
 }
 
-std::vector<std::string> kept(std::vector<Document> documents, std::uint64_t seed, CandidateLimits limits, Tally& tally) {
+std::vector<std::string> kept(std::vector<Document> documents, std::uint64_t seed, CandidateLimits limits,
+                              Tally& tally) {
   Candidates candidates(seed, limits);
   for (Document& document : documents) candidates.add(std::move(document), tally);
   return texts(candidates);

@@ -1,4 +1,5 @@
-// Texts that look like a corpus's: made of words drawn with a seed, so that no two of them resemble each other.
+// Texts that look like a corpus's: made of words drawn with a seed, so that no two of them resemble each
+// other.
 #pragma once
 
 #include <filesystem>
@@ -26,7 +27,8 @@ class WordSource {
     std::string text;
     for (int i = 0; i < functions; ++i) {
       const std::string a = word(), b = word();
-      text += "def " + word() + "(" + a + ", " + b + "):\n    return " + a + " * " + b + " - " + word() + "\n\n";
+      text +=
+          "def " + word() + "(" + a + ", " + b + "):\n    return " + a + " * " + b + " - " + word() + "\n\n";
     }
     return text;
   }
@@ -44,12 +46,14 @@ class WordSource {
 };
 
 // `root`/repoN/src/main.py and Main.java, N from 0, each repository with a licence.
-inline void write_repositories(const std::filesystem::path& root, int count, std::uint32_t seed, int functions = 12) {
+inline void write_repositories(const std::filesystem::path& root, int count, std::uint32_t seed,
+                               int functions = 12) {
   for (int i = 0; i < count; ++i) {
     WordSource words(seed + static_cast<std::uint32_t>(i));
     const auto repository = root / ("repo" + std::to_string(i));
     std::filesystem::create_directories(repository / "src");
-    write_text(repository / "LICENSE", "MIT License\n\nPermission is hereby granted, free of charge, to any person\n");
+    write_text(repository / "LICENSE",
+               "MIT License\n\nPermission is hereby granted, free of charge, to any person\n");
     write_text(repository / "src" / "main.py", words.python(functions));
     write_text(repository / "src" / "Main.java", words.java(functions));
   }
@@ -61,9 +65,11 @@ inline std::string dump_of_questions(int count, std::uint32_t seed) {
   for (int i = 0; i < count; ++i) {
     WordSource words(seed + static_cast<std::uint32_t>(i));
     std::string body;
-    for (int j = 0; j < 8; ++j) body += "how can I do this " + words.word() + " and it is not the " + words.word() + " that I have ";
-    xml += "  <row Id=\"" + std::to_string(i + 1) + "\" PostTypeId=\"1\" Score=\"12\" Title=\"What is " + words.word() +
-           "?\" Tags=\"&lt;python&gt;\" Body=\"&lt;p&gt;" + body + "&lt;/p&gt;\" ContentLicense=\"CC BY-SA 4.0\" />\n";
+    for (int j = 0; j < 8; ++j)
+      body += "how can I do this " + words.word() + " and it is not the " + words.word() + " that I have ";
+    xml += "  <row Id=\"" + std::to_string(i + 1) + "\" PostTypeId=\"1\" Score=\"12\" Title=\"What is " +
+           words.word() + "?\" Tags=\"&lt;python&gt;\" Body=\"&lt;p&gt;" + body +
+           "&lt;/p&gt;\" ContentLicense=\"CC BY-SA 4.0\" />\n";
   }
   return xml + "</posts>\n";
 }

@@ -1,5 +1,3 @@
-#include "worker/calibration/source_files.h"
-
 #include <gtest/gtest.h>
 #include <zlib.h>
 
@@ -7,6 +5,7 @@
 
 #include "schemas/error.h"
 #include "tests/worker/calibration/corpus.h"
+#include "worker/calibration/source_files.h"
 #include "worker/calibration/text_reader.h"
 
 namespace quench::worker {
@@ -31,7 +30,8 @@ struct Read {
 
 Read read(std::vector<fs::path> from) {
   Read read;
-  read_sources({std::move(from), 10}, read.tally, [&](Document document) { read.documents.push_back(std::move(document)); });
+  read_sources({std::move(from), 10}, read.tally,
+               [&](Document document) { read.documents.push_back(std::move(document)); });
   return read;
 }
 
@@ -68,7 +68,8 @@ TEST(CalibrationSources, ReadATreeInTheOrderOfItsPaths) {
   const Read tree = read({root});
   std::vector<std::string> origins;
   for (const Document& document : tree.documents) origins.push_back(document.origin);
-  EXPECT_EQ(origins, (std::vector<std::string>{"corpus/notes.md", "corpus/repo0/src/Main.java", "corpus/repo0/src/main.py", "corpus/repo1/src/Main.java",
+  EXPECT_EQ(origins, (std::vector<std::string>{"corpus/notes.md", "corpus/repo0/src/Main.java",
+                                               "corpus/repo0/src/main.py", "corpus/repo1/src/Main.java",
                                                "corpus/repo1/src/main.py"}));
   EXPECT_EQ(tree.tally.count(Reason::binary), 2u) << "a picture, and what is only called Python";
   EXPECT_EQ(tree.tally.count(Reason::other_kind), 3u) << "two licences and a style sheet";
@@ -83,17 +84,21 @@ TEST(CalibrationSources, ReadATreeInTheOrderOfItsPaths) {
 TEST(CalibrationSources, FindRepositoriesByTheirMarks) {
   const ScratchDirectory scratch;
   const fs::path root = scratch / "all";
-  for (const char* path : {"host/owner/one/.git", "host/owner/one/module", "host/owner/two/src", "loose/deep/er"}) fs::create_directories(root / path);
+  for (const char* path :
+       {"host/owner/one/.git", "host/owner/one/module", "host/owner/two/src", "loose/deep/er"})
+    fs::create_directories(root / path);
   write_text(root / "host/owner/one/a.py", WordSource(1).python(3));
   write_text(root / "host/owner/one/module/pom.xml", "<project/>");
-  write_text(root / "host/owner/one/module/B.java", "// SPDX-License-Identifier: EPL-2.0\n" + WordSource(2).java(3));
+  write_text(root / "host/owner/one/module/B.java",
+             "// SPDX-License-Identifier: EPL-2.0\n" + WordSource(2).java(3));
   write_text(root / "host/owner/two/pyproject.toml", "[project]\n");
   write_text(root / "host/owner/two/src/c.py", WordSource(3).python(3));
   write_text(root / "loose/deep/er/d.py", WordSource(4).python(3));
   write_text(root / "e.py", WordSource(5).python(3));
   const Read tree = read({root});
   EXPECT_EQ(tree.at("all/host/owner/one/a.py").repository, "all/host/owner/one");
-  EXPECT_EQ(tree.at("all/host/owner/one/module/B.java").repository, "all/host/owner/one") << "the topmost mark counts";
+  EXPECT_EQ(tree.at("all/host/owner/one/module/B.java").repository, "all/host/owner/one")
+      << "the topmost mark counts";
   EXPECT_EQ(tree.at("all/host/owner/one/module/B.java").licence, "EPL-2.0");
   EXPECT_EQ(tree.at("all/host/owner/two/src/c.py").repository, "all/host/owner/two");
   EXPECT_EQ(tree.at("all/loose/deep/er/d.py").repository, "all/loose");
@@ -102,18 +107,27 @@ TEST(CalibrationSources, FindRepositoriesByTheirMarks) {
 
 TEST(CalibrationSources, ReadJsonLinesAsCorporaHaveThem) {
   const ScratchDirectory scratch;
-  const std::string python = WordSource(1).python(2), java = WordSource(2).java(2), prose = WordSource(3).prose(30);
+  const std::string python = WordSource(1).python(2), java = WordSource(2).java(2),
+                    prose = WordSource(3).prose(30);
   const auto quoted = [](std::string text) {
     std::string out;
     for (const char c : text) out += c == '\n' ? std::string("\\n") : std::string(1, c);
     return "\"" + out + "\"";
   };
   const std::string lines =
-      R"({"content": )" + quoted(python) + R"(, "lang": "Python", "max_stars_repo_name": "a/b", "max_stars_repo_licenses": ["MIT", "ISC"]})" "\n\n" +
-      R"({"code": )" + quoted(java) + R"(, "path": "src/A.java", "repo_name": "c/d", "license": "apache-2.0"})" "\r\n" +
-      R"({"text": )" + quoted(prose) + R"(, "meta": {"url": "https://example.org/page"}})" "\n" +
-      R"({"content": "fn main() {}", "lang": "Rust"})" "\n" +
-      R"({"title": "What?", "body": "<p>How can I do this with the list that I have?</p>", "tags": ["python"], "score": 11, "content_license": "CC BY-SA 4.0"})" "\n" +
+      R"({"content": )" + quoted(python) +
+      R"(, "lang": "Python", "max_stars_repo_name": "a/b", "max_stars_repo_licenses": ["MIT", "ISC"]})"
+      "\n\n" +
+      R"({"code": )" + quoted(java) +
+      R"(, "path": "src/A.java", "repo_name": "c/d", "license": "apache-2.0"})"
+      "\r\n" +
+      R"({"text": )" + quoted(prose) +
+      R"(, "meta": {"url": "https://example.org/page"}})"
+      "\n" +
+      R"({"content": "fn main() {}", "lang": "Rust"})"
+      "\n" +
+      R"({"title": "What?", "body": "<p>How can I do this with the list that I have?</p>", "tags": ["python"], "score": 11, "content_license": "CC BY-SA 4.0"})"
+      "\n" +
       R"({"text": "   "})";
   write_gzip(scratch / "data.jsonl.gz", lines);
   write_text(scratch / "data.jsonl", lines);
@@ -145,9 +159,13 @@ TEST(CalibrationSources, TellWhatCannotBeRead) {
   write_text(scratch / "bad.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
   EXPECT_NE(error_of(scratch / "bad.jsonl").find("bad.jsonl: line 2: not JSON"), std::string::npos);
   write_text(scratch / "no_text.jsonl", "{\"words\": \"a\"}\n");
-  EXPECT_NE(error_of(scratch / "no_text.jsonl").find("line 1: no text: expected a string in one of the fields"), std::string::npos);
+  EXPECT_NE(
+      error_of(scratch / "no_text.jsonl").find("line 1: no text: expected a string in one of the fields"),
+      std::string::npos);
   write_text(scratch / "data.parquet", "PAR1");
-  EXPECT_NE(error_of(scratch / "data.parquet").find("Parquet file, which is not read: turn it into JSON lines"), std::string::npos);
+  EXPECT_NE(
+      error_of(scratch / "data.parquet").find("Parquet file, which is not read: turn it into JSON lines"),
+      std::string::npos);
   EXPECT_NE(error_of(scratch.path()).find("not JSON"), std::string::npos) << "in a tree just as well";
   write_text(scratch / "site.7z", "7z");
   EXPECT_NE(error_of(scratch / "site.7z").find("unpack it"), std::string::npos);
@@ -164,7 +182,9 @@ TEST(CalibrationSources, AFileThatIsNamedIsTextWhateverItsName) {
   const ScratchDirectory scratch;
   write_text(scratch / "README", WordSource(1).prose(20));
   EXPECT_EQ(read({scratch / "README"}).documents.size(), 1u);
-  write_text(scratch / "a.out", std::string("\x7f" "ELF\0\0", 6));
+  write_text(scratch / "a.out", std::string("\x7f"
+                                            "ELF\0\0",
+                                            6));
   const Read binary = read({scratch / "a.out"});
   EXPECT_TRUE(binary.documents.empty());
   EXPECT_EQ(binary.tally.count(Reason::binary), 1u);
@@ -173,7 +193,9 @@ TEST(CalibrationSources, AFileThatIsNamedIsTextWhateverItsName) {
 TEST(TextReader, GivesLinesAcrossItsBlocks) {
   const ScratchDirectory scratch;
   std::string text;
-  for (int i = 0; i < 3000; ++i) text += std::string(static_cast<std::size_t>(i) % 500, 'x') + std::to_string(i) + (i % 2 == 0 ? "\n" : "\r\n");
+  for (int i = 0; i < 3000; ++i)
+    text += std::string(static_cast<std::size_t>(i) % 500, 'x') + std::to_string(i) +
+            (i % 2 == 0 ? "\n" : "\r\n");
   write_text(scratch / "lines", text + "last");
   TextReader reader(scratch / "lines");
   std::string line;

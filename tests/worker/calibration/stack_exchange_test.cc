@@ -21,7 +21,8 @@ Read read_dump(const std::string& xml, std::int64_t score_min = 10) {
   write_text(scratch / "Posts.xml", xml);
   Read read;
   TextReader reader(scratch / "Posts.xml");
-  read_stack_exchange(reader, "Posts.xml", score_min, read.tally, [&](Document document) { read.documents.push_back(std::move(document)); });
+  read_stack_exchange(reader, "Posts.xml", score_min, read.tally,
+                      [&](Document document) { read.documents.push_back(std::move(document)); });
   return read;
 }
 
@@ -36,17 +37,24 @@ std::string error_of(const std::string& xml) {
   return {};
 }
 
-constexpr const char* kBody = "&lt;p&gt;How can I do this with the &lt;code&gt;list&lt;/code&gt; that I have?&lt;/p&gt;";
+constexpr const char* kBody =
+    "&lt;p&gt;How can I do this with the &lt;code&gt;list&lt;/code&gt; that I have?&lt;/p&gt;";
 
-std::string row(const std::string& attributes) { return "<row " + attributes + " Title=\"What is this?\" Body=\"" + std::string(kBody) + "\" />\n"; }
-std::string dump(const std::string& rows) { return "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<posts>\n" + rows + "</posts>"; }
+std::string row(const std::string& attributes) {
+  return "<row " + attributes + " Title=\"What is this?\" Body=\"" + std::string(kBody) + "\" />\n";
+}
+std::string dump(const std::string& rows) {
+  return "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<posts>\n" + rows + "</posts>";
+}
 
 TEST(StackExchange, TakesGoodQuestionsAboutPythonOrJava) {
-  const Read read = read_dump(dump(row("Id=\"4\" PostTypeId=\"1\" Score=\"10\" Tags=\"&lt;python-3.x&gt;&lt;list&gt;\" ContentLicense=\"CC BY-SA 4.0\"") +
-                                   row("Id=\"5\" PostTypeId=\"1\" Score=\"44\" Tags=\"|java|\"") +
-                                   row("Id=\"6\" PostTypeId=\"2\" Score=\"44\"") +
-                                   row("Id=\"7\" PostTypeId=\"1\" Score=\"9\" Tags=\"&lt;python&gt;\"") +
-                                   row("Id=\"8\" PostTypeId=\"1\" Score=\"90\" Tags=\"&lt;javascript&gt;&lt;pythonanywhere&gt;\"")));
+  const Read read = read_dump(
+      dump(row("Id=\"4\" PostTypeId=\"1\" Score=\"10\" Tags=\"&lt;python-3.x&gt;&lt;list&gt;\" "
+               "ContentLicense=\"CC BY-SA 4.0\"") +
+           row("Id=\"5\" PostTypeId=\"1\" Score=\"44\" Tags=\"|java|\"") +
+           row("Id=\"6\" PostTypeId=\"2\" Score=\"44\"") +
+           row("Id=\"7\" PostTypeId=\"1\" Score=\"9\" Tags=\"&lt;python&gt;\"") +
+           row("Id=\"8\" PostTypeId=\"1\" Score=\"90\" Tags=\"&lt;javascript&gt;&lt;pythonanywhere&gt;\"")));
   ASSERT_EQ(read.documents.size(), 2u);
   EXPECT_EQ(read.documents[0].text, "What is this?\n\nHow can I do this with the list that I have?");
   EXPECT_EQ(read.documents[0].origin, "Posts.xml#4");
@@ -59,7 +67,9 @@ TEST(StackExchange, TakesGoodQuestionsAboutPythonOrJava) {
 }
 
 TEST(StackExchange, LeavesOtherLanguagesOut) {
-  const Read read = read_dump(dump("<row Id=\"1\" PostTypeId=\"1\" Score=\"50\" Tags=\"&lt;python&gt;\" Title=\"Como leer\" Body=\"&lt;p&gt;¿Cómo puedo leer un archivo más grande que la memoria?&lt;/p&gt;\" />\n"));
+  const Read read = read_dump(
+      dump("<row Id=\"1\" PostTypeId=\"1\" Score=\"50\" Tags=\"&lt;python&gt;\" Title=\"Como leer\" "
+           "Body=\"&lt;p&gt;¿Cómo puedo leer un archivo más grande que la memoria?&lt;/p&gt;\" />\n"));
   EXPECT_TRUE(read.documents.empty());
   EXPECT_EQ(read.tally.count(Reason::not_english), 1u);
 }
@@ -69,8 +79,11 @@ TEST(StackExchange, RefusesWhatIsNoDump) {
   EXPECT_NE(error_of(dump("<row Id=\"1\"><b/></row>")).find("found the element <b>"), std::string::npos);
   EXPECT_NE(error_of("<posts>\n<row Id=\"1\"").find("not well-formed XML"), std::string::npos);
   EXPECT_NE(error_of("").find("not well-formed XML"), std::string::npos);
-  EXPECT_NE(error_of(dump(row("Id=\"x\" PostTypeId=\"1\" Score=\"1\""))).find("line 3: the attribute Id is \"x\""), std::string::npos);
-  EXPECT_NE(error_of(dump(row("Id=\"1\" PostTypeId=\"1\" Score=\"9999999999999999999999\""))).find("Score"), std::string::npos);
+  EXPECT_NE(
+      error_of(dump(row("Id=\"x\" PostTypeId=\"1\" Score=\"1\""))).find("line 3: the attribute Id is \"x\""),
+      std::string::npos);
+  EXPECT_NE(error_of(dump(row("Id=\"1\" PostTypeId=\"1\" Score=\"9999999999999999999999\""))).find("Score"),
+            std::string::npos);
 }
 
 // A few lines that would become gigabytes.
@@ -82,11 +95,14 @@ TEST(StackExchange, RefusesEntitiesOfItsOwn) {
     bomb += "\">";
   }
   EXPECT_NE(error_of(bomb + "]>\n<posts>&k;</posts>").find("declares a document type"), std::string::npos);
-  EXPECT_NE(error_of("<!DOCTYPE p SYSTEM \"file:///etc/passwd\">\n<posts/>").find("declares a document type"), std::string::npos);
+  EXPECT_NE(error_of("<!DOCTYPE p SYSTEM \"file:///etc/passwd\">\n<posts/>").find("declares a document type"),
+            std::string::npos);
 }
 
 TEST(StackExchange, BoundsARow) {
-  EXPECT_NE(error_of("<posts><row Id=\"1\" Body=\"" + std::string(6 << 20, 'x') + "\"/></posts>").find("longer than 4 MiB"), std::string::npos);
+  EXPECT_NE(error_of("<posts><row Id=\"1\" Body=\"" + std::string(6 << 20, 'x') + "\"/></posts>")
+                .find("longer than 4 MiB"),
+            std::string::npos);
   std::string deep;
   for (int i = 0; i < 100'000; ++i) deep += "<posts>";
   EXPECT_NE(error_of(deep).find("found the element <posts>"), std::string::npos);
