@@ -18,6 +18,7 @@ class ArtifactReader {
 
   ArtifactScore read(const std::string& name, const Digest& digest, double seconds) {
     const Manifest manifest = decode_manifest(store_.get_object(digest).bytes);
+    require_model(manifest, name);
     for (const TensorRecord& tensor : manifest.tensors) {
       for (const ChunkRef& chunk : tensor.chunks) count(chunk);
       count(tensor.permutation);

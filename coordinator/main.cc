@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/cli/artifacts.h"
+#include "coordinator/cli/calibration.h"
 #include "coordinator/cli/commands.h"
 #include "schemas/build_id.h"
 #include "schemas/error.h"
@@ -44,6 +45,20 @@ struct Passed {
   }
 };
 
+// A command for the store's owner: `first` and what stands behind the command. `--store` may stand before or after
+// those words.
+int run_store_words(std::vector<std::string> first, const CLI::App& command, std::string store) {
+  std::vector<std::string> words = command.remaining();
+  for (std::size_t i = 0; i + 1 < words.size(); ++i)
+    if (words[i] == "--store") {
+      store = words[i + 1];
+      words.erase(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+      break;
+    }
+  first.insert(first.end(), words.begin(), words.end());
+  return run_artifacts(store_directory(store), first);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Quench: quantize code models over a cluster, and measure what the bits cost", "quench"};
   app.set_version_flag("--version", std::string("quench ") + kBuildId);
@@ -75,14 +90,39 @@ int run(int argc, char** argv) {
                            "figures); default: this machine is measured");
   plan_command->add_flag("--sizes", plan_arguments.sizes, "no times: measure nothing");
   plan_command->add_flag("--table", plan_arguments.table, "one row each for 1, 2, 4 ... 64 ranks");
-  plan_command->add_option("--store", plan_arguments.store, "whose disk is measured; default $QUENCH_STORE or ./quench-store");
+  plan_command->add_option("--store", plan_arguments.store, "whose disk is measured, and where the job's calibration set is; default $QUENCH_STORE or ./quench-store");
   plan_command->add_flag("--json", plan_arguments.json);
 
   std::string artifacts_store;
   CLI::App* artifacts_command =
-      app.add_subcommand("artifacts", "ls, show REF, verify, export REF --format F --to DIR, completions REF --out FILE");
+      app.add_subcommand("artifacts", "ls, show REF, verify, push REF --to STORE, pull REF --from STORE, export REF --format F --to DIR, completions REF --out FILE");
   artifacts_command->add_option("--store", artifacts_store);
   artifacts_command->prefix_command();
+
+  BuildSetArguments set_arguments;
+  std::string sets_store;
+  CLI::App* calibration_command = app.add_subcommand("calibration", "make and keep calibration sets: build, ls, show REF");
+  calibration_command->require_subcommand(1);
+  CLI::App* build_command = calibration_command->add_subcommand("build", "make a set from local text and code");
+  build_command->add_option("--kind", set_arguments.kind, "random: web text; code: half Python, half Java; mixed: half questions, half code")
+      ->required()
+      ->check(CLI::IsMember({"random", "code", "mixed"}));
+  build_command->add_option("--from", set_arguments.from, "text, source trees, JSON lines, StackExchange's Posts.xml")->required();
+  build_command->add_option("--tokenizer", set_arguments.tokenizer, "directory of the model that the set is for")->required();
+  build_command->add_option("--sequences", set_arguments.sequences)->check(CLI::Range(1, 65'536))->capture_default_str();
+  build_command->add_option("--length", set_arguments.length, "tokens of a sequence")->check(CLI::Range(1, 131'072))->capture_default_str();
+  build_command->add_option("--seed", set_arguments.seed)->capture_default_str();
+  build_command->add_option("--files-per-repository", set_arguments.files_per_repository)->check(CLI::Range(1, 65'536))->capture_default_str();
+  build_command->add_option("--min-score", set_arguments.score_min, "of questions")->capture_default_str();
+  build_command->add_option("--name", set_arguments.name, "in the store; default: calibration/MODEL-KIND-SEQUENCESxLENGTH-seedSEED");
+  build_command->add_option("--store", set_arguments.store);
+  build_command->add_flag("--json", set_arguments.json);
+  CLI::App* sets_command = calibration_command->add_subcommand("ls", "the sets of a store");
+  CLI::App* set_command = calibration_command->add_subcommand("show", "one set: REF [--documents]");
+  for (CLI::App* command : {sets_command, set_command}) {
+    command->add_option("--store", sets_store);
+    command->prefix_command();
+  }
 
   ReportArguments report_arguments;
   CLI::App* report_command = app.add_subcommand("report", "tables, plot and HTML of artifacts");
@@ -193,18 +233,10 @@ int run(int argc, char** argv) {
   }
   if (report_command->parsed()) return write_report(report_arguments);
   if (compare_command->parsed()) return compare(compare_arguments);
-  if (artifacts_command->parsed()) {
-    std::vector<std::string> arguments = artifacts_command->remaining();
-    // `--store` may stand before or after the words of the command.
-    for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
-      if (arguments[i] == "--store") {
-        artifacts_store = arguments[i + 1];
-        arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i),
-                        arguments.begin() + static_cast<std::ptrdiff_t>(i) + 2);
-        break;
-      }
-    return run_artifacts(store_directory(artifacts_store), arguments);
-  }
+  if (artifacts_command->parsed()) return run_store_words({}, *artifacts_command, artifacts_store);
+  if (build_command->parsed()) return build_calibration(set_arguments);
+  if (sets_command->parsed()) return run_store_words({"calibration", "ls"}, *sets_command, sets_store);
+  if (set_command->parsed()) return run_store_words({"calibration", "show"}, *set_command, sets_store);
   if (generate_command->parsed()) {
     EngineArguments engine = model_arguments("generate", model, store);
     const Passed pass{engine.arguments};

@@ -180,6 +180,8 @@ Manifest assemble_manifest(const State& state, const ArtifactProgress& progress)
   Manifest manifest;
   manifest.source = state.source;
   manifest.calibration = progress.outer->calibration;
+  if (!manifest.calibration.is_none() && !state.job.calibration.set.empty())
+    manifest.calibration_set = Digest::from_hex(state.job.calibration.set);
   manifest.recipe = progress.recipe;
   manifest.recipe.name.clear();
   manifest.files = progress.outer->files;

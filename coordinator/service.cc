@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cluster/launch/local.h"
+#include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
@@ -26,12 +27,6 @@ constexpr char kJoinSecretVariable[] = "QUENCH_JOIN_SECRET_FILE";
 TimeMs steady_now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t unix_now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -269,11 +264,7 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   const Bytes bytes = encode(manifest);
   const Digest digest = sha256(bytes);
   std::vector<Digest> chunks;
-  for (const FileRecord& file : manifest.files) chunks.push_back(file.chunk.digest);
-  for (const TensorRecord& tensor : manifest.tensors) {
-    for (const ChunkRef& chunk : tensor.chunks) chunks.push_back(chunk.digest);
-    if (!tensor.permutation.digest.is_none()) chunks.push_back(tensor.permutation.digest);
-  }
+  for (const ChunkRef& chunk : chunks_of(manifest)) chunks.push_back(chunk.digest);
   RunRecord record = run;
   record.artifact = digest;
   record.finished_unix_ms = unix_now_ms();

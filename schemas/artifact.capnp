@@ -58,6 +58,27 @@ struct LinearLoss {
   relativeLoss @2 :Float64;
 }
 
+struct LeftOut {
+  reason @0 :Text;
+  documents @1 :UInt64;
+}
+
+# What a calibration set is; its windows and the origins of their documents are the manifest's tensors.
+struct CalibrationRecord {
+  kind @0 :Job.CalibrationKind;
+  sequences @1 :UInt32;
+  length @2 :UInt32;
+  seed @3 :UInt64;
+  tokenizer @4 :Data;
+  windows @5 :Data;
+  filesPerRepository @6 :UInt32;
+  scoreMin @7 :Int32;
+  benchmarks @8 :Data;
+  documentsRead @9 :UInt64;
+  documentsUsed @10 :UInt64;
+  leftOut @11 :List(LeftOut);
+}
+
 struct Manifest {
   formatVersion @0 :UInt32;
   source @1 :Data;
@@ -68,6 +89,8 @@ struct Manifest {
   losses @6 :List(LinearLoss);
   endpointUrl @7 :Text;  # a model that is served elsewhere: it has no files and tensors
   endpointModel @8 :Text;
+  calibrationSet @9 :Data;  # digest of the set's manifest
+  set @10 :CalibrationRecord;  # a calibration set; absent in everything else
 }
 
 struct RunRecord {

@@ -85,17 +85,51 @@ void check_tensor_record(const TensorRecord& tensor) {
   }
 }
 
+void require_model(const Manifest& manifest, std::string_view ref) {
+  if (manifest.set)
+    throw Error(ErrorCode::bad_input, std::string(ref) +
+                                          " is a calibration set, not a model: `quench calibration show` shows it, and a job "
+                                          "uses it as \"calibration\": {\"set\": …}");
+}
+
+const CalibrationRecord& require_set(const Manifest& manifest, std::string_view ref) {
+  if (!manifest.set)
+    throw Error(ErrorCode::bad_input, std::string(ref) + " is not a calibration set: `quench calibration ls` lists those of the "
+                                                         "store, `quench calibration build` makes one");
+  const TensorRecord& tokens = tensor_named(manifest, kSetTokens);
+  const TensorRecord& documents = tensor_named(manifest, kSetDocuments);
+  for (const TensorRecord* tensor : {&tokens, &documents}) {
+    check_tensor_record(*tensor);
+    if (tensor->layout != TensorLayout::raw) inconsistent(*tensor, "packed; a calibration set's are raw");
+  }
+  if (tokens.dtype != DType::i32 || tokens.shape != std::vector<std::uint64_t>{manifest.set->sequences, manifest.set->length})
+    inconsistent(tokens, "not " + std::to_string(manifest.set->sequences) + " sequences of " +
+                             std::to_string(manifest.set->length) + " ids, as its set says");
+  if (documents.dtype != DType::u8 || documents.shape.size() != 1) inconsistent(documents, "not a text");
+  return *manifest.set;
+}
+
+const TensorRecord& tensor_named(const Manifest& manifest, std::string_view name) {
+  for (const TensorRecord& tensor : manifest.tensors)
+    if (tensor.name == name) return tensor;
+  throw Error(ErrorCode::corrupt, "a manifest without a tensor \"" + std::string(name) + "\"");
+}
+
+std::vector<ChunkRef> chunks_of(const Manifest& manifest) {
+  std::vector<ChunkRef> chunks;
+  for (const FileRecord& file : manifest.files) chunks.push_back(file.chunk);
+  for (const TensorRecord& tensor : manifest.tensors) {
+    chunks.insert(chunks.end(), tensor.chunks.begin(), tensor.chunks.end());
+    if (!tensor.permutation.digest.is_none()) chunks.push_back(tensor.permutation);
+  }
+  return chunks;
+}
+
 std::uint64_t artifact_bytes(const Manifest& manifest) {
   std::set<Digest> seen;
   std::uint64_t bytes = 0;
-  const auto add = [&](const ChunkRef& chunk) {
-    if (!chunk.digest.is_none() && seen.insert(chunk.digest).second) bytes += chunk.bytes;
-  };
-  for (const FileRecord& file : manifest.files) add(file.chunk);
-  for (const TensorRecord& tensor : manifest.tensors) {
-    for (const ChunkRef& chunk : tensor.chunks) add(chunk);
-    add(tensor.permutation);
-  }
+  for (const ChunkRef& chunk : chunks_of(manifest))
+    if (seen.insert(chunk.digest).second) bytes += chunk.bytes;
   return bytes;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +60,33 @@ struct LinearLoss {
   bool operator==(const LinearLoss&) const = default;
 };
 
+// Documents that a calibration set does not have, and why: "near duplicate", "holds a benchmark's text".
+struct LeftOut {
+  std::string reason;
+  std::uint64_t documents = 0;
+  bool operator==(const LeftOut&) const = default;
+};
+
+// What a calibration set is. Its manifest has two raw tensors: "tokens", i32 [sequences, length], and "documents", u8 [n],
+// JSON lines of where each part of a sequence comes from and under which licence.
+struct CalibrationRecord {
+  CalibrationKind kind = CalibrationKind::files;
+  std::uint32_t sequences = 0;
+  std::uint32_t length = 0;
+  std::uint64_t seed = 0;
+  Digest tokenizer;  // SHA-256 of the tokenizer's file
+  Digest windows;    // what an artifact that used all of it has as `calibration`
+  std::uint32_t files_per_repository = 0;  // of code
+  std::int32_t score_min = 0;              // of questions
+  Digest benchmarks;  // of the problem files whose text was looked for
+  std::uint64_t documents_read = 0;
+  std::uint64_t documents_used = 0;
+  std::vector<LeftOut> left_out;
+  bool operator==(const CalibrationRecord&) const = default;
+};
+inline constexpr std::string_view kSetTokens = "tokens";
+inline constexpr std::string_view kSetDocuments = "documents";
+
 struct Manifest {
   std::uint32_t format_version = 1;
   Digest source;        // of the model directory: model_source_digest()
@@ -71,8 +99,19 @@ struct Manifest {
   // place rather than content: `source` is endpoint_source_digest().
   std::string endpoint_url;
   std::string endpoint_model;
+  Digest calibration_set;  // the manifest of the set whose windows `calibration` hashes; none: of plain text, or none at all
+  std::optional<CalibrationRecord> set;  // the manifest is a calibration set's, and not a model's
   bool operator==(const Manifest&) const = default;
 };
+
+// Throws Error(bad_input) when `manifest` is a calibration set's; `ref` is what it was asked for by.
+void require_model(const Manifest& manifest, std::string_view ref);
+// Throws Error(bad_input) when it is not a calibration set's, Error(corrupt) when its tensors do not fit its record.
+const CalibrationRecord& require_set(const Manifest& manifest, std::string_view ref);
+// The tensor of that name; throws Error(corrupt) when there is none.
+const TensorRecord& tensor_named(const Manifest& manifest, std::string_view name);
+// Every chunk the manifest refers to, in its order.
+std::vector<ChunkRef> chunks_of(const Manifest& manifest);
 
 // Every byte the artifact's chunks take, each chunk counted once.
 std::uint64_t artifact_bytes(const Manifest& manifest);

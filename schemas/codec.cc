@@ -7,6 +7,7 @@
 #include <kj/exception.h>
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -39,6 +40,10 @@ template <typename T>
 struct IsVector : std::false_type {};
 template <typename T>
 struct IsVector<std::vector<T>> : std::true_type {};
+template <typename T>
+struct IsOptional : std::false_type {};
+template <typename T>
+struct IsOptional<std::optional<T>> : std::true_type {};
 
 // --- Writing --------------------------------------------------------------------------------
 capnp::Text::Reader as_text(const std::string& text) { return {text.c_str(), text.size()}; }
@@ -69,6 +74,10 @@ class Writer {
     } else if constexpr (IsVector<T>::value) {
       if (!value.empty())
         list(out_.init(field, static_cast<unsigned>(value.size())).template as<DynamicList>(), value);
+    } else if constexpr (IsOptional<T>::value) {
+      if (!value) return;
+      Writer nested(out_.init(field).template as<DynamicStruct>());
+      fields(nested, *value);
     } else {
       Writer nested(out_.init(field).template as<DynamicStruct>());
       fields(nested, value);
@@ -168,6 +177,11 @@ class Reader {
       std::copy(data.begin(), data.end(), value.bytes.begin());
     } else if constexpr (IsVector<T>::value) {
       list(name, in_.get(field).template as<DynamicList>(), value);
+    } else if constexpr (IsOptional<T>::value) {
+      value.reset();
+      if (!in_.has(field)) return;
+      Reader nested(in_.get(field).template as<DynamicStruct>(), structs_left_);
+      fields(nested, value.emplace());
     } else {
       Reader nested(in_.get(field).template as<DynamicStruct>(), structs_left_);
       fields(nested, value);

@@ -219,7 +219,8 @@ nlohmann::ordered_json json_of(const DynamicValue::Reader& value, KeyStyle style
         // A text without a default is left out when empty: an empty name is no name.
         const bool is_optional_text =
             field.getType().isText() && !field.getProto().getSlot().getHadExplicitDefault();
-        if (is_optional_text && !in.has(field)) continue;
+        const bool is_optional_struct = field.getType().isStruct() && !in.has(field);
+        if ((is_optional_text && !in.has(field)) || is_optional_struct) continue;
         object[key_in(style, name_of(field.getProto().getName()))] = json_of(in.get(field), style);
       }
       return object;

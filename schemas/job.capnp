@@ -32,11 +32,21 @@ struct QuantizeSpec {
   damping @7 :Float64 = 0.01;
 }
 
+# What calibration windows are cut from.
+enum CalibrationKind {
+  files @0;   # the text of `files`
+  random @1;  # a set of the store: web text
+  code @2;    # half Python, half Java
+  mixed @3;   # half questions of StackExchange, half code
+}
+
 struct CalibrationSpec {
   files @0 :List(Text);
   sequences @1 :UInt32 = 128;
   length @2 :UInt32 = 512;
   seed @3 :UInt64 = 0;
+  kind @4 :CalibrationKind = files;
+  set @5 :Text;  # a set of the store, by name or digest
 }
 
 # The text a task is asked with; what each means for a benchmark is in worker/evaluate/prompts.h.

@@ -166,6 +166,7 @@ class JobCheck {
     const std::string elsewhere = "an endpoint's weights are not here, so they cannot be quantized: leave the key out";
     if (!job_.quantize.empty()) add("/quantize", elsewhere);
     if (!job_.calibration.files.empty()) add("/calibration/files", elsewhere);
+    if (job_.calibration.is_set()) add(given("/calibration/set") ? "/calibration/set" : "/calibration/kind", elsewhere);
     if (!job_.baseline) add("/baseline", "the endpoint's model is the baseline: leave the key out");
     if (job_.evaluate.empty() && job_.protocol.empty())
       add("/evaluate", "missing; an endpoint can only be evaluated");
@@ -262,12 +263,30 @@ class JobCheck {
     for (std::size_t i = 0; i < job_.quantize.size(); ++i)
       needed |=
           job_.quantize[i].method == Method::gptq && !is_mistaken(pointer_to("/quantize", i) + "/method");
-    if (needed && calibration.files.empty() && !is_synthetic(job_.model))
-      add("/calibration/files", "missing; gptq needs text files to calibrate on");
+    if (needed && calibration.files.empty() && !calibration.is_set() && !is_synthetic(job_.model))
+      add("/calibration/files",
+          "missing; gptq needs text files to calibrate on, or a \"set\" that `quench calibration build` made");
+    check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");
     check_range("/calibration/sequences", calibration.sequences, 1u, kSequencesMax);
     check_range("/calibration/length", calibration.length, 1u, kLengthMax);
+  }
+
+  // A set says itself what it was cut from.
+  void check_calibration_set() {
+    const CalibrationSpec& calibration = job_.calibration;
+    if (given("/calibration/set") && calibration.set.empty())
+      add("/calibration/set", "empty; expected the name or digest of a calibration set, or leave the key out");
+    if (calibration.set.size() > kPathBytesMax)
+      add("/calibration/set", "longer than " + std::to_string(kPathBytesMax) + " bytes");
+    if (!calibration.is_set()) return;
+    const char* chosen = calibration.set.empty() ? "\"kind\" other than \"files\"" : "\"set\"";
+    if (!calibration.files.empty())
+      add("/calibration/files", std::string("a ") + chosen + " takes the windows of a set in the store: leave this key out, or that one");
+    if (calibration.set.empty()) return;
+    for (const char* key : {"/calibration/kind", "/calibration/seed"})
+      if (given(key)) add(key, "the set was made with its own: leave this key out, or \"set\"");
   }
 
   void check_evaluation(const std::string& pointer, const EvaluateSpec& spec) {
@@ -378,9 +397,14 @@ JobSpec completed_job(JobSpec job, const JsonPlaces& places, const std::filesyst
   for (std::string& file : job.calibration.files) file = absolute_in(base_dir, file);
   if (job.name.empty()) job.name = name_from(job);
   for (QuantizeSpec& spec : job.quantize) spec = with_fixed_settings(spec);
+  // All of a named set, where the job does not want a part of it.
+  const bool is_named = !job.calibration.set.empty();
+  if (is_named && !places.contains("/calibration/sequences")) job.calibration.sequences = 0;
+  if (is_named && !places.contains("/calibration/length")) job.calibration.length = 0;
   if (job.protocol.empty()) return job;
   for (EvaluateSpec& spec : job.evaluate) spec = under_protocol(job.protocol, spec).value();
   if (job.evaluate.empty()) job.evaluate = protocol_evaluations(job.protocol);
+  if (is_named) return job;
   const CalibrationSpec calibration = protocol_calibration(job.protocol);
   if (!places.contains("/calibration/sequences")) job.calibration.sequences = calibration.sequences;
   if (!places.contains("/calibration/length")) job.calibration.length = calibration.length;

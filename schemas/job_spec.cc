@@ -23,6 +23,20 @@ std::string_view to_string(Method method) {
 
 std::string_view to_string(ScaleRule rule) { return rule == ScaleRule::search ? "search" : "range"; }
 
+std::string_view to_string(CalibrationKind kind) {
+  switch (kind) {
+    case CalibrationKind::files:
+      return "files";
+    case CalibrationKind::random:
+      return "random";
+    case CalibrationKind::code:
+      return "code";
+    case CalibrationKind::mixed:
+      return "mixed";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(PromptStyle form) {
   switch (form) {
     case PromptStyle::native:

@@ -34,12 +34,25 @@ struct QuantizeSpec {
   bool operator==(const QuantizeSpec&) const = default;
 };
 
-// Plain text cut into windows of tokens.
+// What calibration windows are cut from; all but `files` are recipes of sets in the store
+// (worker/calibration/README.md says what each takes).
+enum class CalibrationKind : std::uint16_t {
+  files,   // plain text that the job names
+  random,  // web text
+  code,    // half Python, half Java
+  mixed,   // half questions of StackExchange, half code
+};
+
+// Windows of tokens: cut from plain text when the job runs, or those of a set that `quench calibration build`
+// made. A set is named by `set`, or is the one in the store that fits kind, sequences, length and seed.
 struct CalibrationSpec {
-  std::vector<std::string> files;  // UTF-8 text; at least one when a method needs calibration
-  std::uint32_t sequences = 128;
-  std::uint32_t length = 512;  // tokens per sequence
-  std::uint64_t seed = 0;      // chooses the windows
+  std::vector<std::string> files;  // UTF-8 text
+  std::uint32_t sequences = 128;   // of a named set: its first so many; 0 until resolved: all
+  std::uint32_t length = 512;      // tokens per sequence; of a named set: their first so many; 0 until resolved: all
+  std::uint64_t seed = 0;          // chooses the windows
+  CalibrationKind kind = CalibrationKind::files;
+  std::string set;  // name or digest; the whole digest once the job is accepted
+  bool is_set() const { return !set.empty() || kind != CalibrationKind::files; }
   bool operator==(const CalibrationSpec&) const = default;
 };
 
@@ -113,6 +126,7 @@ struct JobSpec {
 
 std::string_view to_string(Method method);
 std::string_view to_string(ScaleRule rule);
+std::string_view to_string(CalibrationKind kind);
 std::string_view to_string(PromptStyle form);
 std::string_view to_string(CompletionCut cut);
 std::string_view to_string(TokenBudget budget);

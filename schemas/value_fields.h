@@ -39,6 +39,8 @@ QUENCH_FIELDS(CalibrationSpec) {
   archive("sequences", value.sequences);
   archive("length", value.length);
   archive("seed", value.seed);
+  archive("kind", value.kind);
+  archive("set", value.set);
 }
 QUENCH_FIELDS(EvaluateSpec) {
   archive("benchmark", value.benchmark);
@@ -99,6 +101,24 @@ QUENCH_FIELDS(LinearLoss) {
   archive("loss", value.loss);
   archive("relativeLoss", value.relative_loss);
 }
+QUENCH_FIELDS(LeftOut) {
+  archive("reason", value.reason);
+  archive("documents", value.documents);
+}
+QUENCH_FIELDS(CalibrationRecord) {
+  archive("kind", value.kind);
+  archive("sequences", value.sequences);
+  archive("length", value.length);
+  archive("seed", value.seed);
+  archive("tokenizer", value.tokenizer);
+  archive("windows", value.windows);
+  archive("filesPerRepository", value.files_per_repository);
+  archive("scoreMin", value.score_min);
+  archive("benchmarks", value.benchmarks);
+  archive("documentsRead", value.documents_read);
+  archive("documentsUsed", value.documents_used);
+  archive("leftOut", value.left_out);
+}
 QUENCH_FIELDS(Manifest) {
   archive("formatVersion", value.format_version);
   archive("source", value.source);
@@ -109,6 +129,8 @@ QUENCH_FIELDS(Manifest) {
   archive("losses", value.losses);
   archive("endpointUrl", value.endpoint_url);
   archive("endpointModel", value.endpoint_model);
+  archive("calibrationSet", value.calibration_set);
+  archive("set", value.set);
 }
 QUENCH_FIELDS(RunRecord) {
   archive("artifact", value.artifact);

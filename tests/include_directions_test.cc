@@ -173,6 +173,7 @@ const std::vector<Fence> kFences = {
     {"Cuda", {"cuda.h", "cuda_runtime.h", "cuda_runtime_api.h", "cublas_v2.h"}, {}, {}, true},
     {"Seccomp", {"seccomp.h", "linux/seccomp.h"}, {}, {}},
     {"TreeSitter", {}, {"tree_sitter/"}, {}},
+    {"Expat", {"expat.h"}, {}, {}},
     {"Beast", {"boost/beast.hpp"}, {"boost/beast/"}, {}},
 };
 

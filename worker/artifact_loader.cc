@@ -65,6 +65,7 @@ Bytes ChunkCache::read(const ChunkRef& chunk) {
 LoadedModel load_artifact(kernels::Backend& backend, Service& service, const std::string& ref,
                           const fs::path& cache_dir, std::int64_t positions_max) {
   const ManifestReply reply = service.fetch_manifest(ref);
+  require_model(reply.manifest, ref);
   if (!reply.manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input, "artifact " + reply.digest.short_hex() + " is a model that is served at " +
                                           reply.manifest.endpoint_url + ": its weights are not in this store");

@@ -1,6 +1,6 @@
 // quench-worker: one rank of a gang (`gang`, started by mpirun or srun), an evaluation worker (`evaluate`), or
-// the child of a `quench` command that needs the engine (`generate`, `perplexity`, `grade`, `bench-layer`,
-// `bench-decode`, `bench-block`).
+// the child of a `quench` command that needs the engine (`generate`, `perplexity`, `grade`,
+// `calibration-build`, `bench-layer`, `bench-decode`, `bench-block`).
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -170,6 +170,19 @@ int run(int argc, char** argv) {
   grade_verb->add_flag("--allow-landlock", grading.allow_landlock);
   grade_verb->add_flag("--json", grading.json);
 
+  BuildCalibrationArguments calibrating;
+  std::string calibration_kind = "random";
+  CLI::App* calibration_verb = app.add_subcommand("calibration-build", "make a calibration set");
+  calibration_verb->add_option("--kind", calibration_kind)->required()->check(CLI::IsMember({"random", "code", "mixed"}));
+  calibration_verb->add_option("--from", calibrating.from)->required()->take_all();
+  calibration_verb->add_option("--tokenizer", calibrating.tokenizer)->required();
+  calibration_verb->add_option("--sequences", calibrating.sequences);
+  calibration_verb->add_option("--length", calibrating.length);
+  calibration_verb->add_option("--seed", calibrating.seed);
+  calibration_verb->add_option("--files-per-repository", calibrating.files_per_repository);
+  calibration_verb->add_option("--min-score", calibrating.score_min);
+  calibration_verb->add_option("--out", calibrating.out)->required();
+
   BenchSandboxArguments sandboxes;
   CLI::App* sandbox_verb = app.add_subcommand("bench-sandbox", "programs per second");
   sandbox_verb->add_option("--sandboxes", sandboxes.sandboxes)->check(CLI::Range(0, 1024));
@@ -256,6 +269,11 @@ int run(int argc, char** argv) {
   if (generate_verb->parsed()) return generate(compute, generating);
   if (perplexity_verb->parsed()) return perplexity(compute, measuring);
   if (grade_verb->parsed()) return grade(compute, grading);
+  if (calibration_verb->parsed()) {
+    for (const CalibrationKind kind : {CalibrationKind::random, CalibrationKind::code, CalibrationKind::mixed})
+      if (to_string(kind) == calibration_kind) calibrating.kind = kind;
+    return build_calibration_set(calibrating);
+  }
   if (decode_verb->parsed()) return bench_decode(compute, decode);
   if (block_verb->parsed() || profile_verb->parsed()) {
     const auto measure = [&](cluster::Collective& collective) {

@@ -2,6 +2,7 @@
 
 #include "schemas/error.h"
 #include "schemas/synthetic_model.h"
+#include "worker/calibration/load_set.h"
 #include "worker/evaluate/answers.h"
 #include "worker/evaluate/chat_templates.h"
 #include "worker/phase_usage.h"
@@ -43,6 +44,12 @@ void TaskRunner::run() {
   }
 }
 
+CalibrationSet TaskRunner::fetch_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
+  const ManifestReply reply = service_.fetch_manifest(spec.set);
+  return load_set(reply.manifest, spec, tokenizer,
+                  [this](const ChunkRef& chunk) { return service_.fetch_chunk(chunk.digest); });
+}
+
 void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
   if (prepared_) return;
   bool calibrated = false;
@@ -54,7 +61,9 @@ void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
   } else if (calibrated || !job.evaluate.empty()) {
     const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(job.model);
     tokenizer->check_fits(source.config().vocab_size);
-    if (calibrated) calibration_ = build_calibration(job.calibration, *tokenizer);
+    if (calibrated)
+      calibration_ = job.calibration.is_set() ? fetch_calibration(job.calibration, *tokenizer)
+                                              : build_calibration(job.calibration, *tokenizer);
   }
   // Refused before days of quantizing, not after: a chat without a template, started and ended here a machine
   // without a sandbox.

@@ -25,6 +25,7 @@ class TaskRunner {
   // What can be wrong with a job beside its weights is found before its first artifact is made: the
   // tokenizer, the calibration text, the sandbox.
   void prepare(const JobSpec& job, const WeightSource& source);
+  CalibrationSet fetch_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer);
   void quantize(const QuantizeOrder& order);
 
   kernels::Backend& backend_;

@@ -95,4 +95,18 @@ struct BenchBlockArguments {
 // Every rank of `gang` calls this; rank 0 prints.
 int bench_block(const ComputeOptions& compute, const BenchBlockArguments& arguments, cluster::Collective& gang);
 
+// A calibration set as files in `out`, which is there and empty.
+struct BuildCalibrationArguments {
+  CalibrationKind kind = CalibrationKind::random;
+  std::vector<std::string> from;
+  std::filesystem::path tokenizer;  // a model's directory
+  std::uint32_t sequences = 1024;
+  std::uint32_t length = 4096;
+  std::uint64_t seed = 0;
+  std::uint32_t files_per_repository = 1;
+  std::int32_t score_min = 10;
+  std::filesystem::path out;
+};
+int build_calibration_set(const BuildCalibrationArguments& arguments);
+
 }  // namespace quench::worker

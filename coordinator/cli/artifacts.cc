@@ -1,6 +1,5 @@
 #include "coordinator/cli/artifacts.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -12,10 +11,14 @@
 
 #include "cluster/net/endpoint.h"
 #include "cluster/net/handshake.h"
+#include "coordinator/calibration_sets.h"
+#include "coordinator/cli/calibration.h"
+#include "coordinator/clock.h"
 #include "coordinator/export/export.h"
 #include "coordinator/kept_completions.h"
 #include "coordinator/report/words.h"
 #include "coordinator/store_client.h"
+#include "coordinator/transfer.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {
@@ -23,19 +26,25 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string time_text(std::uint64_t unix_ms) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(unix_ms / 1000)));
-}
-
 std::string list(const ArtifactStore& store, bool json) {
   ordered_json all = ordered_json::array();
   std::string text = fmt::format("{:<36} {:<13} {:>10} {:>12}  {}\n", "name", "digest", "MB", "bits/weight",
                                  "published (UTC)");
   for (const Ref& ref : store.list_refs()) {
     const Manifest manifest = decode_manifest(store.get_object(ref.object).bytes);
+    if (manifest.set) {
+      text += fmt::format("{:<36} {:<13} {:>10} {:>12}  {}\n", ref.name, ref.object.short_hex(), megabytes(artifact_bytes(manifest)),
+                          "calibration", utc_text(ref.time_ms));
+      all.push_back({{"name", ref.name},
+                     {"digest", ref.object.hex()},
+                     {"calibration", to_string(manifest.set->kind)},
+                     {"bytes", artifact_bytes(manifest)},
+                     {"published_unix_ms", ref.time_ms}});
+      continue;
+    }
     text +=
         fmt::format("{:<36} {:<13} {:>10} {:>12.3f}  {}\n", ref.name, ref.object.short_hex(),
-                    megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), time_text(ref.time_ms));
+                    megabytes(artifact_bytes(manifest)), bits_per_weight(manifest), utc_text(ref.time_ms));
     all.push_back({{"name", ref.name},
                    {"digest", ref.object.hex()},
                    {"method", to_string(manifest.recipe.method)},
@@ -51,9 +60,16 @@ std::string show(const ArtifactStore& store, const std::string& ref, bool json) 
   const Digest digest = store.resolve(ref);
   const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
   if (json) return manifest_to_json(manifest) + "\n";
+  if (manifest.set) return show_set(store, ref, false, false);
   std::string text = fmt::format("digest       {}\nmethod       {}\nsource       {}\ncalibration  {}\n",
                                  digest.hex(), derived_name(manifest.recipe), manifest.source.hex(),
                                  manifest.calibration.is_none() ? "none" : manifest.calibration.hex());
+  if (!manifest.calibration_set.is_none()) {
+    text += "of the set   " + manifest.calibration_set.hex();
+    for (const Ref& one : store.list_refs())
+      if (one.object == manifest.calibration_set) text += "  " + one.name;
+    text += "\n";
+  }
   if (!manifest.endpoint_url.empty())
     text += fmt::format("served at    {}  {}\nwhich names a place: what is served there may change\n",
                         manifest.endpoint_url, manifest.endpoint_model);
@@ -125,11 +141,24 @@ int verify(const ArtifactStore& store, bool json, std::string& out) {
   return report.exit_status();
 }
 
+std::string transferred_text(const Transferred& done, bool json) {
+  if (json)
+    return ordered_json{{"name", done.name},
+                        {"digest", done.digest.hex()},
+                        {"chunks", done.chunks},
+                        {"chunks_copied", done.chunks_copied},
+                        {"bytes_copied", done.bytes_copied}}
+               .dump(2) +
+           "\n";
+  return fmt::format("{}  {}: {} of {} chunks copied ({} MB)\n", done.name, done.digest.short_hex(), done.chunks_copied, done.chunks,
+                     megabytes(done.bytes_copied));
+}
+
 int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, std::string& out) {
   CLI::App app{"artifacts of a store", "quench artifacts"};
   app.require_subcommand(1);
   bool json = false;
-  std::string ref, format, to, out_file, settings_file;
+  std::string ref, format, to, from, as, out_file, settings_file;
   CompletionsChoice choice;
   CLI::App* ls_command = app.add_subcommand("ls", "names with digest, size and bits");
   CLI::App* show_command = app.add_subcommand("show", "one artifact: recipe, tensors, losses");
@@ -146,7 +175,15 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   completions_command->add_option("--evaluation", choice.evaluation, "prefix of an evaluation's digest");
   completions_command->add_option("--settings", settings_file, "job file to write: the evaluation's settings");
   completions_command->add_option("--out", out_file, "file to write; default: stdout");
-  for (CLI::App* command : {ls_command, show_command, verify_command}) command->add_flag("--json", json);
+  CLI::App* push_command = app.add_subcommand("push", "copy an artifact or a calibration set to another store");
+  push_command->add_option("--to", to, "the other store's directory")->required();
+  CLI::App* pull_command = app.add_subcommand("pull", "copy an artifact or a calibration set from another store");
+  pull_command->add_option("--from", from, "the other store's directory")->required();
+  for (CLI::App* command : {push_command, pull_command}) {
+    command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
+    command->add_option("--as", as, "its name in the receiving store; default: the name it has");
+  }
+  for (CLI::App* command : {ls_command, show_command, verify_command, push_command, pull_command}) command->add_flag("--json", json);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     app.parse(reversed);
@@ -174,6 +211,15 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
                         evaluation.key.spec.benchmark, out_file);
     }
   }
+  const auto now_ms = static_cast<std::uint64_t>(unix_now_ms());
+  if (push_command->parsed()) {
+    ArtifactStore other = ArtifactStore::open(to, OpenMode::create);
+    out = transferred_text(transfer(store, other, ref, as, now_ms), json);
+  }
+  if (pull_command->parsed()) {
+    const ArtifactStore other = ArtifactStore::open(from, OpenMode::existing);
+    out = transferred_text(transfer(other, store, ref, as, now_ms), json);
+  }
   if (export_command->parsed()) {
     export_artifact(store, ref, format, to);
     out = to + "\n";
@@ -186,7 +232,10 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
 StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& command) {
   StoreReply reply;
   try {
-    reply.exit_code = dispatch(store, command.arguments, reply.out);
+    const std::vector<std::string>& words = command.arguments;
+    reply.exit_code = !words.empty() && words[0] == "calibration"
+                          ? run_calibration_command(store, {words.begin() + 1, words.end()}, reply.out)
+                          : dispatch(store, words, reply.out);
   } catch (const Error& error) {
     reply.exit_code = exit_code(error.code());
     reply.err = error.what();
@@ -203,7 +252,7 @@ StoreReply run_store_command(const std::filesystem::path& directory, const Store
 int run_artifacts(const std::filesystem::path& directory, std::vector<std::string> arguments) {
   // The owner may run elsewhere: what it writes must not depend on its working directory.
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
-    if (arguments[i] == "--to" || arguments[i] == "--out" || arguments[i] == "--settings")
+    if (arguments[i] == "--to" || arguments[i] == "--from" || arguments[i] == "--out" || arguments[i] == "--settings")
       arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
   const StoreReply reply = run_store_command(directory, StoreCommand{std::move(arguments)});
   std::cout << reply.out;

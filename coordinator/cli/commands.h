@@ -32,7 +32,7 @@ struct PlanArguments {
   std::string machine;          // a profile's file, or a machine known by published figures; empty: measured here
   bool sizes = false;           // no times: nothing is measured
   bool table = false;           // for 1, 2, 4 ... 64 ranks
-  std::filesystem::path store;  // whose disk is measured
+  std::filesystem::path store;  // whose disk is measured, and where the job's calibration set is
   bool json = false;
 };
 int show_plan(const PlanArguments& arguments);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "coordinator/calibration_sets.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/plan/cost_model.h"
 #include "coordinator/plan/plan_report.h"
@@ -61,6 +62,8 @@ int show_plan(const PlanArguments& arguments) {
   if (is_endpoint(job.model))
     throw Error(ErrorCode::bad_input, "the model of this job is served at " + job.model +
                                           ": there are no weights to plan for, `quench run` evaluates it");
+  if (job.calibration.is_set())
+    job = with_calibration_set(ArtifactStore::open(store_directory(arguments.store), OpenMode::existing), job);
   const Plan plan = plan_job(job);
   if (arguments.sizes) {
     const BlockCounts largest = largest_block(job, plan);

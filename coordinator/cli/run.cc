@@ -3,6 +3,7 @@
 #include <iostream>
 #include <thread>
 
+#include "coordinator/calibration_sets.h"
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/progress.h"
@@ -90,11 +91,12 @@ std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> 
 }
 
 int run_job(const RunArguments& arguments) {
-  const JobSpec job = read_job_for(arguments.job, arguments.ranks);
+  const JobSpec asked = read_job_for(arguments.job, arguments.ranks);
   const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments);
-  const JobSource source = job_source(job);
+  const JobSource source = job_source(asked);
   const fs::path worker = worker_program();
   ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
+  const JobSpec job = with_calibration_set(store, asked);
   State state = open_or_accept(store, job, source.digest, source.blocks);
   state.build = kBuildId;
   state.scratch_dir = fs::absolute(store.directory() / "scratch");

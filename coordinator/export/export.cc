@@ -19,6 +19,7 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
     throw Error(ErrorCode::bad_input,
                 "--to " + to.string() + " is there already: name a directory that is not");
   const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
+  require_model(manifest, ref);
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");

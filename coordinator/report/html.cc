@@ -118,6 +118,7 @@ std::string calibration(const JobReport& report) {
   const CalibrationSpec& spec = report.calibration;
   std::string files;
   for (const std::string& file : spec.files) files += (files.empty() ? "" : ", ") + file;
+  if (spec.is_set()) files = fmt::format("{} set {}", to_string(spec.kind), spec.set);
   return fmt::format(
       "<p>{} sequences of {} tokens, seed {}, from <code>{}</code>; digest of the windows "
       "<code>{}</code>.</p>\n",

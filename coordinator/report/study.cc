@@ -184,7 +184,7 @@ Table calibration_table(const json& study, const std::vector<Ours>& all) {
                           here(one.model, language, bits, "code")});
   }
   table.notes.push_back("Published: " + study["marks"]["calibration"].get<std::string>() +
-                        ". here: artifacts whose calibration files are called random, mixed or code.");
+                        ". here: artifacts of calibration sets of these kinds, or whose calibration files are called random, mixed or code.");
   return table;
 }
 
@@ -255,6 +255,7 @@ std::string study_model(const std::string& path) {
 }
 
 std::string calibration_kind(const CalibrationSpec& spec) {
+  if (spec.kind != CalibrationKind::files) return std::string(to_string(spec.kind));
   std::set<std::string> said;
   for (const std::string& file : spec.files) {
     const std::string name = lower(std::filesystem::path(file).stem().string());

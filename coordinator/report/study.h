@@ -23,7 +23,7 @@ std::vector<Table> study_tables(const JobReport& report);
 // base model, by the last part of its path. Empty for others, and for instruct and Python variants, which the
 // study does not have.
 std::string study_model(const std::string& path);
-// "random", "mixed" or "code", when the names of the calibration files all say one and the same of these
+// "random", "mixed" or "code": the kind of the calibration set, or what the names of the calibration files all say, one and the same of these
 // words.
 std::string calibration_kind(const CalibrationSpec& spec);
 // The shipped file of published values.

@@ -1,5 +1,6 @@
 #include "coordinator/report/words.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -29,5 +30,9 @@ std::string points(double difference) {
 std::string interval(const Interval& range) { return percent(range.low) + " .. " + percent(range.high); }
 
 std::string seconds_text(double seconds) { return fmt::format("{:.1f}", seconds); }
+
+std::string utc_text(std::uint64_t unix_ms) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(unix_ms / 1000)));
+}
 
 }  // namespace quench::coordinator

@@ -15,6 +15,7 @@ std::string odds(double ratio);               // "2.88", "inf"
 std::string points(double difference);        // percentage points with their sign: "-2.44", "0.00"
 std::string interval(const Interval& range);  // percent: "95.12 .. 99.39"
 std::string seconds_text(double seconds);     // "12.3"
+std::string utc_text(std::uint64_t unix_ms);  // "2026-11-27 21:52:00"
 inline constexpr char kNothing[] = "-";       // for what is not there
 
 }  // namespace quench::coordinator

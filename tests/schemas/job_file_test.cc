@@ -83,6 +83,17 @@ TEST(JobFile, EveryKeyIsRead) {
                                         EvaluateSpec{}));
 }
 
+TEST(JobFile, ANamedSetIsTakenWhole) {
+  const auto calibration_of = [](const std::string& text) {
+    return parse_job(R"({"model": "m", "quantize": [{"method": "gptq"}], "calibration": )" + text + "}", "job.json", "/base").calibration;
+  };
+  EXPECT_EQ(calibration_of(R"({"set": "sets/code"})"), (CalibrationSpec{.sequences = 0, .length = 0, .set = "sets/code"}));
+  EXPECT_EQ(calibration_of(R"({"set": "sets/code", "sequences": 64, "length": 32})"),
+            (CalibrationSpec{.sequences = 64, .length = 32, .set = "sets/code"}));
+  EXPECT_EQ(calibration_of(R"({"kind": "mixed", "sequences": 64, "seed": 3})"),
+            (CalibrationSpec{.sequences = 64, .length = 512, .seed = 3, .kind = CalibrationKind::mixed}));
+}
+
 TEST(JobFile, AnEndpointIsNoPath) {
   const JobSpec job = parse_job(R"({"model": "http://LocalHost:8000/v1/", "modelName": "org/coder", "concurrency": 3,
                                     "apiKeyVariable": "LAB_KEY", "requestSeconds": 5, "requestTries": 2,
@@ -185,9 +196,24 @@ const std::vector<BadJob> kBadJobs = {
      {"/colour (line 1, column 16): unknown key; known here: name, model"}},
     {"SlashInKey", job_with("\"a/b~c\": 1"), {"/a~1b~0c (line 1"}},
     {"ZeroInKey", job_with("\"ranks\\u0000\": 1"), {"unknown key"}},
+    {"CalibrationKey",
+     job_with(R"("calibration": {"window": 4})"),
+     {"/calibration/window", "unknown key", "files, sequences, length, seed, kind, set"}},
     {"CalibrationKind",
-     job_with(R"("calibration": {"kind": "mixed"})"),
-     {"/calibration/kind", "unknown key", "files, sequences, length, seed"}},
+     job_with(R"("calibration": {"kind": "best"})"),
+     {"/calibration/kind", "unknown name", "files, random, code, mixed"}},
+    {"CalibrationKindWithFiles",
+     job_with(R"("calibration": {"kind": "code", "files": ["a.txt"]})"),
+     {"/calibration/files", "takes the windows of a set in the store"}},
+    {"CalibrationSetWithSeed",
+     job_with(R"("calibration": {"set": "sets/code", "seed": 1})"),
+     {"/calibration/seed", "the set was made with its own"}},
+    {"CalibrationSetWithFiles",
+     job_with(R"("calibration": {"set": "sets/code", "files": ["a.txt"]})"),
+     {"/calibration/files", "a \"set\" takes the windows"}},
+    {"CalibrationSetWithoutName",
+     job_with(R"("calibration": {"set": ""})"),
+     {"/calibration/set", "empty"}},
     {"Awq",
      job_with(R"("quantize": [{"method": "awq"}])"),
      {"/quantize/0/method", "unknown name \"awq\"", "none, int8, rtn, gptq"}},

@@ -19,6 +19,8 @@ inline constexpr unsigned kEnumerants<Method> = 4;
 template <>
 inline constexpr unsigned kEnumerants<ScaleRule> = 2;
 template <>
+inline constexpr unsigned kEnumerants<CalibrationKind> = 4;
+template <>
 inline constexpr unsigned kEnumerants<PromptStyle> = 4;
 template <>
 inline constexpr unsigned kEnumerants<CompletionCut> = 2;
@@ -94,6 +96,9 @@ class RandomFiller {
     } else if constexpr (requires { value.emplace_back(); }) {
       value.resize(below(4));
       for (auto& item : value) fill(item);
+    } else if constexpr (requires { value.has_value(); }) {
+      value.reset();
+      if (below(2) != 0) fill(value.emplace());
     } else {
       fields(*this, value);
       if constexpr (std::is_same_v<T, ChunkRef>) value.bytes %= kChunkBytesMax + 1;

@@ -61,13 +61,13 @@ Json parse_value(std::string_view line) {
   return parsed;
 }
 
-Json parse_line(std::string_view line) {
+}  // namespace
+
+Json parse_json_object(std::string_view line) {
   Json parsed = parse_value(line);
   require_object(parsed);
   return parsed;
 }
-
-}  // namespace
 
 void for_each_json_line(std::string_view text, const std::function<void(std::size_t, Json)>& on_line) {
   std::size_t number = 0;
@@ -78,7 +78,7 @@ void for_each_json_line(std::string_view text, const std::function<void(std::siz
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    in_context("line " + std::to_string(number), [&] { on_line(number, parse_line(line)); });
+    in_context("line " + std::to_string(number), [&] { on_line(number, parse_json_object(line)); });
   }
 }
 

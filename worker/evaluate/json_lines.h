@@ -18,6 +18,9 @@ namespace quench::worker {
 void for_each_json_line(std::string_view text,
                         const std::function<void(std::size_t, nlohmann::ordered_json)>& on_line);
 
+// One such line. Throws Error(bad_input) as above, without the line's number.
+nlohmann::ordered_json parse_json_object(std::string_view line);
+
 // The same for text that may instead be one JSON array of objects, as some problem files are: then the numbers
 // count its elements and an error carries "element N".
 void for_each_json_object(std::string_view text,

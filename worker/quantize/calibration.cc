@@ -47,15 +47,19 @@ class WindowGenerator {
 
 // Fills the digest in.
 CalibrationSet finished(CalibrationSet set) {
-  Hasher hasher;
-  hasher.update_u64(set.sequences.size()).update_u64(set.length);
-  for (const std::vector<TokenId>& sequence : set.sequences)
-    for (const TokenId id : sequence) hasher.update_u64(static_cast<std::uint64_t>(id));
-  set.digest = hasher.finish();
+  set.digest = windows_digest(set.sequences, set.length);
   return set;
 }
 
 }  // namespace
+
+Digest windows_digest(const std::vector<std::vector<TokenId>>& sequences, std::uint32_t length) {
+  Hasher hasher;
+  hasher.update_u64(sequences.size()).update_u64(length);
+  for (const std::vector<TokenId>& sequence : sequences)
+    for (const TokenId id : sequence) hasher.update_u64(static_cast<std::uint64_t>(id));
+  return hasher.finish();
+}
 
 CalibrationSet build_calibration(const CalibrationSpec& spec, const Tokenizer& tokenizer) {
   std::vector<TokenId> tokens;

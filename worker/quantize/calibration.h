@@ -18,6 +18,9 @@ struct CalibrationSet {
   Digest digest;  // of sequences and length: what the artifact is derived from
 };
 
+// What names windows, wherever they come from.
+Digest windows_digest(const std::vector<std::vector<TokenId>>& sequences, std::uint32_t length);
+
 // Each file is tokenized whole, without special tokens; the windows start at distinct places of
 // their concatenation, drawn with the spec's seed and sorted. Throws Error(bad_input) naming the file
 // that cannot be read, or how many tokens there are and how many are needed when the text is too

@@ -1,0 +1,117 @@
+#include "worker/calibration/benchmark_text.h"
+
+#include <algorithm>
+#include <cctype>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "worker/calibration/words.h"
+#include "worker/evaluate/problems.h"
+
+namespace quench::worker {
+namespace {
+
+constexpr std::size_t kRunWords = 10;
+constexpr std::size_t kTellingWordsMin = 5;
+constexpr std::size_t kTellingLettersMin = 3;
+constexpr std::size_t kNameBytesMin = 8;
+constexpr std::size_t kProblemsMax = 4;
+constexpr std::size_t kSomeBits = std::size_t{1} << 23;
+
+bool is_telling(std::string_view word) {
+  return std::count_if(word.begin(), word.end(), [](unsigned char c) { return std::isalpha(c) != 0; }) >=
+         static_cast<std::ptrdiff_t>(kTellingLettersMin);
+}
+
+// Calls `on_run(hash)` for the runs of `text` that say something.
+template <typename OnRun>
+void for_each_telling_run(std::string_view text, const std::set<std::string, std::less<>>& names,
+                          OnRun&& on_run) {
+  std::deque<Word> recent;
+  WordRuns runs(kRunWords);
+  for_each_word(text, [&](const Word& word) {
+    recent.push_back(word);
+    if (recent.size() > kRunWords) recent.pop_front();
+    if (!runs.add(word.hash)) return;
+    std::set<std::uint64_t> telling;
+    bool named = false;
+    for (const Word& one : recent) {
+      if (is_telling(one.text)) telling.insert(one.hash);
+      named = named || names.contains(one.text);
+    }
+    if (telling.size() >= kTellingWordsMin || named) on_run(runs.hash());
+  });
+}
+
+// Of the functions that the problem is about: the one it names, and those that its solution defines (MBPP
+// names none). Short names and those of one word are not telling: "solution", "add".
+std::set<std::string, std::less<>> names_of(const Problem& problem) {
+  std::set<std::string, std::less<>> names;
+  const auto take = [&](std::string_view name) {
+    if (name.size() >= kNameBytesMin && name.find('_') != std::string_view::npos) names.emplace(name);
+  };
+  take(problem.entry_point);
+  bool is_defined = false;
+  for_each_word(problem.canonical_solution, [&](const Word& word) {
+    if (is_defined) take(word.text);
+    is_defined = word.text == "def";
+  });
+  return names;
+}
+
+bool has_extended_tests(Benchmark benchmark) {
+  return benchmark == Benchmark::humaneval_plus || benchmark == Benchmark::mbpp_plus;
+}
+
+}  // namespace
+
+BenchmarkText::BenchmarkText() : some_(kSomeBits, false) {
+  Hasher hasher;
+  for (const Benchmark benchmark : all_benchmarks()) {
+    for (const Language language : languages_of(benchmark)) {
+      const ProblemSet set = shipped_problems(benchmark, language);
+      hasher.update(set.digest().span());
+      // How many problems of this file have a run, and the first of them.
+      std::unordered_map<std::uint64_t, std::pair<std::uint32_t, std::uint32_t>> of_file;
+      for (const Problem& problem : set.problems()) {
+        const auto task = static_cast<std::uint32_t>(tasks_.size());
+        tasks_.push_back(std::string(to_string(benchmark)) + " " + problem.task_id);
+        std::set<std::uint64_t> own;
+        const std::set<std::string, std::less<>> names = names_of(problem);
+        const auto take = [&](std::string_view text) {
+          for_each_telling_run(text, names, [&](std::uint64_t run) { own.insert(run); });
+        };
+        take(problem.prompt);
+        take(problem.canonical_solution);
+        take(problem.prompt + problem.canonical_solution);
+        if (!has_extended_tests(benchmark)) take(problem.test);
+        for (const std::uint64_t run : own) ++of_file.try_emplace(run, 0u, task).first->second.first;
+      }
+      for (const auto& [run, found] : of_file) {
+        if (found.first > kProblemsMax) continue;
+        // The smallest index, whatever the order of a hash table.
+        const auto [entry, is_new] = runs_.try_emplace(run, found.second);
+        if (!is_new) entry->second = std::min(entry->second, found.second);
+        some_[run % kSomeBits] = true;
+      }
+    }
+  }
+  digest_ = hasher.finish();
+}
+
+std::string_view BenchmarkText::find(std::string_view text) const {
+  WordRuns runs(kRunWords);
+  std::optional<std::uint32_t> task;
+  for_each_word(text, [&](const Word& word) {
+    if (task || !runs.add(word.hash)) return;
+    const std::uint64_t run = runs.hash();
+    if (!some_[run % kSomeBits]) return;
+    if (const auto found = runs_.find(run); found != runs_.end()) task = found->second;
+  });
+  return task ? std::string_view(tasks_[*task]) : std::string_view();
+}
+
+}  // namespace quench::worker
