@@ -156,11 +156,11 @@ double RateCurve::at(double size) const {
   return points.back().second;
 }
 
-std::string profile_to_json(const MachineProfile& profile, JsonLayout layout) {
+std::string profile_to_json(const MachineProfile& profile) {
   Writer writer;
   writer.out["format"] = kFormat;
   profile_fields(writer, profile);
-  return writer.out.dump(layout == JsonLayout::indented ? 2 : -1);
+  return writer.out.dump(2);
 }
 
 MachineProfile parse_profile(std::string_view json, const std::string& origin) {

@@ -65,8 +65,7 @@ struct MachineProfile {
   bool operator==(const MachineProfile&) const = default;
 };
 
-enum class JsonLayout { indented, one_line };
-std::string profile_to_json(const MachineProfile& profile, JsonLayout layout = JsonLayout::indented);
+std::string profile_to_json(const MachineProfile& profile);
 // Throws Error(bad_input) naming `origin`, the key, what was found and what was expected.
 MachineProfile parse_profile(std::string_view json, const std::string& origin);
 MachineProfile read_profile(const std::filesystem::path& file);

@@ -1,7 +1,7 @@
 // `quench bench profile`: how fast this machine does the steps of a job, as a machine profile (schemas/machine_profile.h)
 // that `quench plan` divides a job's counts by. Every rank of a gang calls it together, because ranks of one host share
-// its memory and its caches; rank 0 prints the profile, in one line after "profile ", without what only a coordinator
-// can measure.
+// its memory and its caches. Rank 0 writes the profile into the scratch directory as profile.json, without what only a
+// coordinator can measure: mpirun tags every piece of a line that it reads, also in the middle of a number.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
 // `quench bench profile`: a gang of ranks measures what ranks do, this process what a coordinator does.
-#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -16,21 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// The gang's lines: rank 0 prints "seconds S" and "profile {...}"; anything else is for people.
-struct Printed {
-  std::string profile;
-  double seconds = 0;
-  void take(const std::string& line) {
-    if (line.starts_with("profile "))
-      profile = line.substr(8);
-    else if (line.starts_with("seconds "))
-      seconds = std::stod(line.substr(8));
-    else
-      std::cerr << line << "\n";
-  }
-};
-
-Printed run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
+void run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
   cluster::GangCommand command;
   command.program = worker_program();
   command.arguments = {"--threads", std::to_string(arguments.threads), "bench-profile", "--scratch", scratch, "--length",
@@ -42,20 +27,18 @@ Printed run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
 
   cluster::Loop loop;
   const std::unique_ptr<cluster::Launcher> launcher = cluster::make_local_launcher(loop);
-  Printed printed;
   std::optional<cluster::GangExit> ended;
   cluster::GangHandlers handlers;
-  handlers.on_line = [&](std::optional<std::uint32_t>, const std::string& line) { printed.take(line); };
+  handlers.on_line = [&](std::optional<std::uint32_t>, const std::string& line) { std::cerr << line << "\n"; };
   handlers.on_exit = [&](const cluster::GangExit& exit) {
     ended = exit;
     loop.stop();
   };
   const std::unique_ptr<cluster::Gang> gang = launcher->start(command, std::move(handlers));
   loop.run();
-  if (!ended->ok() || printed.profile.empty())
+  if (!ended->ok())
     throw Error(ended->code == exit_code(ErrorCode::bad_input) ? ErrorCode::bad_input : ErrorCode::failed,
                 "the machine could not be measured: " + ended->describe());
-  return printed;
 }
 
 }  // namespace
@@ -63,10 +46,10 @@ Printed run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
 MachineProfile measure_machine(const MeasureArguments& arguments) {
   const BenchDirectory directory(arguments.store);
   const auto started = Clock::now();
-  const Printed printed = run_gang(arguments, directory.path());
+  run_gang(arguments, directory.path());
   const double whole_s = std::chrono::duration<double>(Clock::now() - started).count();
-  MachineProfile profile = parse_profile(printed.profile, "quench-worker bench-profile");
-  profile.start_s = std::max(1e-3, whole_s - printed.seconds);
+  MachineProfile profile = read_profile(directory.path() / "profile.json");
+  profile.start_s = std::max(1e-3, whole_s - profile.start_s.value_or(0));
   const StoreRates rates = measure_store(directory.path() / "store", 64);
   profile.store_bytes_per_s = rates.put_bytes_per_s;
   profile.commit_s = rates.commit_s;

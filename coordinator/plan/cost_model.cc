@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::uint32_t kLeaseItems = 32;  // completions that are decoded side by side (worker/evaluate/evaluation.h)
 
+constexpr char kKeepStates[] = "keep states";
+
 std::uint32_t hosts_for(std::uint32_t ranks, const MachineProfile& profile) {
   return (ranks + profile.ranks - 1) / profile.ranks;
 }
@@ -88,7 +90,8 @@ class Predictor {
     const double blocks = plan_.config.layers;
     for (const StepTime& step :
          block_steps(counts, profile_, job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))
-      add_step(predicted.steps, step.step, blocks * step.seconds);
+      // After the last block no states are kept.
+      add_step(predicted.steps, step.step, (step.step == kKeepStates ? blocks - 1 : blocks) * step.seconds);
     if (!traffic_seconds(counts.traffic, profile_, job_.ranks))
       note(fmt::format("communication between {} hosts is not predicted: give the profile \"between_hosts_message_s\" "
                        "and \"between_hosts_bytes_per_s\"", result_.hosts));
@@ -205,7 +208,7 @@ std::vector<StepTime> block_steps(const BlockCounts& counts, const MachineProfil
   if (counts.rounded_weights > 0) steps.push_back({"round", counts.rounded_weights / profile.round_weights_per_s});
   if (const std::optional<double> seconds = traffic_seconds(counts.traffic, profile, ranks); seconds && ranks > 1)
     steps.push_back({"communicate", *seconds});
-  if (counts.scratch_bytes > 0) steps.push_back({"keep states", counts.scratch_bytes / profile.scratch_bytes_per_s});
+  if (counts.scratch_bytes > 0) steps.push_back({kKeepStates, counts.scratch_bytes / profile.scratch_bytes_per_s});
   if (profile.store_bytes_per_s) steps.push_back({"store", counts.chunk_bytes / *profile.store_bytes_per_s});
   return steps;
 }

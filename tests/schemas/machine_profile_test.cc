@@ -37,7 +37,6 @@ TEST(MachineProfile, IsReadAsItWasWritten) {
   profile.start_s.reset();
   profile.programs_per_s = 61.5;
   EXPECT_EQ(parse_profile(profile_to_json(profile), "machine.json"), profile);
-  EXPECT_EQ(parse_profile(profile_to_json(profile, JsonLayout::one_line), "machine.json"), profile);
 }
 
 TEST(MachineProfile, WhatIsPublishedSaysThatItIsNotMeasured) {
