@@ -44,6 +44,15 @@ std::uint64_t required_bytes(const std::map<std::string, TensorLocation>& tensor
 std::uint64_t packed_bytes(const LinearShape& linear, const QuantizeSpec& recipe) {
   const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
   std::uint64_t bytes = 0;
+  if (recipe.method == Method::aqlm) {
+    AdditiveTileShape tile{0, linear.inputs, recipe.codebooks, recipe.codebook_bits,
+                           static_cast<std::uint32_t>(recipe.group_size)};
+    for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
+      tile.rows = std::min(rows_per_tile, linear.outputs - row);
+      bytes += tile.bytes();
+    }
+    return bytes + tile.codebook_bytes();
+  }
   for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
     PackedTileShape tile{std::min(rows_per_tile, linear.outputs - row), linear.inputs, recipe.bits,
                          recipe.method == Method::int8 ? -1 : recipe.group_size};
@@ -51,6 +60,16 @@ std::uint64_t packed_bytes(const LinearShape& linear, const QuantizeSpec& recipe
   }
   if (recipe.method == Method::gptq && recipe.act_order) bytes += std::uint64_t{linear.inputs} * 4;
   return bytes;
+}
+
+// Before anything is read: whether every linear of a block has groups to learn codebooks from.
+void check_codebooks(const std::vector<LinearShape>& block, const QuantizeSpec& recipe) {
+  for (const LinearShape& linear : block) {
+    std::string fault = additive_fault(recipe.codebooks, recipe.codebook_bits, recipe.group_size, linear.inputs);
+    if (fault.empty()) fault = sample_fault(recipe.codebook_bits, recipe.group_size, linear.outputs, linear.inputs);
+    if (!fault.empty())
+      throw Error(ErrorCode::bad_input, fmt::format("{}: tensor \"{}\" has {}", recipe.name, linear.tensor, fault));
+  }
 }
 
 std::uint64_t tile_count(const LinearShape& linear) {
@@ -83,7 +102,8 @@ Plan plan_job(const JobSpec& job) {
   for (const QuantizeSpec& recipe : artifact_recipes(job)) {
     ArtifactPlan& artifact = plan.artifacts.emplace_back();
     artifact.recipe = recipe;
-    calibrated = calibrated || recipe.method == Method::gptq;
+    calibrated = calibrated || needs_calibration(recipe.method);
+    if (recipe.method == Method::aqlm) check_codebooks(block, recipe);
     std::uint64_t linear_bytes = linear_source_bytes;
     if (recipe.method != Method::none) {
       linear_bytes = 0;

@@ -15,9 +15,11 @@ namespace quench {
 template <typename E>
 inline constexpr unsigned kEnumerants = 0;
 template <>
-inline constexpr unsigned kEnumerants<Method> = 4;
+inline constexpr unsigned kEnumerants<Method> = 5;
 template <>
 inline constexpr unsigned kEnumerants<ScaleRule> = 2;
+template <>
+inline constexpr unsigned kEnumerants<FineTuning> = 2;
 template <>
 inline constexpr unsigned kEnumerants<PromptStyle> = 4;
 template <>
@@ -29,7 +31,7 @@ inline constexpr unsigned kEnumerants<ChatTemplate> = 4;
 template <>
 inline constexpr unsigned kEnumerants<SandboxKind> = 2;
 template <>
-inline constexpr unsigned kEnumerants<TensorLayout> = 2;
+inline constexpr unsigned kEnumerants<TensorLayout> = 3;
 template <>
 inline constexpr unsigned kEnumerants<DType> = 10;
 template <>
