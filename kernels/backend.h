@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/codebook.h"
 #include "kernels/device_error.h"
 #include "kernels/gptq.h"
 #include "kernels/hessian.h"
@@ -115,6 +116,13 @@ class Backend {
   virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                                 const float* const* hessian, std::span<double> numerators,
                                 std::span<double> denominators) = 0;
+
+  // ---- additive codebooks (codebook.h) ----------------------------------------------------------
+  // On the host's memory and cores, whatever the backend.
+  virtual Codebooks& codebooks();
+
+ private:
+  std::unique_ptr<Backend> host_;
 };
 
 struct CpuBackendOptions {

@@ -20,6 +20,7 @@ struct ChunkRef {
 enum TensorLayout {
   raw @0;
   packed @1;
+  additive @2;
 }
 
 enum DType {
@@ -45,6 +46,7 @@ struct TensorRecord {
   rowsPerTile @6 :UInt32;
   chunks @7 :List(ChunkRef);
   permutation @8 :ChunkRef;
+  codebooks @9 :UInt32;
 }
 
 struct FileRecord {

@@ -52,6 +52,31 @@ void check_packed(const TensorRecord& tensor) {
                              std::to_string(inputs) + " inputs");
 }
 
+void check_additive(const TensorRecord& tensor) {
+  if (tensor.shape.size() != 2) inconsistent(tensor, "made of codebook entries, but not a matrix");
+  const std::string fault = additive_fault(tensor.codebooks, tensor.bits, tensor.group_size, tensor.shape[1]);
+  if (!fault.empty()) inconsistent(tensor, fault);
+  if (!tensor.permutation.digest.is_none()) inconsistent(tensor, "codebook entries and a permutation");
+  const std::uint64_t outputs = tensor.shape[0], inputs = tensor.shape[1], tile = tensor.rows_per_tile;
+  if (tile == 0 || tile % kPanelRows != 0)
+    inconsistent(tensor, std::to_string(tile) + " rows per tile; expected a multiple of 16");
+  if (tensor.chunks.size() != 1 + (outputs + tile - 1) / tile)
+    inconsistent(tensor, std::to_string(tensor.chunks.size()) + " chunks for codebooks and " + std::to_string(outputs) +
+                             " rows in tiles of " + std::to_string(tile));
+  for (std::uint64_t i = 0; i < tensor.chunks.size(); ++i) {
+    AdditiveTileShape shape;
+    shape.rows = i == 0 ? 0 : static_cast<std::uint32_t>(std::min(tile, outputs - (i - 1) * tile));
+    shape.inputs = static_cast<std::uint32_t>(inputs);
+    shape.codebooks = tensor.codebooks;
+    shape.bits = tensor.bits;
+    shape.group_size = static_cast<std::uint32_t>(tensor.group_size);
+    const std::uint64_t expected = i == 0 ? shape.codebook_bytes() : shape.bytes();
+    if (tensor.chunks[i].bytes != expected)
+      inconsistent(tensor, "chunk " + std::to_string(i) + " has " + std::to_string(tensor.chunks[i].bytes) +
+                               " bytes; its shape takes " + std::to_string(expected));
+  }
+}
+
 void check_raw(const TensorRecord& tensor) {
   const std::uint64_t expected = element_count(tensor.shape) * dtype_bytes(tensor.dtype);
   std::uint64_t bytes = 0;
@@ -80,6 +105,8 @@ void check_tensor_record(const TensorRecord& tensor) {
   }
   if (tensor.layout == TensorLayout::packed) {
     check_packed(tensor);
+  } else if (tensor.layout == TensorLayout::additive) {
+    check_additive(tensor);
   } else {
     check_raw(tensor);
   }

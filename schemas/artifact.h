@@ -25,6 +25,7 @@ struct ChunkRef {
 enum class TensorLayout : std::uint16_t {
   raw,     // row-major bytes of `dtype`, cut every kRawChunkBytes
   packed,  // a quantized linear: one chunk per row tile (packed_layout.h)
+  additive,  // sums of codebook entries (aqlm): the chunk of the codebooks, then one per row tile (packed_layout.h)
 };
 
 inline constexpr std::uint64_t kRawChunkBytes = 4ull << 20;
@@ -34,13 +35,14 @@ struct TensorRecord {
   TensorLayout layout = TensorLayout::raw;
   DType dtype = DType::f32;          // raw: as stored in the source
   std::vector<std::uint64_t> shape;  // of the source tensor
-  std::uint32_t bits = 0;            // packed only
-  std::int32_t group_size = -1;      // packed only
-  std::uint32_t rows_per_tile = 0;   // packed only
+  std::uint32_t bits = 0;            // packed: of a code; additive: of a code of one codebook
+  std::int32_t group_size = -1;      // packed: inputs of a grid; additive: inputs of a code
+  std::uint32_t rows_per_tile = 0;   // packed and additive
   std::vector<ChunkRef> chunks;
   // Packed with act-order: one chunk of int32 little-endian [K]; column k of the codes is column
   // permutation[k] of the source. Empty digest: identity.
   ChunkRef permutation;
+  std::uint32_t codebooks = 0;  // additive only
   bool operator==(const TensorRecord&) const = default;
 };
 
@@ -115,7 +117,7 @@ std::vector<ChunkRef> chunks_of(const Manifest& manifest);
 
 // Every byte the artifact's chunks take, each chunk counted once.
 std::uint64_t artifact_bytes(const Manifest& manifest);
-// Bits per weight of the linears of the blocks: codes, scales, zeros and permutations counted.
+// Bits per weight of the linears of the blocks: codes, scales, zeros, permutations and codebooks counted.
 double bits_per_weight(const Manifest& manifest);
 // The bits that a table calls it by: the recipe's, or for the baseline those of the linears' own type.
 std::uint32_t nominal_bits(const Manifest& manifest);

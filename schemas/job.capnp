@@ -14,11 +14,17 @@ enum Method {
   int8 @1;
   rtn @2;
   gptq @3;
+  aqlm @4;
 }
 
 enum ScaleRule {
   range @0;
   search @1;
+}
+
+enum FineTuning {
+  none @0;
+  block @1;  # each block against the original one, on the quantized prefix
 }
 
 struct QuantizeSpec {
@@ -30,6 +36,17 @@ struct QuantizeSpec {
   actOrder @5 :Bool = false;
   scaleRule @6 :ScaleRule = range;
   damping @7 :Float64 = 0.01;
+  # aqlm only
+  codebooks @8 :UInt32 = 2;
+  codebookBits @9 :UInt32 = 8;
+  tolerance @10 :Float64 = 0.01;  # a round that gains less ends the search
+  seed @11 :UInt64 = 0;
+  fineTuning @12 :FineTuning = none;
+  fineTuneEpochs @13 :UInt32 = 10;
+  fineTuneBatch @14 :UInt32 = 8;
+  learningRate @15 :Float64 = 1e-5;
+  patience @16 :UInt32 = 3;
+  validationSequences @17 :UInt32 = 0;  # 0: an eighth of the calibration sequences
 }
 
 # What calibration windows are cut from.

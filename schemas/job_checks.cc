@@ -35,6 +35,7 @@ constexpr std::uint32_t kTimeoutSecondsMax = 3600;
 constexpr std::uint32_t kConcurrencyMax = 256;
 constexpr std::uint32_t kRequestSecondsMax = 86'400;
 constexpr std::uint32_t kRequestTriesMax = 100;
+constexpr std::uint32_t kEpochsMax = 1000;
 
 // Each field's name and its value as a job file has it.
 struct FieldTexts {
@@ -212,6 +213,7 @@ class JobCheck {
     if (is_mistaken(pointer + "/method")) return;  // what the other keys should be is not known
     check_fixed_settings(pointer, spec);
     if (spec.method == Method::none || spec.method == Method::int8) return;
+    if (spec.method == Method::aqlm) return check_codebooks(pointer, spec);
     if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
       add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4, 3 or 2");
     if (spec.group_size != -1 && (spec.group_size < 1 || spec.group_size > kGroupSizeMax))
@@ -219,6 +221,27 @@ class JobCheck {
                                       "; expected -1 (a whole row) or 1 to " + std::to_string(kGroupSizeMax));
     if (!(spec.damping > 0 && spec.damping <= 1))
       add(pointer + "/damping", "expected a number above 0 and up to 1");
+  }
+
+  void check_codebooks(const std::string& pointer, const QuantizeSpec& spec) {
+    check_range(pointer + "/codebooks", spec.codebooks, 1u, kCodebooksMax);
+    check_range(pointer + "/codebookBits", spec.codebook_bits, 1u, kCodebookBitsMax);
+    if (given(pointer + "/groupSize") && spec.group_size != 8 && spec.group_size != 16)
+      add(pointer + "/groupSize", "found " + std::to_string(spec.group_size) + "; expected 8 or 16 inputs for a code of aqlm");
+    if (!(spec.tolerance > 0 && spec.tolerance < 1))
+      add(pointer + "/tolerance", "expected a number between 0 and 1: the relative gain below which a round is the last");
+    if (spec.fine_tuning == FineTuning::none) return;
+    add(pointer + "/fineTuning", "not written yet: leave the key out");
+    check_range(pointer + "/fineTuneEpochs", spec.fine_tune_epochs, 1u, kEpochsMax);
+    check_range(pointer + "/fineTuneBatch", spec.fine_tune_batch, 1u, kSequencesMax);
+    check_range(pointer + "/patience", spec.patience, 1u, kEpochsMax);
+    if (!(spec.learning_rate > 0 && spec.learning_rate <= 1))
+      add(pointer + "/learningRate", "expected a number above 0 and up to 1");
+    const std::uint32_t sequences = job_.calibration.sequences;
+    if (sequences < 2 || spec.validation_sequences >= sequences)
+      add(pointer + "/validationSequences", "found " + std::to_string(spec.validation_sequences) + " of " +
+                                                std::to_string(sequences) +
+                                                " calibration sequences; expected fewer, so that some are left to train on");
   }
 
   // A key that the method does not have may only say what is so anyway.
@@ -229,14 +252,28 @@ class JobCheck {
       if (!is_free && given(pointer + key)) add(pointer + key, "the method " + method + " " + remedy);
     };
     check("/bits", fixed.bits == spec.bits,
-          spec.method == Method::int8 ? "has 8 bits: leave the key out" : "has no bits: leave the key out");
-    check("/groupSize", fixed.group_size == spec.group_size,
+          spec.method == Method::int8   ? "has 8 bits: leave the key out"
+          : spec.method == Method::aqlm ? "has the bits of its codes (codebooks * codebookBits / groupSize): leave the key out"
+                                        : "has no bits: leave the key out");
+    check("/groupSize", fixed.group_size == spec.group_size || spec.method == Method::aqlm,
           "has no groups: leave the key out, or say -1 (a whole row)");
     check("/symmetric", fixed.symmetric == spec.symmetric, "has no asymmetric grid: leave the key out");
     check("/scaleRule", fixed.scale_rule == spec.scale_rule, "has no search for scales: leave the key out");
     check("/actOrder", fixed.act_order == spec.act_order,
           "has no order of columns: only gptq has; leave it out");
     check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
+    const std::string only_aqlm = "has no such key: only aqlm has; leave it out";
+    check("/codebooks", fixed.codebooks == spec.codebooks, only_aqlm);
+    check("/codebookBits", fixed.codebook_bits == spec.codebook_bits, only_aqlm);
+    check("/tolerance", fixed.tolerance == spec.tolerance, only_aqlm);
+    check("/seed", fixed.seed == spec.seed, only_aqlm);
+    check("/fineTuning", fixed.fine_tuning == spec.fine_tuning, only_aqlm);
+    const std::string untuned = "does not fine-tune here: set \"fineTuning\" to \"block\", or leave the key out";
+    check("/fineTuneEpochs", fixed.fine_tune_epochs == spec.fine_tune_epochs, untuned);
+    check("/fineTuneBatch", fixed.fine_tune_batch == spec.fine_tune_batch, untuned);
+    check("/learningRate", fixed.learning_rate == spec.learning_rate, untuned);
+    check("/patience", fixed.patience == spec.patience, untuned);
+    check("/validationSequences", fixed.validation_sequences == spec.validation_sequences, untuned);
   }
 
   void check_equal_names() {
@@ -262,10 +299,10 @@ class JobCheck {
     bool needed = false;
     for (std::size_t i = 0; i < job_.quantize.size(); ++i)
       needed |=
-          job_.quantize[i].method == Method::gptq && !is_mistaken(pointer_to("/quantize", i) + "/method");
+          needs_calibration(job_.quantize[i].method) && !is_mistaken(pointer_to("/quantize", i) + "/method");
     if (needed && calibration.files.empty() && !calibration.is_set() && !is_synthetic(job_.model))
       add("/calibration/files",
-          "missing; gptq needs text files to calibrate on, or a \"set\" that `quench calibration build` made");
+          "missing; gptq and aqlm need text files to calibrate on, or a \"set\" that `quench calibration build` made");
     check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");

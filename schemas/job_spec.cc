@@ -1,5 +1,6 @@
 #include "schemas/job_spec.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
@@ -17,6 +18,8 @@ std::string_view to_string(Method method) {
       return "rtn";
     case Method::gptq:
       return "gptq";
+    case Method::aqlm:
+      return "aqlm";
   }
   return "unknown";
 }
@@ -33,6 +36,16 @@ std::string_view to_string(CalibrationKind kind) {
       return "code";
     case CalibrationKind::mixed:
       return "mixed";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(FineTuning tuning) {
+  switch (tuning) {
+    case FineTuning::none:
+      return "none";
+    case FineTuning::block:
+      return "block";
   }
   return "unknown";
 }
@@ -97,6 +110,14 @@ std::string described(const EvaluateSpec& spec) {
   return text;
 }
 
+std::uint32_t additive_bits(const QuantizeSpec& spec) {
+  const double group = std::max(spec.group_size, 1);
+  const double bits = static_cast<double>(spec.codebooks) * spec.codebook_bits / group;
+  return std::max(1u, static_cast<std::uint32_t>(bits + 0.5));
+}
+
+bool needs_calibration(Method method) { return method == Method::gptq || method == Method::aqlm; }
+
 QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
   const QuantizeSpec defaults;
   if (spec.method != Method::gptq) {
@@ -109,22 +130,51 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.symmetric = true;
     spec.scale_rule = ScaleRule::range;
   }
+  if (spec.method == Method::aqlm) {
+    spec.symmetric = true;
+    spec.scale_rule = ScaleRule::range;
+    if (spec.group_size == defaults.group_size) spec.group_size = kAdditiveGroupSize;
+    spec.bits = additive_bits(spec);
+  } else {
+    spec.codebooks = defaults.codebooks;
+    spec.codebook_bits = defaults.codebook_bits;
+    spec.tolerance = defaults.tolerance;
+    spec.seed = defaults.seed;
+    spec.fine_tuning = defaults.fine_tuning;
+  }
+  if (spec.fine_tuning == FineTuning::none) {
+    spec.fine_tune_epochs = defaults.fine_tune_epochs;
+    spec.fine_tune_batch = defaults.fine_tune_batch;
+    spec.learning_rate = defaults.learning_rate;
+    spec.patience = defaults.patience;
+    spec.validation_sequences = defaults.validation_sequences;
+  }
   return spec;
 }
 
 std::string derived_name(const QuantizeSpec& spec) {
   std::string name(to_string(spec.method));
   if (spec.method == Method::none || spec.method == Method::int8) return name;
+  const QuantizeSpec defaults;
+  const auto number = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", value);
+    return std::string(text);
+  };
+  if (spec.method == Method::aqlm) {
+    name.append("-").append(std::to_string(spec.codebooks)).append("x").append(std::to_string(spec.codebook_bits));
+    name.append("-g").append(std::to_string(spec.group_size));
+    if (spec.tolerance != defaults.tolerance) name.append("-tol").append(number(spec.tolerance));
+    if (spec.fine_tuning == FineTuning::block) name += "-ft";
+    if (spec.seed != defaults.seed) name.append("-seed").append(std::to_string(spec.seed));
+    return name;
+  }
   name.append("-").append(std::to_string(spec.bits)).append("bit");
   name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
   name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";
-  if (spec.method == Method::gptq && spec.damping != QuantizeSpec{}.damping) {
-    char text[32];
-    std::snprintf(text, sizeof text, "-damp%.6g", spec.damping);
-    name += text;
-  }
+  if (spec.method == Method::gptq && spec.damping != defaults.damping) name.append("-damp").append(number(spec.damping));
   return name;
 }
 

@@ -14,6 +14,7 @@ enum class Method : std::uint16_t {
   int8,  // 8 bits, symmetric, one scale per output channel (Wei et al., FSE 2023)
   rtn,   // round to nearest on a grid per group
   gptq,  // error feedback from the calibration Hessian (2210.17323)
+  aqlm,  // sums of codebook entries, chosen against the calibration Hessian (2401.06118)
 };
 
 // How a group's scale is found from its weights.
@@ -22,15 +23,36 @@ enum class ScaleRule : std::uint16_t {
   search,  // shrunken ranges are tried; the least squared error is kept
 };
 
+// aqlm: what is trained once the codes are found; codes stay as they are.
+enum class FineTuning : std::uint16_t {
+  none,
+  block,  // each block against the original one, on the activations of the quantized prefix
+};
+
+inline constexpr std::int32_t kAdditiveGroupSize = 8;
+inline constexpr std::uint32_t kCodebooksMax = 8;
+inline constexpr std::uint32_t kCodebookBitsMax = 16;
+
 struct QuantizeSpec {
   std::string name;  // of the artifact; empty: derived, "gptq-4bit-g128"
   Method method = Method::gptq;
-  std::uint32_t bits = 4;         // 8, 4, 3 or 2
-  std::int32_t group_size = 128;  // inputs that share a scale; -1: a whole row
+  std::uint32_t bits = 4;         // 8, 4, 3 or 2; aqlm: what its codes come to, rounded
+  std::int32_t group_size = 128;  // inputs that share a scale; -1: a whole row; aqlm: inputs that share a code, 8 or 16
   bool symmetric = true;
   bool act_order = false;  // gptq: columns by falling diagonal of the Hessian
   ScaleRule scale_rule = ScaleRule::range;
   double damping = 0.01;  // gptq: share of the mean diagonal added to the diagonal
+  // aqlm: a group is the sum of one entry of each codebook; codes take codebooks * codebook_bits bits a group.
+  std::uint32_t codebooks = 2;
+  std::uint32_t codebook_bits = 8;
+  double tolerance = 0.01;  // a round whose relative gain is below it is the last
+  std::uint64_t seed = 0;   // draws the sample that the codebooks start from
+  FineTuning fine_tuning = FineTuning::none;
+  std::uint32_t fine_tune_epochs = 10;
+  std::uint32_t fine_tune_batch = 8;  // sequences
+  double learning_rate = 1e-5;
+  std::uint32_t patience = 3;              // epochs without a better validation loss before it stops
+  std::uint32_t validation_sequences = 0;  // 0: an eighth of the calibration sequences
   bool operator==(const QuantizeSpec&) const = default;
 };
 
@@ -127,6 +149,7 @@ struct JobSpec {
 std::string_view to_string(Method method);
 std::string_view to_string(ScaleRule rule);
 std::string_view to_string(CalibrationKind kind);
+std::string_view to_string(FineTuning tuning);
 std::string_view to_string(PromptStyle form);
 std::string_view to_string(CompletionCut cut);
 std::string_view to_string(TokenBudget budget);
@@ -137,8 +160,14 @@ std::string_view to_string(SandboxKind sandbox);
 // temperature 0.2, ...".
 std::string described(const EvaluateSpec& spec);
 
+// Bits that the codes of an aqlm weight come to, rounded to the nearest whole number: 2x8 in groups of 8 has 2.
+std::uint32_t additive_bits(const QuantizeSpec& spec);
+// Whether the method reads calibration text.
+bool needs_calibration(Method method);
+
 // `spec` with the settings its method leaves no choice in: int8 has 8 bits, whole rows and symmetric
-// grids, only gptq has an order and a damping, and `none` has bits 0. Equal work, equal recipe, equal digest.
+// grids, only gptq has an order and a damping, only aqlm has codebooks, and `none` has bits 0. An aqlm group of 128,
+// the default of the other methods, is one of 8. Equal work, equal recipe, equal digest.
 QuantizeSpec with_fixed_settings(QuantizeSpec spec);
 
 // "gptq-4bit-g128-sym", "int8", "none": the name used when the job gives none.

@@ -1,6 +1,7 @@
 #include "schemas/packed_layout.h"
 
 #include "schemas/error.h"
+#include "schemas/job_spec.h"
 
 namespace quench {
 namespace {
@@ -34,6 +35,26 @@ std::uint32_t code_at(const std::uint8_t* panel_codes, std::uint32_t bits, std::
   const std::uint32_t low = word_at(panel_codes, first_line + j / 16, row) >> (2 * (j % 16)) & 3;
   const std::uint32_t high = word_at(panel_codes, first_line + 2, row) >> j & 1;
   return low | high << 2;
+}
+
+std::string additive_fault(std::uint64_t codebooks, std::uint64_t bits, std::int64_t group_size, std::uint64_t inputs) {
+  if (codebooks < 1 || codebooks > kCodebooksMax)
+    return std::to_string(codebooks) + " codebooks; expected 1 to " + std::to_string(kCodebooksMax);
+  if (bits < 1 || bits > kCodebookBitsMax)
+    return "codes of " + std::to_string(bits) + " bits; expected 1 to " + std::to_string(kCodebookBitsMax);
+  if (group_size != 8 && group_size != 16)
+    return "groups of " + std::to_string(group_size) + " inputs; expected 8 or 16";
+  if (inputs % static_cast<std::uint64_t>(group_size) != 0)
+    return std::to_string(inputs) + " inputs, which groups of " + std::to_string(group_size) +
+           " do not divide; take another groupSize, or another method";
+  return {};
+}
+
+std::string sample_fault(std::uint64_t bits, std::int64_t group_size, std::uint64_t outputs, std::uint64_t inputs) {
+  const std::uint64_t groups = outputs * (inputs / static_cast<std::uint64_t>(group_size)), entries = std::uint64_t{1} << bits;
+  if (entries <= groups) return {};
+  return std::to_string(entries) + " codebook entries (" + std::to_string(bits) + " bits) but only " +
+         std::to_string(groups) + " groups of weights to learn them from; take fewer codebookBits";
 }
 
 }  // namespace quench

@@ -13,9 +13,19 @@
 //   3 bits  three lines for 32 columns k = 32g + j: the low two bits of j = 0 … 15 as at 2 bits, those
 //           of j = 16 … 31 likewise, then one line whose bit j is the high bit of the code of j
 // Codes beyond K are zero. Rows beyond the last have code 0, zero 0 and scale 1: they add nothing.
+//
+// A linear of codebook entries (aqlm) has one chunk of codebooks, fp16 little-endian [codebooks][2^bits][group], and one
+// chunk per row tile:
+//
+//   chunk = codes  [panels][groups][codebooks] of sixteen codes, row after row, `bits` bits each, lowest bit first
+//         | scales [panels][16] fp16 little-endian
+//
+// The weights of a group are the row's scale times the sum of one entry of each codebook: kernels/codebook.h. Rows
+// beyond the last have codes 0 and scale 0.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace quench {
 
@@ -39,6 +49,25 @@ struct PackedTileShape {
   std::uint64_t zero_bytes() const { return std::uint64_t{panels()} * groups() * kPanelRows; }
   std::uint64_t bytes() const { return code_bytes() + scale_bytes() + zero_bytes(); }
 };
+
+struct AdditiveTileShape {
+  std::uint32_t rows = 0;    // of this tile, before padding
+  std::uint32_t inputs = 0;  // K, a multiple of the group
+  std::uint32_t codebooks = 0;
+  std::uint32_t bits = 0;        // of a code, 1 .. 16
+  std::uint32_t group_size = 0;  // 8 or 16
+
+  std::uint32_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  std::uint32_t groups() const { return inputs / group_size; }
+  std::uint64_t codebook_bytes() const { return (std::uint64_t{codebooks} << bits) * group_size * 2; }
+  std::uint64_t code_bytes() const { return std::uint64_t{panels()} * groups() * codebooks * 2 * bits; }
+  std::uint64_t scale_bytes() const { return std::uint64_t{panels()} * kPanelRows * 2; }
+  std::uint64_t bytes() const { return code_bytes() + scale_bytes(); }
+};
+// What is wrong with such a linear of K inputs; empty when nothing is.
+std::string additive_fault(std::uint64_t codebooks, std::uint64_t bits, std::int64_t group_size, std::uint64_t inputs);
+// Whether it has more entries than groups to learn them from; empty when not.
+std::string sample_fault(std::uint64_t bits, std::int64_t group_size, std::uint64_t outputs, std::uint64_t inputs);
 
 // The code of row 0 … 15 of a panel at column k.
 std::uint32_t code_at(const std::uint8_t* panel_codes, std::uint32_t bits, std::uint32_t row,

@@ -33,6 +33,16 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("actOrder", value.act_order);
   archive("scaleRule", value.scale_rule);
   archive("damping", value.damping);
+  archive("codebooks", value.codebooks);
+  archive("codebookBits", value.codebook_bits);
+  archive("tolerance", value.tolerance);
+  archive("seed", value.seed);
+  archive("fineTuning", value.fine_tuning);
+  archive("fineTuneEpochs", value.fine_tune_epochs);
+  archive("fineTuneBatch", value.fine_tune_batch);
+  archive("learningRate", value.learning_rate);
+  archive("patience", value.patience);
+  archive("validationSequences", value.validation_sequences);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -91,6 +101,7 @@ QUENCH_FIELDS(TensorRecord) {
   archive("rowsPerTile", value.rows_per_tile);
   archive("chunks", value.chunks);
   archive("permutation", value.permutation);
+  archive("codebooks", value.codebooks);
 }
 QUENCH_FIELDS(FileRecord) {
   archive("name", value.name);

@@ -15,6 +15,8 @@
 #include "schemas/safetensors.h"
 #include "worker/build.h"
 #include "worker/model/weights.h"
+#include "worker/model/linear.h"
+#include "worker/quantize/aqlm/aqlm.h"
 #include "worker/quantize/methods.h"
 #include "worker/verbs.h"
 
@@ -69,7 +71,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& arguments) {
-  const QuantizeSpec& recipe = arguments.recipe;
+  if (arguments.recipe.method == Method::aqlm && arguments.recipe.group_size > 16)
+    throw Error(ErrorCode::bad_input, "--group-size " + std::to_string(arguments.recipe.group_size) +
+                                          ": expected 8 or 16 inputs for a code of aqlm");
+  const QuantizeSpec recipe = with_fixed_settings(arguments.recipe);
+  if (recipe.method == Method::aqlm && !(recipe.tolerance > 0 && recipe.tolerance < 1))
+    throw Error(ErrorCode::bad_input, "--tolerance " + std::to_string(recipe.tolerance) +
+                                          ": expected a relative gain between 0 and 1");
   if (recipe.group_size == 0 || recipe.group_size < -1)
     throw Error(ErrorCode::bad_input, "--group-size " + std::to_string(recipe.group_size) +
                                           ": expected -1 (one group a row) or a number of columns");
@@ -82,29 +90,44 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   if (inputs.cols != weights.cols)
     throw Error(ErrorCode::bad_input, arguments.input.string() + ": W has " + std::to_string(weights.cols) +
                                           " inputs but X has " + std::to_string(inputs.cols));
+  if (recipe.method == Method::aqlm) check_additive(recipe, weights.rows, weights.cols, arguments.input.string() + ": tensor W");
   const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
   const std::unique_ptr<cluster::Collective> alone = cluster::make_local_collective();
 
   auto start = std::chrono::steady_clock::now();
   const ConstMatrixView one_sequence = inputs.view();
   const Hessian hessian = sum_hessian(*backend, *alone, std::span(&one_sequence, 1), weights.cols,
-                                      inputs.rows, arguments.recipe.act_order, "layer");
+                                      inputs.rows, recipe.act_order, "layer");
   const double hessian_s = seconds_since(start);
 
   start = std::chrono::steady_clock::now();
   std::optional<Factor> factor;
-  if (needs_calibration(arguments.recipe.method))
-    factor = factor_hessian(*backend, *alone, hessian, arguments.recipe.damping, "layer");
+  if (needs_calibration(recipe.method))
+    factor = factor_hessian(*backend, *alone, hessian, recipe.damping, "layer");
   const double factor_s = seconds_since(start);
   const std::int64_t rows_per_tile =
       tile_rows(static_cast<std::uint32_t>(weights.rows), static_cast<std::uint32_t>(weights.cols));
   const std::int64_t rows_max = rows_solved_together(rows_per_tile, weights.cols);
   AlignedBuffer<float> dequantized(weights.values.size());
-  for (std::int64_t row = 0; row < weights.rows; row += rows_max) {
+  int rounds = 0;
+  if (recipe.method == Method::aqlm) {
+    const LinearRows rows{weights.rows, weights.cols, [&](std::int64_t row, float* out) {
+                            std::copy_n(weights.view().row(row), weights.cols, out);
+                          }};
+    const AdditiveSolution solution =
+        solve_additive(*backend, *alone, recipe, weights.view(), rows, hessian, *factor, "layer");
+    Linear solved = Linear::additive(weights.rows, weights.cols, solution.shape,
+                                     kernels::panel_count(weights.rows) * kernels::kPanelRows, solution.codebook_chunk());
+    solved.set_tile(0, solution.tile_chunk(0, weights.rows));
+    const std::vector<float> values = solved.dequantized();
+    std::copy(values.begin(), values.end(), dequantized.data());
+    rounds = solution.rounds;
+  }
+  for (std::int64_t row = recipe.method == Method::aqlm ? weights.rows : 0; row < weights.rows; row += rows_max) {
     const std::int64_t rows = std::min(rows_max, weights.rows - row);
     const std::span<float> into(dequantized.data() + row * weights.cols,
                                 static_cast<std::size_t>(rows * weights.cols));
-    solve_tiles(*backend, arguments.recipe, weights.view().row_range(row, rows), rows_per_tile,
+    solve_tiles(*backend, recipe, weights.view().row_range(row, rows), rows_per_tile,
                 factor ? &hessian : nullptr, factor ? &*factor : nullptr, into);
   }
   const double solve_s = seconds_since(start);
@@ -134,13 +157,13 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
         {{"W",
           DType::f32,
           {static_cast<std::uint64_t>(weights.rows), static_cast<std::uint64_t>(weights.cols)}}},
-        {{"method", derived_name(arguments.recipe)}});
+        {{"method", derived_name(recipe)}});
     writer.append(
         {reinterpret_cast<const std::uint8_t*>(dequantized.data()), dequantized.size() * sizeof(float)});
     writer.finish();
   }
-  if (arguments.json)
-    std::cout << nlohmann::ordered_json{{"method", derived_name(arguments.recipe)},
+  if (arguments.json) {
+    nlohmann::ordered_json printed{{"method", derived_name(recipe)},
                                         {"rows", weights.rows},
                                         {"columns", weights.cols},
                                         {"tokens", inputs.rows},
@@ -149,16 +172,17 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
                                         {"hessian_s", hessian_s},
                                         {"factor_s", factor_s},
                                         {"solve_s", solve_s},
-                                        {"relative_loss", relative_loss}}
-                     .dump(2)
-              << "\n";
-  else
+                                        {"relative_loss", relative_loss}};
+    if (recipe.method == Method::aqlm) printed["rounds"] = rounds;
+    std::cout << printed.dump(2) << "\n";
+  } else {
     std::printf(
         "%s  %lld x %lld, %lld tokens, %d threads (%s): hessian %.3f s, factor and solve with losses %.3f s (factor "
         "%.3f s), relative loss %.6g\n",
-        derived_name(arguments.recipe).c_str(), static_cast<long long>(weights.rows),
+        derived_name(recipe).c_str(), static_cast<long long>(weights.rows),
         static_cast<long long>(weights.cols), static_cast<long long>(inputs.rows), compute.threads,
         std::string(backend->name()).c_str(), hessian_s, solve_s, factor_s, relative_loss);
+  }
   return 0;
 }
 

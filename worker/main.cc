@@ -195,7 +195,11 @@ int run(int argc, char** argv) {
   std::string method = "gptq", scale_rule = "range";
   bool asymmetric = false;
   layer_verb->add_option("--input", layer.input)->required();
-  layer_verb->add_option("--method", method)->check(CLI::IsMember({"gptq", "rtn", "int8"}));
+  layer_verb->add_option("--method", method)->check(CLI::IsMember({"gptq", "rtn", "int8", "aqlm"}));
+  layer_verb->add_option("--codebooks", layer.recipe.codebooks, "aqlm")->check(CLI::Range(1u, kCodebooksMax));
+  layer_verb->add_option("--codebook-bits", layer.recipe.codebook_bits, "aqlm")->check(CLI::Range(1u, kCodebookBitsMax));
+  layer_verb->add_option("--tolerance", layer.recipe.tolerance, "aqlm: a round that gains less is the last");
+  layer_verb->add_option("--seed", layer.recipe.seed, "aqlm");
   layer_verb->add_option("--bits", layer.recipe.bits)->check(CLI::IsMember({2, 3, 4, 8}));
   layer_verb->add_option("--group-size", layer.recipe.group_size);
   layer_verb->add_option("--damping", layer.recipe.damping);
@@ -292,7 +296,11 @@ int run(int argc, char** argv) {
   }
   if (size_verb->parsed()) return print_evaluation_sizes(sized_job);
   if (sandbox_verb->parsed()) return bench_sandbox(compute, sandboxes);
-  layer.recipe.method = method == "int8" ? Method::int8 : method == "rtn" ? Method::rtn : Method::gptq;
+  layer.recipe.method = method == "int8"   ? Method::int8
+                        : method == "rtn"  ? Method::rtn
+                        : method == "aqlm" ? Method::aqlm
+                                           : Method::gptq;
+  if (layer.recipe.method == Method::aqlm && layer_verb->count("--group-size") == 0) layer.recipe.group_size = kAdditiveGroupSize;
   layer.recipe.symmetric = !asymmetric;
   layer.recipe.scale_rule = scale_rule == "search" ? ScaleRule::search : ScaleRule::range;
   return bench_layer(compute, layer);

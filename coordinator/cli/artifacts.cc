@@ -85,8 +85,9 @@ std::string show(const ArtifactStore& store, const std::string& ref, bool json) 
       if (entry.tensor == tensor.name) loss = fmt::format("{:.3e}", entry.relative_loss);
     text += fmt::format("{:<48} {:>16} {:>8} {:>8} {:>14}\n", tensor.name,
                         fmt::format("{}", fmt::join(tensor.shape, "x")),
-                        tensor.layout == TensorLayout::packed ? std::to_string(tensor.bits)
-                                                              : std::string(to_string(tensor.dtype)),
+                        tensor.layout == TensorLayout::packed     ? std::to_string(tensor.bits)
+                        : tensor.layout == TensorLayout::additive ? fmt::format("{}x{}", tensor.codebooks, tensor.bits)
+                                                                  : std::string(to_string(tensor.dtype)),
                         tensor.chunks.size(), loss);
   }
   return text;

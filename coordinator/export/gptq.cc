@@ -223,6 +223,9 @@ void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::
   if (manifest.recipe.method == Method::none)
     throw Error(ErrorCode::bad_input,
                 "the artifact is not quantized (method none), so there is nothing to pack");
+  if (manifest.recipe.method == Method::aqlm)
+    throw Error(ErrorCode::bad_input,
+                "the artifact is made of codebook entries (method aqlm), which the GPTQ format cannot hold");
   const ordered_json quantization = quantization_config(manifest);
   bool has_config = false;
   for (const FileRecord& file : manifest.files) {

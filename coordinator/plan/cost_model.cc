@@ -87,6 +87,7 @@ class Predictor {
         {plan_.config, recipe, job_.calibration.sequences, job_.calibration.length, job_.ranks, per_weight});
     ArtifactPrediction predicted;
     predicted.name = recipe.name;
+    if (recipe.method == Method::aqlm) note("what aqlm's search for codes takes is not predicted");
     const double blocks = plan_.config.layers;
     for (const StepTime& step :
          block_steps(counts, profile_, job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))

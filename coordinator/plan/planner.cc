@@ -55,6 +55,16 @@ class StoredModel {
   std::map<std::string, TensorLocation> tensors_;
 };
 
+// Before anything is read: whether every linear of a block has groups to learn codebooks from.
+void check_codebooks(const std::vector<LinearShape>& block, const QuantizeSpec& recipe) {
+  for (const LinearShape& linear : block) {
+    std::string fault = additive_fault(recipe.codebooks, recipe.codebook_bits, recipe.group_size, linear.inputs);
+    if (fault.empty()) fault = sample_fault(recipe.codebook_bits, recipe.group_size, linear.outputs, linear.inputs);
+    if (!fault.empty())
+      throw Error(ErrorCode::bad_input, fmt::format("{}: tensor \"{}\" has {}", recipe.name, linear.tensor, fault));
+  }
+}
+
 }  // namespace
 
 Plan plan_job(const JobSpec& job) {
@@ -76,7 +86,8 @@ Plan plan_job(const JobSpec& job) {
   for (const QuantizeSpec& recipe : artifact_recipes(job)) {
     ArtifactPlan& artifact = plan.artifacts.emplace_back();
     artifact.recipe = recipe;
-    if (recipe.method == Method::gptq)
+    if (recipe.method == Method::aqlm) check_codebooks(block, recipe);
+    if (needs_calibration(recipe.method))
       plan.calibration_tokens = std::uint64_t{job.calibration.sequences} * job.calibration.length;
     std::uint64_t linear_bytes = plan.linear_source_bytes;
     if (recipe.method != Method::none) {

@@ -124,6 +124,15 @@ std::uint64_t tile_count(const LinearShape& linear) {
 std::uint64_t packed_bytes(const LinearShape& linear, const QuantizeSpec& recipe) {
   const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
   std::uint64_t bytes = 0;
+  if (recipe.method == Method::aqlm) {
+    AdditiveTileShape tile{0, linear.inputs, recipe.codebooks, recipe.codebook_bits,
+                           static_cast<std::uint32_t>(recipe.group_size)};
+    for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
+      tile.rows = std::min(rows_per_tile, linear.outputs - row);
+      bytes += tile.bytes();
+    }
+    return bytes + tile.codebook_bytes();
+  }
   for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
     PackedTileShape tile{std::min(rows_per_tile, linear.outputs - row), linear.inputs, recipe.bits,
                          recipe.method == Method::int8 ? -1 : recipe.group_size};
@@ -181,7 +190,7 @@ BlockCounts count_block(const BlockQuestion& question) {
   // Digests and losses of the pieces: sizes, then the pieces.
   for (int i = 0; i < 2; ++i) counts.traffic += all_gather_traffic(64.0 * ranks, ranks);
 
-  if (recipe.method != Method::gptq) {
+  if (!needs_calibration(recipe.method)) {
     double rows_max = 0;
     for (const LinearShape& linear : linears) {
       const double own = own_rows(linear, ranks) * linear.inputs;

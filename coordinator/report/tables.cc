@@ -223,7 +223,7 @@ Table memory_table(const JobReport& report) {
   table.notes.push_back(fmt::format(
       "on disk: bytes of the artifact's chunks, each counted once; all of these together {} MB, of which the "
       "store "
-      "keeps {} MB because artifacts share chunks. bits/weight: codes, scales, zeros and permutations of the "
+      "keeps {} MB because artifacts share chunks. bits/weight: codes, scales, zeros, permutations and codebooks of the "
       "linears of the blocks.",
       megabytes(sum), megabytes(report.distinct_bytes)));
   table.notes.push_back(

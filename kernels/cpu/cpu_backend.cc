@@ -10,7 +10,10 @@
 namespace quench::kernels {
 
 CpuBackend::CpuBackend(const KernelTable& table, int threads)
-    : table_(table), pool_(threads), own_(static_cast<std::size_t>(pool_.size())) {}
+    : table_(table),
+      pool_(threads),
+      own_(static_cast<std::size_t>(pool_.size())),
+      codebooks_(*this, table_, pool_) {}
 
 std::span<const std::string_view> runnable_isas() {
   struct Names {

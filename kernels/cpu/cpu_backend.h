@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/cpu_codebook.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -66,6 +67,8 @@ class CpuBackend final : public Backend {
                         const float* const* hessian, std::span<double> numerators,
                         std::span<double> denominators) noexcept override;
 
+  Codebooks& codebooks() noexcept override { return codebooks_; }
+
  private:
   void update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
               const float* pivots, float* const* targets) noexcept;
@@ -79,6 +82,7 @@ class CpuBackend final : public Backend {
   Scratch solver_errors_;
   Scratch solver_codes_;
   std::vector<Scratch> own_;  // one per thread
+  CpuCodebooks codebooks_;
 };
 
 }  // namespace quench::kernels

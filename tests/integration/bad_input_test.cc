@@ -74,7 +74,23 @@ TEST_P(BadInput, IsToldAndPublishesNothing) {
 
 std::vector<Case> cases() {
   const auto model = [](const ScratchDirectory& scratch) { return scratch / "model"; };
+  const auto aqlm = [](nlohmann::json settings) {
+    return [settings](const ScratchDirectory& scratch, nlohmann::json& job) {
+      fs::remove_all(scratch / "model");
+      write_divisible_model(scratch / "model");
+      job["quantize"] = {{{"method", "aqlm"}}};
+      job["quantize"][0].update(settings);
+    };
+  };
   return {
+      {"MoreCodebookEntriesThanGroups",
+       aqlm({{"codebooks", 1}, {"codebookBits", 9}}),
+       {"aqlm-1x9-g8", "model.layers.0.self_attn.k_proj.weight", "512 codebook entries", "only 256 groups", "fewer codebookBits"}},
+      {"CodesOfSeventeenBits", aqlm({{"codebookBits", 17}}), {"/quantize/0/codebookBits", "found 17", "1 to 16"}},
+      {"GroupsOfTwelve", aqlm({{"groupSize", 12}}), {"/quantize/0/groupSize", "found 12", "8 or 16"}},
+      {"GroupsThatDoNotDivide",
+       [](const auto&, auto& job) { job["quantize"] = {{{"method", "aqlm"}, {"codebookBits", 4}}}; },
+       {"aqlm-2x4-g8", "model.layers.0.mlp.down_proj.weight", "172 inputs, which groups of 8 do not divide"}},
       {"UnknownKey",
        [](const auto&, auto& job) { job["calibratoin"] = 1; },
        {"/calibratoin", "did you mean \"calibration\""}},

@@ -91,6 +91,17 @@ TEST(BenchLayer, ColumnsOfZerosAndAHessianThatIsNotPositiveDefiniteAreSolved) {
   EXPECT_EQ(relative_loss(silent, {"--group-size", "32"}), 0.0);
 }
 
+TEST(BenchLayer, CodebooksLoseLessWithMoreBits) {
+  const Layer layer = random_layer(48, 64, 300);
+  const auto loss = [&](const char* codebooks, const char* bits) {
+    return relative_loss(layer, {"--method", "aqlm", "--codebooks", codebooks, "--codebook-bits", bits, "--group-size", "8"});
+  };
+  const double one = loss("1", "6"), two = loss("2", "6"), four = loss("4", "8");
+  EXPECT_LT(two, 0.6 * one);
+  EXPECT_LT(four, 0.1 * two);
+  EXPECT_LT(one, 0.6);
+}
+
 TEST(BenchLayer, BadInputIsTold) {
   Layer bad_weight = random_layer(20, 70, 90), bad_input = bad_weight;
   bad_weight.weights[3 * 70 + 5] = std::numeric_limits<float>::quiet_NaN();
@@ -108,6 +119,11 @@ TEST(BenchLayer, BadInputIsTold) {
                         Case{good, {"--group-size", "-7"}, {"--group-size -7", "-1"}, {}},
                         Case{good, {"--damping", "-1"}, {"--damping"}, {}},
                         Case{good, {"--bits", "5"}, {"--bits"}, {}},
+                        Case{good, {"--method", "aqlm"}, {"layer.safetensors: tensor W", "70 inputs, which groups of 8"}, {}},
+                        Case{good, {"--method", "aqlm", "--codebook-bits", "17"}, {"--codebook-bits"}, {}},
+                        Case{good, {"--method", "aqlm", "--group-size", "7"}, {"groups of 7 inputs", "8 or 16"}, {}},
+                        Case{good, {"--method", "aqlm", "--group-size", "128"}, {"--group-size 128", "8 or 16"}, {}},
+                        Case{good, {"--method", "aqlm", "--tolerance", "0"}, {"--tolerance"}, {}},
                         Case{good, {}, {"avx1024", "scalar", "expected one of"}, {{"QUENCH_BACKEND", "avx1024"}}},
                         Case{good, {"--backend", "cuda9"}, {"cuda9", "scalar", "expected one of"}, {}}}) {
     const Finished finished = bench(c.layer, c.words, c.environment);

@@ -26,13 +26,13 @@ Finished quantize(const ScratchDirectory& scratch, const Setting& setting) {
   return run(arguments, environment);
 }
 
-TEST(SameBytes, OnEveryNumberOfRanksAndThreadsAndBackend) {
+void expect_the_same_everywhere(const nlohmann::json& job, std::size_t artifacts) {
   const ScratchDirectory scratch;
-  write_text(scratch / "job.json", small_job().dump());
+  write_text(scratch / "job.json", job.dump());
   const Finished reference = quantize(scratch, {1, 1, ""});
   ASSERT_EQ(reference.exit_code, 0) << reference.err;
   const std::vector<std::string> expected = digests_of(reference);
-  ASSERT_EQ(expected.size(), 6u);
+  ASSERT_EQ(expected.size(), artifacts);
   EXPECT_EQ(std::set<std::string>(expected.begin(), expected.end()).size(), expected.size());
 
   std::vector<Setting> settings = {{2, 1, ""}, {3, 1, ""},       {4, 1, ""},      {1, 2, ""},
@@ -52,6 +52,19 @@ TEST(SameBytes, OnEveryNumberOfRanksAndThreadsAndBackend) {
     EXPECT_EQ(digests_of(finished), expected)
         << setting.ranks << " ranks, " << setting.threads << " threads, backend " << setting.backend;
   }
+}
+
+TEST(SameBytes, OnEveryNumberOfRanksAndThreadsAndBackend) { expect_the_same_everywhere(small_job(), 6); }
+
+TEST(SameBytes, OfCodebooksOnEveryNumberOfRanksAndThreadsAndBackend) {
+  const ScratchDirectory scratch;
+  write_divisible_model(scratch / "model");
+  nlohmann::json job = small_job();
+  job["model"] = (scratch / "model").string();
+  job["baseline"] = false;
+  job["quantize"] = {{{"method", "aqlm"}, {"codebooks", 1}, {"codebookBits", 7}, {"groupSize", 16}},
+                     {{"method", "aqlm"}, {"codebooks", 2}, {"codebookBits", 5}}};
+  expect_the_same_everywhere(job, 2);
 }
 
 TEST(SameBytes, ASecondRunFindsEverythingAndStartsNothing) {

@@ -15,11 +15,13 @@ namespace quench {
 template <typename E>
 inline constexpr unsigned kEnumerants = 0;
 template <>
-inline constexpr unsigned kEnumerants<Method> = 4;
+inline constexpr unsigned kEnumerants<Method> = 5;
 template <>
 inline constexpr unsigned kEnumerants<ScaleRule> = 2;
 template <>
 inline constexpr unsigned kEnumerants<CalibrationKind> = 4;
+template <>
+inline constexpr unsigned kEnumerants<FineTuning> = 2;
 template <>
 inline constexpr unsigned kEnumerants<PromptStyle> = 4;
 template <>
@@ -31,7 +33,7 @@ inline constexpr unsigned kEnumerants<ChatTemplate> = 4;
 template <>
 inline constexpr unsigned kEnumerants<SandboxKind> = 2;
 template <>
-inline constexpr unsigned kEnumerants<TensorLayout> = 2;
+inline constexpr unsigned kEnumerants<TensorLayout> = 3;
 template <>
 inline constexpr unsigned kEnumerants<DType> = 10;
 template <>

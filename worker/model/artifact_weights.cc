@@ -25,6 +25,25 @@ PackedTileShape tile_shape(const StoredTensor& stored, std::uint64_t tile) {
           .group_size = stored.group_size};
 }
 
+AdditiveTileShape additive_shape(const StoredTensor& stored, std::uint64_t tile) {
+  const std::uint64_t first = tile * stored.rows_per_tile;
+  return {.rows = static_cast<std::uint32_t>(std::min<std::uint64_t>(stored.rows_per_tile, stored.rows() - first)),
+          .inputs = static_cast<std::uint32_t>(stored.columns()),
+          .codebooks = stored.codebooks,
+          .bits = stored.bits,
+          .group_size = static_cast<std::uint32_t>(stored.group_size)};
+}
+
+void check_halves(std::span<const std::uint8_t> halves, const std::string& where, const char* what) {
+  for (std::size_t i = 0; i < halves.size() / 2; ++i) {
+    std::uint16_t half;
+    std::memcpy(&half, halves.data() + 2 * i, 2);
+    if ((half & 0x7c00) == 0x7c00)
+      throw Error(ErrorCode::bad_input, where + ": " + what + " " + std::to_string(i) + " is NaN or infinite; expected finite " +
+                                            what + "s");
+  }
+}
+
 class ArtifactWeights final : public WeightSource {
  public:
   ArtifactWeights(const ModelConfig& config, const std::vector<TensorRecord>& records, ChunkReader read_chunk)
@@ -36,13 +55,16 @@ class ArtifactWeights final : public WeightSource {
                           .bits = record.bits,
                           .group_size = record.group_size,
                           .rows_per_tile = record.rows_per_tile,
-                          .permuted = !record.permutation.digest.is_none()};
+                          .permuted = !record.permutation.digest.is_none(),
+                          .codebooks = record.codebooks};
       add_tensor(record.name, stored, place(record.name));
       if (!has(record.name)) continue;
       if (stored.layout == TensorLayout::raw)
         check_raw(record);
-      else
+      else if (stored.layout == TensorLayout::packed)
         check_packed(record, stored);
+      else
+        in_context(place(record.name), [&] { check_tensor_record(record); });
       expect(records_.emplace(record.name, record).second, place(record.name), "is listed twice");
     }
   }
@@ -68,19 +90,28 @@ class ArtifactWeights final : public WeightSource {
 
   std::vector<std::uint8_t> read_tile(const std::string& name, std::uint64_t tile) const override {
     const TensorRecord& record = records_.at(name);
-    QUENCH_CHECK(record.layout == TensorLayout::packed && tile < record.chunks.size(), name, tile);
+    QUENCH_CHECK(record.layout != TensorLayout::raw && tile < tensor(name).tiles(), name, tile);
     const std::string where = place(name) + ": row tile " + std::to_string(tile);
+    const bool additive = record.layout == TensorLayout::additive;
     std::vector<std::uint8_t> bytes =
-        in_context(where, [&] { return read_checked_chunk(read_chunk_, record.chunks[tile]); });
-    const PackedTileShape shape = tile_shape(tensor(name), tile);
-    const std::uint64_t scales = shape.scale_bytes() / 2;
-    for (std::uint64_t i = 0; i < scales; ++i) {
-      std::uint16_t half;
-      std::memcpy(&half, bytes.data() + shape.code_bytes() + 2 * i, 2);
-      if ((half & 0x7c00) == 0x7c00)
-        throw Error(ErrorCode::bad_input,
-                    where + ": scale " + std::to_string(i) + " is NaN or infinite; expected finite scales");
+        in_context(where, [&] { return read_checked_chunk(read_chunk_, record.chunks[tile + (additive ? 1 : 0)]); });
+    if (additive) {
+      const AdditiveTileShape shape = additive_shape(tensor(name), tile);
+      check_halves(std::span(bytes).subspan(shape.code_bytes(), shape.scale_bytes()), where, "scale");
+    } else {
+      const PackedTileShape shape = tile_shape(tensor(name), tile);
+      check_halves(std::span(bytes).subspan(shape.code_bytes(), shape.scale_bytes()), where, "scale");
     }
+    return bytes;
+  }
+
+  std::vector<std::uint8_t> read_codebooks(const std::string& name) const override {
+    const TensorRecord& record = records_.at(name);
+    QUENCH_CHECK(record.layout == TensorLayout::additive, name);
+    const std::string where = place(name) + ": codebooks";
+    std::vector<std::uint8_t> bytes =
+        in_context(where, [&] { return read_checked_chunk(read_chunk_, record.chunks.at(0)); });
+    check_halves(bytes, where, "value");
     return bytes;
   }
 

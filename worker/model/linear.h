@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "schemas/packed_layout.h"
 #include "worker/model/activation_buffer.h"
 #include "worker/model/weights.h"
 
@@ -31,16 +33,22 @@ class Linear {
   static Linear packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
                        std::int64_t rows_per_tile, std::vector<std::int32_t> permutation,
                        kernels::Memory* memory = nullptr);
-  // Reads the whole tensor `name`, raw or packed.
+  // The same of codebook entries (TensorLayout::additive); `codebooks` are the bytes of its first chunk, size and values
+  // checked.
+  static Linear additive(std::int64_t outputs, std::int64_t inputs, const AdditiveTileShape& shape,
+                         std::int64_t rows_per_tile, std::span<const std::uint8_t> codebooks);
+  // Reads the whole tensor `name` in any layout.
   static Linear load(const WeightSource& source, const std::string& name, kernels::Memory* memory = nullptr);
 
   // Row tile `tile`: the bytes of its chunk (schemas/packed_layout.h), their size checked by the caller.
   void set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk);
 
-  std::int64_t outputs() const { return panels_.rows; }
-  std::int64_t inputs() const { return panels_.cols; }
+  std::int64_t outputs() const { return additive_ ? additive_->outputs : panels_.rows; }
+  std::int64_t inputs() const { return additive_ ? additive_->shape.inputs : panels_.cols; }
   // Bytes of memory its weights take.
-  std::size_t bytes() const { return panels_.bytes() + permutation_.size() * sizeof(std::int32_t); }
+  std::size_t bytes() const {
+    return additive_ ? additive_->bytes() : panels_.bytes() + permutation_.size() * sizeof(std::int32_t);
+  }
 
   // y [M, outputs] = x [M, inputs] Wᵀ. x and y do not overlap. `gathered` is scratch for act-order.
   void forward(kernels::Backend& backend, kernels::ConstMatrixView x, kernels::MatrixView y,
@@ -49,6 +57,20 @@ class Linear {
   std::vector<float> dequantized() const;
 
  private:
+  // Codes as in the chunks, entries and scales as fp32.
+  struct Additive {
+    AdditiveTileShape shape;  // rows: a multiple of 16 that holds all outputs
+    std::int64_t outputs = 0;
+    std::vector<std::uint8_t> codes;
+    std::vector<float> entries;
+    std::vector<float> scales;
+    std::size_t bytes() const { return codes.size() + (entries.size() + scales.size()) * sizeof(float); }
+    kernels::AdditiveView view() const;
+  };
+  void set_packed_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk);
+  void set_additive_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk);
+
+  std::optional<Additive> additive_;
   kernels::WeightPanels panels_;
   kernels::Memory* memory_ = nullptr;
   std::vector<std::int32_t> permutation_;

@@ -62,6 +62,10 @@ void WeightSource::add_tensor(const std::string& name, StoredTensor stored, cons
   tensors_.emplace(name, std::move(stored));
 }
 
+std::vector<std::uint8_t> WeightSource::read_codebooks(const std::string& name) const {
+  throw Error(ErrorCode::internal, place(name) + " has no codebooks");
+}
+
 std::vector<NamedShape> model_tensors(const ModelConfig& config) {
   std::vector<NamedShape> tensors = outer_tensors(config);
   for (std::uint32_t layer = 0; layer < config.layers; ++layer) {

@@ -32,6 +32,7 @@ struct StoredTensor {
   std::int32_t group_size = -1;
   std::uint32_t rows_per_tile = 0;
   bool permuted = false;  // has a column permutation (act-order)
+  std::uint32_t codebooks = 0;  // additive only
 
   std::uint64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
   std::uint64_t columns() const { return shape.back(); }
@@ -52,11 +53,13 @@ class WeightSource {
   // Raw tensors: bytes [offset, offset + out.size()) as stored, row-major, little-endian, unchecked.
   virtual void read_bytes(const std::string& name, std::uint64_t offset,
                           std::span<std::uint8_t> out) const = 0;
-  // Packed tensors: the bytes of row tile `tile` (schemas/packed_layout.h), digest, size and scales checked.
+  // Packed and additive tensors: the bytes of row tile `tile` (schemas/packed_layout.h), digest, size and scales checked.
   virtual std::vector<std::uint8_t> read_tile(const std::string& name, std::uint64_t tile) const = 0;
   // Packed tensors: column k of the codes is column permutation[k] of the source; empty: identity.
   // Checked to be a permutation.
   virtual std::vector<std::int32_t> read_permutation(const std::string& name) const = 0;
+  // Additive tensors: the fp16 codebooks, digest, size and values checked. Sources that hold none need not override it.
+  virtual std::vector<std::uint8_t> read_codebooks(const std::string& name) const;
 
  protected:
   explicit WeightSource(const ModelConfig& config);

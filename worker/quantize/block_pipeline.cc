@@ -6,6 +6,7 @@
 #include <map>
 
 #include "schemas/error.h"
+#include "worker/quantize/aqlm/aqlm.h"
 #include "worker/quantize/methods.h"
 
 namespace quench::worker {
@@ -29,10 +30,17 @@ TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe
   record.name = linear.tensor;
   record.layout = TensorLayout::packed;
   record.shape = {linear.outputs, linear.inputs};
+  record.rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+  if (recipe.method == Method::aqlm) {
+    record.layout = TensorLayout::additive;
+    record.bits = recipe.codebook_bits;
+    record.group_size = recipe.group_size;
+    record.codebooks = recipe.codebooks;
+    return record;
+  }
   const kernels::GridSpec grid = grid_of(recipe);
   record.bits = static_cast<std::uint32_t>(grid.bits);
   record.group_size = static_cast<std::int32_t>(grid.group_size);
-  record.rows_per_tile = tile_rows(linear.outputs, linear.inputs);
   return record;
 }
 
@@ -84,6 +92,7 @@ class CalibratedPass {
         norms_(block_norms(layer)),
         dealer_(context.gang.rank(), context.gang.world()) {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
+      if (recipe.method == Method::aqlm) check_additive(recipe, linears_[i].outputs, linears_[i].inputs, linears_[i].tensor);
       stored_[i] = read_shared(context_, linears_[i]);
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
       block_.linears[i] =
@@ -126,8 +135,97 @@ class CalibratedPass {
     on_step("factor " + names);
     const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, recipe_.damping, names);
     on_step("solve " + names);
-    for (std::size_t i = 0; i < linears_.size(); ++i)
-      if (linears_[i].stage == stage) solve_linear(i, hessian, factor);
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      if (linears_[i].stage != stage) continue;
+      if (recipe_.method == Method::aqlm)
+        solve_codebooks(i, hessian, factor);
+      else
+        solve_linear(i, hessian, factor);
+    }
+  }
+
+  // All of this rank's tiles at once: the ranks agree on the codebooks over all rows.
+  void solve_codebooks(std::size_t which, const Hessian& hessian, const Factor& factor) {
+    const LinearShape& linear = linears_[which];
+    const kernels::ElementType type = element_type(context_.source.tensor(linear.tensor).dtype);
+    const std::uint64_t row_bytes = linear.inputs * kernels::element_bytes(type);
+    const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+    const LinearRows rows{linear.outputs, linear.inputs, [&](std::int64_t row, float* out) {
+                            kernels::convert_to_f32(stored_[which].data() + static_cast<std::uint64_t>(row) * row_bytes, type,
+                                                    linear.inputs, out);
+                          }};
+    const PieceDealer before = dealer_;
+    std::vector<std::uint32_t> tiles;
+    std::vector<std::uint64_t> indices;
+    std::int64_t own_rows = 0;
+    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_)
+      if (dealer_.deal()) {
+        tiles.push_back(tile);
+        indices.push_back(index_);
+        own_rows += rows_of_tile(linear, tile);
+      }
+    kernels::AlignedBuffer<float> own(static_cast<std::size_t>(own_rows) * linear.inputs);
+    float* next = own.data();
+    for (const std::uint32_t tile : tiles)
+      for (std::uint32_t row = 0; row < rows_of_tile(linear, tile); ++row, next += linear.inputs)
+        rows.read(std::int64_t{tile} * rows_per_tile + row, next);
+    const AdditiveSolution solution =
+        solve_additive(context_.backend, context_.gang, recipe_, ConstMatrixView(own.data(), own_rows, linear.inputs), rows,
+                       hessian, factor, linear.tensor);
+    stored_[which] = {};
+
+    TensorRecord record = packed_record(linear, recipe_);
+    std::vector<std::uint8_t> codebooks = solution.codebook_chunk();
+    Linear quantized = Linear::additive(linear.outputs, linear.inputs, solution.shape, rows_per_tile, codebooks);
+    record.chunks.push_back({sha256(codebooks), codebooks.size()});
+    if (context_.gang.rank() == 0) context_.sink.put_chunk(record.chunks[0].digest, std::move(codebooks));
+    std::vector<std::uint8_t> mine;
+    std::int64_t row = 0;
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      const std::int64_t count = rows_of_tile(linear, tiles[i]);
+      std::vector<std::uint8_t> chunk = solution.tile_chunk(row, count);
+      double loss = 0, energy = 0;
+      for (std::int64_t end = row + count; row < end; ++row) {
+        loss += solution.losses[static_cast<std::size_t>(row)];
+        energy += solution.energies[static_cast<std::size_t>(row)];
+      }
+      mine.insert(mine.end(), chunk.begin(), chunk.end());
+      records_.add(context_.sink, indices[i], std::move(chunk), loss, energy);
+    }
+    take_all_tiles(which, before, mine, quantized, [&](std::uint32_t tile) {
+      AdditiveTileShape shape = solution.shape;
+      shape.rows = rows_of_tile(linear, tile);
+      return shape.bytes();
+    });
+    keep(which, std::move(quantized), std::move(record));
+  }
+
+  // Every rank's tiles, `mine` being this one's one after another, into the whole quantized linear, with which every
+  // rank forwards. `before` is the dealer before the linear's first tile.
+  template <typename TileBytes>
+  void take_all_tiles(std::size_t which, const PieceDealer& before, std::span<const std::uint8_t> mine, Linear& whole,
+                      const TileBytes& tile_bytes) {
+    const LinearShape& linear = linears_[which];
+    const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
+    for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
+      PieceDealer replay = before;
+      replay.take_part_of(rank);
+      std::size_t offset = 0;
+      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
+        if (!replay.deal()) continue;
+        const std::uint64_t bytes = tile_bytes(tile);
+        QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
+        whole.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
+        offset += bytes;
+      }
+    }
+  }
+
+  void keep(std::size_t which, Linear linear, TensorRecord record) {
+    block_.linears[which] = std::move(linear);
+    packed_records_[which] = std::move(record);
+    // The pieces' plan order is the order of solving, by stage; losses are put in linear order at the end.
+    solved_order_.push_back(which);
   }
 
   void solve_linear(std::size_t which, const Hessian& hessian, const Factor& factor) {
@@ -173,27 +271,12 @@ class CalibratedPass {
     }
     stored_[which] = {};
 
-    // Every rank forwards with the whole quantized linear.
-    const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
     Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits),
                                    record.group_size, rows_per_tile, hessian.processing, context_.backend.memory());
-    for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
-      PieceDealer replay = before;
-      replay.take_part_of(rank);
-      std::size_t offset = 0;
-      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
-        if (!replay.deal()) continue;
-        const PackedTileShape shape{rows_of_tile(linear, tile), linear.inputs, record.bits,
-                                    record.group_size};
-        QUENCH_CHECK(offset + shape.bytes() <= all[rank].size(), offset, shape.bytes(), all[rank].size());
-        packed.set_tile(tile, std::span(all[rank]).subspan(offset, shape.bytes()));
-        offset += shape.bytes();
-      }
-    }
-    block_.linears[which] = std::move(packed);
-    packed_records_[which] = std::move(record);
-    // The pieces' plan order is the order of solving, by stage; losses are put in linear order at the end.
-    solved_order_.push_back(which);
+    take_all_tiles(which, before, mine, packed, [&](std::uint32_t tile) {
+      return PackedTileShape{rows_of_tile(linear, tile), linear.inputs, record.bits, record.group_size}.bytes();
+    });
+    keep(which, std::move(packed), std::move(record));
   }
 
   CalibratedBlock finish() {

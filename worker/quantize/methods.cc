@@ -61,8 +61,6 @@ void round_column(ConstMatrixView weights, std::int64_t column, std::int64_t k, 
 
 }  // namespace
 
-bool needs_calibration(Method method) { return method == Method::gptq; }
-
 kernels::GridSpec grid_of(const QuantizeSpec& recipe) {
   kernels::GridSpec grid;
   if (recipe.method == Method::int8) {

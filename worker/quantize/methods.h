@@ -12,8 +12,6 @@
 
 namespace quench::worker {
 
-// gptq: the Hessian of calibration sequences run through the already quantized prefix.
-bool needs_calibration(Method method);
 kernels::GridSpec grid_of(const QuantizeSpec& recipe);
 
 struct SolvedTile {

@@ -66,7 +66,7 @@ TestModel read_model(const WeightSource& source) {
   for (const NamedShape& named : model_tensors(source.config())) {
     const StoredTensor& stored = source.tensor(named.name);
     TestTensor tensor{stored.dtype, stored.shape, {}};
-    if (stored.layout == TensorLayout::packed) {
+    if (stored.layout != TensorLayout::raw) {
       tensor = f32_tensor(stored.shape, Linear::load(source, named.name).dequantized());
     } else {
       tensor.bytes.resize(stored.rows() * stored.columns() * dtype_bytes(stored.dtype));

@@ -1,0 +1,243 @@
+// AQLM by a gang: the same records for any number of ranks, threads and instruction sets, after a crash too; less lost
+// than where it starts; and a packed forward with the bits of the dequantized weights.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+
+#include "cluster/collective/local.h"
+#include "tests/support/processes.h"
+#include "tests/worker/model/model_fixtures.h"
+#include "tests/worker/quantize/gang_fixture.h"
+#include "worker/quantize/aqlm/aqlm.h"
+#include "worker/quantize/aqlm/exact_totals.h"
+
+namespace quench::worker {
+namespace {
+
+using testing::ScratchDirectory;
+
+CalibrationSet windows() {
+  CalibrationSet set;
+  set.length = 20;
+  for (std::int32_t s = 0; s < 6; ++s) {
+    auto& sequence = set.sequences.emplace_back();
+    for (std::int32_t t = 0; t < 20; ++t) sequence.push_back((s * 31 + t * t * 7 + 3) % 50);
+  }
+  set.digest = sha256("windows");
+  return set;
+}
+
+QuantizeSpec aqlm(std::uint32_t codebooks, std::uint32_t bits) {
+  QuantizeSpec recipe;
+  recipe.method = Method::aqlm;
+  recipe.group_size = 8;
+  recipe.codebooks = codebooks;
+  recipe.codebook_bits = bits;
+  return recipe;
+}
+
+// The tiny model of the engine's tests: 32 inputs, 24 to 56 outputs, heads of 12.
+class Additive : public ::testing::TestWithParam<QuantizeSpec> {
+ protected:
+  void SetUp() override { test::write_model(model_.path(), test::tiny_config(), test::tiny_model(3)); }
+  QuantizeOrder order(const QuantizeSpec& recipe, const ScratchDirectory& scratch) const {
+    QuantizeOrder order;
+    order.job.name = "job";
+    order.job.model = model_.path();
+    order.job.baseline = false;
+    order.job.quantize = {recipe};
+    order.job_id = sha256("job");
+    order.source = sha256("source");
+    order.scratch_dir = scratch / "hidden";
+    return order;
+  }
+  std::unique_ptr<Store> quantize(const QuantizeSpec& recipe, std::uint32_t ranks, const std::string& isa = "",
+                                  int threads = 1) const {
+    const ScratchDirectory scratch;
+    auto store = std::make_unique<Store>();
+    run_gang(ranks, order(recipe, scratch), windows(), *store, isa, threads);
+    return store;
+  }
+  test::TemporaryDirectory model_;
+};
+
+TEST_P(Additive, GivesTheSameRecordsForAnyNumberOfRanksAndThreadsAndInstructionSets) {
+  const auto alone = quantize(GetParam(), 1);
+  ASSERT_EQ(alone->blocks.size(), 2u);
+  const std::string expected = fingerprint(*alone);
+  for (const std::uint32_t ranks : {2u, 3u, 4u, 7u}) EXPECT_EQ(fingerprint(*quantize(GetParam(), ranks)), expected) << ranks << " ranks";
+  for (const std::string_view isa : kernels::runnable_isas()) {
+    EXPECT_EQ(fingerprint(*quantize(GetParam(), 2, std::string(isa), 3)), expected) << isa;
+  }
+  EXPECT_EQ(fingerprint(*quantize(GetParam(), 2, "emulated")), expected);
+  for (const BlockDone& block : alone->blocks) {
+    for (const LinearLoss& loss : block.losses) EXPECT_LT(loss.relative_loss, 0.5) << loss.tensor;
+    for (const TensorRecord& tensor : block.tensors) EXPECT_NO_THROW(check_tensor_record(tensor)) << tensor.name;
+  }
+}
+
+TEST_P(Additive, ThePackedModelHasTheBitsOfItsDequantizedWeights) {
+  const auto store = quantize(GetParam(), 2);
+  std::vector<TensorRecord> records = store->outer->tensors;
+  for (const BlockDone& block : store->blocks) records.insert(records.end(), block.tensors.begin(), block.tensors.end());
+  const ModelConfig config = parse_model_config(test::tiny_config(), "tiny");
+  const auto packed = open_tensor_records(config, records, [&](const ChunkRef& chunk) { return store->chunks.at(chunk.digest); });
+  test::TestModel model = test::read_model(*packed);
+  test::TemporaryDirectory directory;
+  test::write_model(directory.path(), test::tiny_config(), model);
+  const auto dense = open_model_directory(directory.path());
+  const std::vector<std::int32_t> tokens = {3, 14, 15, 42, 35, 9, 26, 1, 0, 49, 17};
+  for (const std::string_view isa : kernels::runnable_isas()) {
+    const auto backend = test::backend_of(isa, 2);
+    Transformer from_packed(*backend, *packed), from_dense(*backend, *dense);
+    EXPECT_EQ(test::prefill_logits(from_packed, tokens), test::prefill_logits(from_dense, tokens)) << isa;
+    EXPECT_EQ(test::greedy(from_packed, tokens, 12), test::greedy(from_dense, tokens, 12)) << isa;
+  }
+}
+
+TEST_P(Additive, GoesOnAfterADeathOnOtherRanks) {
+  const std::string whole = fingerprint(*quantize(GetParam(), 2));
+  const ScratchDirectory scratch;
+  QuantizeOrder order = this->order(GetParam(), scratch);
+  Store store;
+  store.die_at_block = 1;
+  EXPECT_THROW(run_gang(2, order, windows(), store), Error);
+  ASSERT_EQ(store.blocks.size(), 1u);
+  store.die_at_block.reset();
+  std::filesystem::remove_all(scratch / "hidden");
+  order.first_block = 1;
+  order.outer_committed = true;
+  order.committed = store.blocks[0].tensors;
+  run_gang(3, order, windows(), store);
+  EXPECT_EQ(fingerprint(store), whole);
+  EXPECT_EQ(store.done->replayed_blocks, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(2, 4), aqlm(3, 3)),
+                         [](const auto& test) { return "C" + std::to_string(test.param.codebooks) + "x" + std::to_string(test.param.codebook_bits); });
+
+// One linear with inputs that share directions.
+struct Layer {
+  std::int64_t rows, cols;
+  std::vector<float> weights, inputs;
+  std::int64_t tokens = 300;
+};
+Layer correlated_layer(std::int64_t rows, std::int64_t cols) {
+  Layer layer{rows, cols, {}, {}};
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  for (std::int64_t i = 0; i < rows * cols; ++i) layer.weights.push_back(0.02f * normal(random));
+  for (std::int64_t t = 0; t < layer.tokens; ++t) {
+    float previous = 0;
+    for (std::int64_t k = 0; k < cols; ++k) layer.inputs.push_back(previous = 0.8f * previous + normal(random));
+  }
+  return layer;
+}
+
+AdditiveSolution solve(const Layer& layer, const QuantizeSpec& recipe, double* relative_loss = nullptr) {
+  const auto backend = kernels::make_cpu_backend({2, ""});
+  const auto gang = cluster::make_local_collective();
+  const kernels::ConstMatrixView sequence(layer.inputs.data(), layer.tokens, layer.cols);
+  const Hessian hessian = sum_hessian(*backend, *gang, std::span(&sequence, 1), layer.cols, layer.tokens, false, "layer");
+  const Factor factor = factor_hessian(*backend, *gang, hessian, recipe.damping, "layer");
+  const kernels::ConstMatrixView weights(layer.weights.data(), layer.rows, layer.cols);
+  const LinearRows rows{layer.rows, layer.cols,
+                        [&](std::int64_t row, float* out) { std::copy_n(weights.row(row), layer.cols, out); }};
+  AdditiveSolution solution = solve_additive(*backend, *gang, recipe, weights, rows, hessian, factor, "layer");
+  if (relative_loss != nullptr)
+    *relative_loss = std::accumulate(solution.losses.begin(), solution.losses.end(), 0.0) /
+                     std::accumulate(solution.energies.begin(), solution.energies.end(), 0.0);
+  return solution;
+}
+
+TEST(AdditiveSolver, MoreBitsLoseLessAndTheReportedLossIsThatOfTheChunks) {
+  const Layer layer = correlated_layer(96, 64);
+  double previous = std::numeric_limits<double>::infinity();
+  for (const auto& [codebooks, bits] : {std::pair{1u, 4u}, {1u, 8u}, {2u, 8u}, {3u, 8u}}) {
+    double reported = 0;
+    const AdditiveSolution solution = solve(layer, aqlm(codebooks, bits), &reported);
+    EXPECT_LT(reported, 0.6 * previous) << codebooks << "x" << bits;
+    previous = reported;
+    Linear linear = Linear::additive(layer.rows, layer.cols, solution.shape, 96, solution.codebook_chunk());
+    linear.set_tile(0, solution.tile_chunk(0, layer.rows));
+    const std::vector<float> solved = linear.dequantized();
+    double loss = 0, energy = 0;
+    for (std::int64_t t = 0; t < layer.tokens; ++t)
+      for (std::int64_t r = 0; r < layer.rows; ++r) {
+        double difference = 0, whole = 0;
+        for (std::int64_t k = 0; k < layer.cols; ++k) {
+          const double x = layer.inputs[static_cast<std::size_t>(t * layer.cols + k)], w = layer.weights[static_cast<std::size_t>(r * layer.cols + k)];
+          difference += x * (w - solved[static_cast<std::size_t>(r * layer.cols + k)]);
+          whole += x * w;
+        }
+        loss += difference * difference;
+        energy += whole * whole;
+      }
+    // The solver's H has a ten-thousandth of its mean diagonal added.
+    EXPECT_NEAR(reported, loss / energy, 0.05 * loss / energy);
+  }
+}
+
+TEST(AdditiveSolver, ZerosAndInputsThatNeverCameAreSolved) {
+  Layer layer = correlated_layer(40, 32);
+  for (std::int64_t k = 0; k < 32; ++k) layer.weights[static_cast<std::size_t>(7 * 32 + k)] = 0;  // a row of zeros
+  for (std::int64_t t = 0; t < layer.tokens; ++t)
+    for (std::int64_t k = 8; k < 16; ++k) layer.inputs[static_cast<std::size_t>(t * 32 + k)] = 0;  // a dead group
+  double loss = 0;
+  const AdditiveSolution solution = solve(layer, aqlm(2, 6), &loss);
+  EXPECT_LT(loss, 0.1);
+  EXPECT_EQ(solution.scales[7], 0);
+  for (const float value : solution.entries) EXPECT_TRUE(std::isfinite(value));
+  std::fill(layer.inputs.begin(), layer.inputs.end(), 0.0f);
+  EXPECT_NO_THROW(solve(layer, aqlm(1, 4)));
+  std::fill(layer.weights.begin(), layer.weights.end(), 0.0f);
+  for (const std::uint16_t scale : solve(correlated_layer(16, 8), aqlm(1, 2)).scales) EXPECT_NE(scale & 0x7c00, 0x7c00);
+  EXPECT_NO_THROW(solve(layer, aqlm(1, 4)));
+}
+
+TEST(AdditiveSolver, SaysWhatCannotBe) {
+  const auto told = [](const QuantizeSpec& recipe, std::int64_t rows, std::int64_t cols, const std::string& words) {
+    try {
+      check_additive(recipe, rows, cols, "model.layers.0.mlp.down_proj.weight");
+      ADD_FAILURE() << "accepted: " << words;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::bad_input);
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("down_proj"), std::string::npos) << error.what();
+    }
+  };
+  told(aqlm(1, 8), 64, 172, "172 inputs, which groups of 8 do not divide");
+  told(aqlm(1, 17), 64, 64, "codes of 17 bits");
+  told(aqlm(9, 8), 64, 64, "9 codebooks");
+  told(aqlm(1, 10), 64, 64, "1024 codebook entries (10 bits) but only 512 groups");
+  QuantizeSpec wide = aqlm(1, 4);
+  wide.group_size = 12;
+  told(wide, 64, 48, "groups of 12 inputs; expected 8 or 16");
+  EXPECT_NO_THROW(check_additive(aqlm(1, 9), 64, 64, "fits"));
+}
+
+// Sums of wildly different numbers do not move with how they are shared out.
+TEST(ExactTotals, DoNotDependOnTheRanks) {
+  std::vector<double> all;
+  std::mt19937_64 random(4);
+  for (int i = 0; i < 1000; ++i)
+    all.push_back(std::ldexp(static_cast<double>(random() % 1000003), static_cast<int>(random() % 40) - 20));
+  double expected = 0;
+  for (const std::uint32_t ranks : {1u, 2u, 3u, 5u}) {
+    std::vector<double> found(ranks);
+    cluster::run_thread_gang(ranks, {}, [&](cluster::Collective& gang) {
+      std::vector<double> own;
+      for (std::size_t i = gang.rank(); i < all.size(); i += ranks) own.push_back(all[i]);
+      found[gang.rank()] = exact_total(gang, own, "test");
+    });
+    if (ranks == 1) expected = found[0];
+    for (const double total : found) EXPECT_EQ(total, expected);
+  }
+  EXPECT_NEAR(expected, std::accumulate(all.begin(), all.end(), 0.0), 1e-3 * expected);
+}
+
+}  // namespace
+}  // namespace quench::worker

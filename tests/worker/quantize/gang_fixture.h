@@ -1,0 +1,85 @@
+// A whole artifact quantized by a gang of threads into a store in memory.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "cluster/collective/thread_gang.h"
+#include "schemas/error.h"
+#include "tests/kernels/emulated_device.h"
+#include "worker/quantize/quantizer.h"
+
+namespace quench::worker {
+
+// A coordinator in memory: what it committed, and a block after which it dies.
+struct Store {
+  std::mutex mutex;
+  std::map<Digest, std::vector<std::uint8_t>> chunks;
+  std::optional<OuterDone> outer;
+  std::vector<BlockDone> blocks;
+  std::optional<ArtifactDone> done;
+  std::optional<std::uint32_t> die_at_block;
+};
+
+class MemorySink final : public ShardSink {
+ public:
+  explicit MemorySink(Store& store) : store_(store) {}
+  void put_chunk(const Digest& digest, std::vector<std::uint8_t> bytes) override {
+    const std::lock_guard lock(store_.mutex);
+    EXPECT_EQ(sha256(bytes), digest);
+    store_.chunks[digest] = std::move(bytes);
+  }
+  void wait_until_stored() override {}
+  void commit_outer(const OuterDone& done) override { store_.outer = done; }
+  void commit_block(const BlockDone& done) override {
+    if (store_.die_at_block == done.block) throw Error(ErrorCode::interrupted, "the coordinator died");
+    ASSERT_EQ(done.block, store_.blocks.size());
+    store_.blocks.push_back(done);
+  }
+  void finish_artifact(const ArtifactDone& done) override { store_.done = done; }
+  void report_step(std::uint32_t, std::uint32_t, const std::string&) override {}
+  void log(const std::string&) override {}
+
+ private:
+  Store& store_;
+};
+
+inline void run_gang(std::uint32_t ranks, const QuantizeOrder& order, const CalibrationSet& calibration, Store& store,
+                     const std::string& isa = "", int threads = 1) {
+  cluster::run_thread_gang(ranks, {}, [&](cluster::Collective& gang) {
+    const auto backend = isa == "emulated" ? kernels::make_emulated_backend(kernels::cuda::Arithmetic::exact)
+                                           : kernels::make_cpu_backend({threads, isa});
+    const auto source = open_model_directory(order.job.model);
+    MemorySink sink(store);
+    quantize_artifact({*backend, gang, *source, sink}, order, calibration, [&](const ChunkRef& chunk) {
+      const std::lock_guard lock(store.mutex);
+      return store.chunks.at(chunk.digest);
+    });
+  });
+}
+
+// Everything an artifact's digest covers.
+enum class Losses { covered, left_out };
+inline std::string fingerprint(const Store& store, Losses losses = Losses::covered) {
+  Hasher hasher;
+  const auto add = [&](const TensorRecord& tensor) {
+    hasher.update(tensor.name).update_u64(tensor.bits);
+    for (const ChunkRef& chunk : tensor.chunks) hasher.update(chunk.digest.span());
+    hasher.update(tensor.permutation.digest.span());
+  };
+  for (const TensorRecord& tensor : store.outer->tensors) add(tensor);
+  for (const BlockDone& block : store.blocks) {
+    for (const TensorRecord& tensor : block.tensors) add(tensor);
+    if (losses == Losses::covered)
+      for (const LinearLoss& loss : block.losses)
+        hasher.update(loss.tensor)
+            .update(std::to_string(loss.loss))
+            .update(std::to_string(loss.relative_loss));
+  }
+  return hasher.finish().hex();
+}
+
+}  // namespace quench::worker
