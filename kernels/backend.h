@@ -116,6 +116,11 @@ class Backend {
   virtual void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                                 const float* const* hessian, std::span<double> numerators,
                                 std::span<double> denominators) = 0;
+  // The same after solve_gptq, for its w and results (which must have losses) in processing order: ΔHΔᵀ by row from the
+  // solver's own sum, less what `damping`, the number added to the diagonal before factoring, has in it, and w H wᵀ
+  // within 1e-4. A fraction of the work of quadratic_losses, which this falls back to where a device has no more.
+  virtual void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
+                             const float* const* hessian, std::span<double> losses, std::span<double> energies);
 
   // ---- additive codebooks (codebook.h) ----------------------------------------------------------
   // On the host's memory and cores, whatever the backend.

@@ -46,7 +46,8 @@ struct Calibrated {
     for (const LinearShape& linear : linears) {
       if (linear.stage != which) continue;
       counts.columns = linear.inputs;
-      counts.solve_flops += 3 * own_rows(linear, question.ranks) * linear.inputs * linear.inputs;
+      if (question.recipe.method == Method::gptq)
+        counts.solve_flops += 3 * own_rows(linear, question.ranks) * linear.inputs * linear.inputs;
       counts.factor_flops = coordinator::factor_flops(linear.inputs, question.ranks);
     }
     const double elements = triangle_elements(counts.columns);

@@ -61,6 +61,17 @@ bool Backend::all_finite(ConstMatrixView x) {
   return true;
 }
 
+void Backend::solved_losses(ConstMatrixView w, const SolveOutput& solved, double /*damping*/, const TrianglePanels& layout,
+                            const float* const* hessian, std::span<double> losses, std::span<double> energies) {
+  const std::vector<std::int32_t> reverse = factor_order({}, w.cols);
+  AlignedBuffer<float> reversed(static_cast<std::size_t>(2 * w.rows * w.cols), memory());
+  const MatrixView weights(reversed.data(), w.rows, w.cols);
+  const MatrixView dequantized(reversed.data() + w.rows * w.cols, w.rows, w.cols);
+  gather_columns(w, reverse, weights);
+  gather_columns(solved.dequantized, reverse, dequantized);
+  quadratic_losses(weights, dequantized, layout, hessian, losses, energies);
+}
+
 void Backend::update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source, std::int64_t count,
                                        const float* const* panels, const float* pivots,
                                        float* const* targets) {

@@ -45,6 +45,7 @@ class CpuBackend final : public Backend {
                  MatrixView out) noexcept override;
   void log_softmax(ConstMatrixView logits, MatrixView out) noexcept override;
   void argmax(ConstMatrixView logits, std::span<std::int32_t> out) noexcept override;
+  bool all_finite(ConstMatrixView x) noexcept override;
 
   void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) noexcept override;
   void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
@@ -66,10 +67,15 @@ class CpuBackend final : public Backend {
   void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                         const float* const* hessian, std::span<double> numerators,
                         std::span<double> denominators) noexcept override;
+  void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
+                     const float* const* hessian, std::span<double> losses,
+                     std::span<double> energies) noexcept override;
 
   Codebooks& codebooks() noexcept override { return codebooks_; }
 
  private:
+  void row_energies(ConstMatrixView w, const TrianglePanels& layout, const float* const* hessian,
+                    std::span<double> energies);
   void update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
               const float* pivots, float* const* targets) noexcept;
   void multiply_rows(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;

@@ -101,6 +101,14 @@ void CpuBackend::build_factor_panel(const TrianglePanels& layout, std::int64_t p
       const std::int64_t original_a = order.empty() ? a : order[static_cast<std::size_t>(a)];
       const double power_a = powers[static_cast<std::size_t>(original_a)] * unit;
       float* to = out + i * layout.width;
+      if (order.empty() && i >= columns && columns == layout.width) {
+        const std::int64_t* from = sums[panel] + i * layout.width;
+        const double* power_b = powers.data() + first;
+        for (std::int64_t j = 0; j < columns; ++j) {
+          to[j] = static_cast<float>(static_cast<double>(from[j]) * (power_a * power_b[j]) / tokens);
+        }
+        continue;
+      }
       for (std::int64_t j = 0; j < layout.width; ++j) {
         if (j >= columns) {
           to[j] = 0.0f;

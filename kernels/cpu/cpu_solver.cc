@@ -1,4 +1,4 @@
-// GPTQ, rounding to nearest and quadratic losses on threads. Threads share out panels of sixteen rows.
+// GPTQ and rounding to nearest on threads. Threads share out panels of sixteen rows.
 //
 // Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, and with several groups 8
 // bytes * R * (group size + kGridColumns).
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/transpose_panel.h"
 
 namespace quench::kernels {
 namespace {
@@ -84,36 +85,6 @@ void check_output(ConstMatrixView w, const GridSpec& grid, const SolveOutput& ou
   if (out.dequantized.data != nullptr) {
     QUENCH_KERNEL_CHECK_EQ(out.dequantized.rows, w.rows);
     QUENCH_KERNEL_CHECK_EQ(out.dequantized.cols, w.cols);
-  }
-}
-
-// [C][stride] from row-major w: lane r of panel p is row 16p + r; missing rows are zero. Columns are the
-// outer loop: sixteen sequential reads and one sequential write.
-void transpose_panel(ConstMatrixView w, std::int64_t panel, float* to, std::int64_t stride) {
-  const std::int64_t rows = std::min<std::int64_t>(16, w.rows - panel * 16);
-  const float* from = w.row(panel * 16);
-  for (std::int64_t k = 0; k < w.cols; ++k) {
-    float* column = to + k * stride;
-    for (std::int64_t lane = 0; lane < rows; ++lane) column[lane] = from[lane * w.stride + k];
-    for (std::int64_t lane = rows; lane < 16; ++lane) column[lane] = 0.0f;
-  }
-}
-
-// Rows [first_row, first_row + count) of a panel of H as the rows' side of a product, columns being its rows:
-// micro-panels of [count][columns of it]. Nothing above the diagonal, half of it.
-void pack_triangle(const float* panel, std::int64_t width, std::int64_t first_row, std::int64_t count,
-                   std::int64_t columns, std::int64_t group, float* out) {
-  for (std::int64_t j = 0, used = 0; j < columns; j += used) {
-    used = micro_panel_rows(columns - j, group);
-    for (std::int64_t i = first_row; i < first_row + count; ++i) {
-      const float* from = panel + i * width + j;
-      if (i > j + used - 1) {
-        for (std::int64_t c = 0; c < used; ++c) out[c] = from[c];
-      } else {
-        for (std::int64_t c = 0; c < used; ++c) out[c] = i > j + c ? from[c] : i == j + c ? 0.5f * from[c] : 0.0f;
-      }
-      out += used;
-    }
   }
 }
 
@@ -377,74 +348,6 @@ void CpuBackend::round_to_nearest(ConstMatrixView w, const GridSpec& grid, const
                   grids.zeros.data(), out);
     }
   });
-}
-
-// Δ H Δᵀ = 2 sum over j of Δ_j (H_jj / 2 Δ_j + sum over i>j of H_ij Δ_i): per panel of H a matrix product with
-// its transpose, in blocks of kBlockColumns rows i, each block's products folded into the sums in double. So what
-// is rounded to fp32 is a chain of at most kBlockColumns products, and w and Δ share H's passage through the cache.
-void CpuBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized,
-                                  const TrianglePanels& layout, const float* const* hessian,
-                                  std::span<double> numerators, std::span<double> denominators) noexcept {
-  QUENCH_KERNEL_CHECK_EQ(w.cols, layout.columns);
-  QUENCH_KERNEL_CHECK_EQ(w.rows, dequantized.rows);
-  QUENCH_KERNEL_CHECK_EQ(w.cols, dequantized.cols);
-  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(numerators.size()), w.rows);
-  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(denominators.size()), w.rows);
-  const std::int64_t columns = w.cols, panels = panel_count(w.rows), width = layout.width;
-  // Panels of Δ, then panels of w: [2 * panels][C][16].
-  float* vectors = solver_errors_.floats(2 * panels * columns * 16);
-  pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) {
-      float* difference = vectors + p * columns * 16;
-      float* weight = vectors + (panels + p) * columns * 16;
-      transpose_panel(dequantized, p, difference, 16);
-      transpose_panel(w, p, weight, 16);
-      for (std::int64_t i = 0; i < columns * 16; ++i) difference[i] = weight[i] - difference[i];
-    }
-  });
-  std::vector<double> sums(static_cast<std::size_t>(2 * panels * 16), 0.0);
-  for (std::int64_t p = 0; p < layout.count(); ++p) {
-    const std::int64_t first = layout.first_column(p), count = layout.column_count(p), rows = layout.row_count(p);
-    const std::int64_t blocks = (rows + kBlockColumns - 1) / kBlockColumns;
-    float* packed = shared_.floats(rows * count);
-    pool_.for_range(blocks, 1, [&](int, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin * kBlockColumns; i < std::min(end * kBlockColumns, rows); i += kBlockColumns) {
-        pack_triangle(hessian[p], width, i, std::min(kBlockColumns, rows - i), count, table_.gemm_rows,
-                      packed + i * count);
-      }
-    });
-    const std::int64_t side = table_.gemm_panels;
-    pool_.for_range((2 * panels + side - 1) / side, 1, [&](int thread, std::int64_t begin, std::int64_t end) {
-      float* products = own_[static_cast<std::size_t>(thread)].floats(count * 16 * side);
-      GemmBlock block;
-      block.rows = count;
-      block.weight.format = WeightFormat::f32;
-      block.weight.rows = 2 * panels * 16;
-      block.weight.cols = columns;
-      block.weight.panels = vectors;
-      block.y_stride = 16 * side;
-      for (std::int64_t i = 0; i < rows; i += kBlockColumns) {
-        block.k_begin = first + i;
-        block.k_count = std::min(kBlockColumns, rows - i);
-        block.packed = packed + i * count;
-        for (std::int64_t q = begin * side; q < std::min(end * side, 2 * panels); q += side) {
-          block.panel_begin = q;
-          block.panel_end = std::min(q + side, 2 * panels);
-          block.y = products - q * 16;
-          table_.gemm_block(block);
-          for (std::int64_t r = q; r < block.panel_end; ++r) {
-            table_.fold_products({products + (r - q) * 16, block.y_stride, vectors + (r * columns + first) * 16,
-                                  count, &sums[static_cast<std::size_t>(r * 16)]});
-          }
-        }
-      }
-    });
-  }
-  for (std::int64_t row = 0; row < w.rows; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    numerators[at] = 2.0 * sums[at];
-    denominators[at] = 2.0 * sums[static_cast<std::size_t>(panels * 16) + at];
-  }
 }
 
 }  // namespace quench::kernels

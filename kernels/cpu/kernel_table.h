@@ -104,6 +104,45 @@ struct FoldedProducts {
   double* sums = nullptr;  // 16, added to
 };
 
+// Largest magnitude of an integer in a row's energy: 256 products of two fit an int32.
+constexpr std::int32_t kPairMax = 2047;
+
+// Rows [first_row, first_row + rows) of a panel of H as correlations, whole numbers of 1 / kPairMax, two rows to a word:
+// micro-panels of [pairs][columns of it] as micro_panel_rows cuts them. Nothing on and above the diagonal.
+struct CorrelationRows {
+  const float* panel = nullptr;  // row-major from the panel's first row
+  std::int64_t width = 0;
+  std::int64_t columns = 0;
+  std::int64_t first_row = 0;  // even
+  std::int64_t rows = 0;
+  const float* row_factors = nullptr;     // kPairMax / sqrt(H_ii) by row of the panel
+  const float* column_factors = nullptr;  // 1 / sqrt(H_jj), 16 more readable than columns
+  std::int32_t* out = nullptr;            // (rows + 1) / 2 * columns words and 16 more
+};
+
+// Sixteen rows of weights times sqrt(H_kk), as whole numbers of unit, two columns to a word.
+struct ScaledRows {
+  const float* weights = nullptr;  // [columns][16]
+  const float* factors = nullptr;  // sqrt(H_kk)
+  std::int64_t columns = 0;
+  std::int32_t* out = nullptr;  // [(columns + 1) / 2][16]
+  double* squares = nullptr;    // 16: sums of squares before rounding
+  float* units = nullptr;       // 16: 0 for a row of zeros
+};
+
+// sums += q_j (products of c_ij and q_i over a block of rows i of H), j over the columns of a panel; whole numbers but
+// for the sums.
+struct CorrelationProducts {
+  const std::int32_t* rows = nullptr;  // CorrelationRows::out
+  std::int64_t pairs = 0;              // at most 128
+  std::int64_t columns = 0;            // at most 128
+  const std::int32_t* vectors = nullptr;  // ScaledRows::out of `panels` panels, from the first pair of the rows on
+  const std::int32_t* column_vectors = nullptr;  // the same from the panel's first column on
+  std::int64_t stride = 0;                // from panel to panel
+  std::int64_t panels = 0;                // at most gemm_panels
+  double* sums = nullptr;                 // 16 * panels
+};
+
 // Rows of the next micro-panel when `left` rows are left: full ones, and the last two as even as can be, because a
 // tile of one or two rows waits for its own few chains. Of its own in every file: see kernels/README.md.
 static inline std::int64_t micro_panel_rows(std::int64_t left, std::int64_t full) {
@@ -160,6 +199,9 @@ struct KernelTable {
   // The same feedback with nothing rounded; reads `current`, `errors` and `feedback` only.
   void (*update_columns)(const SolveColumns& columns);
   void (*fold_products)(const FoldedProducts& block);
+  void (*pack_correlations)(const CorrelationRows& rows);
+  void (*scale_rows)(const ScaledRows& rows);
+  void (*correlation_products)(const CorrelationProducts& block);
 };
 
 // Each fills its slots; scalar fills all of them.

@@ -7,6 +7,7 @@
 //   factor:C                  LDLᵀ
 //   solve:RxC                 GPTQ of R rows, 4 bits in groups of 128
 //   losses:RxC                the exact quadratic forms of R rows
+//   solved-losses:RxC         those that follow from solving, for R rows
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -239,6 +240,21 @@ void measure_losses(const Options& options, Backend& backend, std::int64_t rows,
         2.0 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(columns));
 }
 
+void measure_solved_losses(const Options& options, Backend& backend, std::int64_t rows, std::int64_t columns) {
+  const Factored f = build(backend, columns);
+  AlignedBuffer<float> w = random_floats(rows * columns, 4), q = random_floats(rows * columns, 5);
+  std::vector<double> damped(static_cast<std::size_t>(rows), 1.0), losses(damped.size()), energies(damped.size());
+  SolveOutput solved;
+  solved.dequantized = MatrixView(q.data(), rows, columns);
+  solved.losses = damped.data();
+  const double seconds = median_seconds(options, [&] {
+    backend.solved_losses(ConstMatrixView(w.data(), rows, columns), solved, 0.01, f.hessian.layout(), f.hessian.panels(),
+                          losses, energies);
+  });
+  print(options, "solved losses of " + std::to_string(rows) + "x" + std::to_string(columns), seconds, "gops",
+        static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(columns));
+}
+
 std::vector<std::string> split(const std::string& text, char at) {
   std::vector<std::string> parts(1);
   for (const char c : text) {
@@ -262,7 +278,8 @@ int measure(const Options& options, const std::vector<std::string>& wanted) {
     else if (parts[0] == "factor" && sizes.size() == 1) measure_factor(options, *backend, sizes[0]);
     else if (parts[0] == "solve" && sizes.size() == 2) measure_solve(options, *backend, sizes[0], sizes[1]);
     else if (parts[0] == "losses" && sizes.size() == 2) measure_losses(options, *backend, sizes[0], sizes[1]);
-    else return std::fprintf(stderr, "kernel_rates: \"%s\": expected peak, gemm:MxNxK[:f32|q4], hessian:C, factor:C, solve:RxC or losses:RxC\n", what.c_str()), 2;
+    else if (parts[0] == "solved-losses" && sizes.size() == 2) measure_solved_losses(options, *backend, sizes[0], sizes[1]);
+    else return std::fprintf(stderr, "kernel_rates: \"%s\": expected peak, gemm:MxNxK[:f32|q4], hessian:C, factor:C, solve:RxC, losses:RxC or solved-losses:RxC\n", what.c_str()), 2;
   }
   return 0;
 }

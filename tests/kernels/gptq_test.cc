@@ -1,6 +1,7 @@
 #include "kernels/gptq.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "tests/kernels/backend_fixture.h"
 
@@ -47,16 +48,18 @@ struct Layer {
   TriangleBuffer<float> h, l;
   std::vector<float> pivots;
   std::vector<std::vector<double>> dense;  // damped H in processing order, by definition
+  double damping = 0;
   FactorView factor() const { return {l.layout(), l.panels(), pivots.data()}; }
 };
 
 Layer make_layer(Backend& backend, std::int64_t rows, std::int64_t cols, std::int64_t width,
-                 std::uint32_t seed) {
+                 std::uint32_t seed, float loudest = 1.0f) {
   const std::int64_t tokens = 4 * cols;
   Layer layer{
       random_matrix(tokens, cols, seed), random_matrix(rows, cols, seed + 1, 0.05f), {}, {}, {}, {}, {}};
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t c = 1; c < cols; ++c) layer.x.at(t, c) += 0.6f * layer.x.at(t, c - 1);
+    layer.x.at(t, cols / 3) *= loudest;
   }
   const TrianglePanels layout{cols, width};
   layer.exponents.assign(static_cast<std::size_t>(cols), -126);
@@ -66,7 +69,7 @@ Layer make_layer(Backend& backend, std::int64_t rows, std::int64_t cols, std::in
   backend.add_hessian_leaf(layer.x.view(), scale, layout, sums.panels());
   std::vector<double> diagonal(static_cast<std::size_t>(cols));
   hessian_diagonal(layout, sums.panels(), scale, diagonal);
-  const double add = damping(diagonal, 0.01);
+  const double add = layer.damping = damping(diagonal, 0.01);
   const std::vector<std::int32_t> order = factor_order({}, cols);
   layer.h = TriangleBuffer<float>(layout);
   layer.l = TriangleBuffer<float>(layout);
@@ -343,6 +346,45 @@ TEST_P(GptqTest, QuadraticLossesOfALargeHessianAreTheSameBitsAndAccurate) {
       for (std::int64_t j = 0; j <= i; ++j)
         expected += (i == j ? 1.0 : 2.0) * w.at(r, i) * h.panels()[j / 64][layout.index(j / 64, i, j)] * w.at(r, j);
     ASSERT_NEAR(bottom[static_cast<std::size_t>(r)] / expected, 1.0, 2e-6);
+  }
+}
+
+TEST_P(GptqTest, SolvedLossesAreTheQuadraticForms) {
+  struct Case { std::int64_t rows, columns, group; int bits; float loudest; };
+  // Ragged panels and blocks, an odd number of columns, one row, a channel a hundred times as loud as the others.
+  for (const Case& c : {Case{37, 200, 32, 4, 1}, Case{1, 33, -1, 2, 1}, Case{50, 335, 64, 3, 100}, Case{16, 129, 128, 8, 30}}) {
+    if (!on_cpu() && c.columns > 300) continue;
+    Layer layer = make_layer(*reference, c.rows, c.columns, 64, 90, c.loudest);
+    if (c.rows > 3) std::fill_n(&layer.w.at(3, 0), c.columns, 0.0f);
+    TriangleBuffer<float> reversed(layer.h.layout());
+    for (std::int64_t i = 0; i < c.columns; ++i)
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const std::int64_t row = c.columns - 1 - j, col = c.columns - 1 - i;
+        reversed.panels()[j / 64][reversed.layout().index(j / 64, i, j)] =
+            layer.h.panels()[col / 64][layer.h.layout().index(col / 64, row, col)];
+      }
+    const GridSpec grid{c.bits, c.group, GridKind::symmetric, ScaleRule::range};
+    Solved solved = solve(*backend, layer, grid, GroupRule::updated);
+    const auto count = static_cast<std::size_t>(c.rows);
+    std::vector<double> losses(count), energies(count), losses_reference(count), energies_reference(count);
+    backend->solved_losses(layer.w.view(), solved.output(), layer.damping, reversed.layout(), reversed.panels(), losses, energies);
+    reference->solved_losses(layer.w.view(), solved.output(), layer.damping, reversed.layout(), reversed.panels(),
+                             losses_reference, energies_reference);
+    if (on_cpu()) {
+      EXPECT_TRUE(same_bits(losses, losses_reference));
+      EXPECT_TRUE(same_bits(energies, energies_reference));
+    }
+    std::vector<double> losses_exact(count), energies_exact(count);
+    reference->quadratic_losses(layer.w.view(), solved.dequantized.view(), layer.h.layout(), layer.h.panels(), losses_exact,
+                                energies_exact);
+    for (std::size_t r = 0; r < count; ++r) {
+      EXPECT_NEAR(losses[r], losses_exact[r], 3e-4 * losses_exact[r]) << c.columns << " columns, row " << r;
+      EXPECT_NEAR(energies[r], energies_exact[r], 2e-3 * energies_exact[r]) << c.columns << " columns, row " << r;
+    }
+    const double total = std::accumulate(energies.begin(), energies.end(), 0.0);
+    const double exact = std::accumulate(energies_exact.begin(), energies_exact.end(), 0.0);
+    RecordProperty("energy_error_" + std::to_string(c.columns), std::to_string(total / exact - 1));
+    EXPECT_NEAR(total / exact, 1.0, 3e-4) << c.columns << " columns";
   }
 }
 

@@ -131,23 +131,17 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
         for (const std::int64_t k : dead) into.row(row)[k] = 0;
       in_order = into;
     }
+    std::vector<double> damped(static_cast<std::size_t>(rows)), losses(damped.size()), energies(damped.size());
+    out.losses = damped.data();
     backend.solve_gptq(in_order, factor->view(), grid, kernels::GroupRule::updated, out);
+    // Before dead columns are rounded: they have no part in the losses.
+    backend.solved_losses(in_order, out, factor->damping, hessian->layout, hessian->values.panels(), losses, energies);
     if (!dead.empty()) {
       kernels::to_host(memory, solved_view);
       for (const std::int64_t k : dead)
         round_column(weights, processing.empty() ? k : processing[static_cast<std::size_t>(k)], k, grid, out);
       kernels::to_device(memory, solved_view);
     }
-    // The Hessian lies in factor order, the reverse of the processing order.
-    const std::vector<std::int32_t> reverse = kernels::factor_order({}, columns);
-    AlignedBuffer<float> reversed(2 * count, memory);
-    const MatrixView reversed_weights(reversed.data(), rows, columns);
-    const MatrixView reversed_solved(reversed.data() + count, rows, columns);
-    backend.gather_columns(in_order, reverse, reversed_weights);
-    backend.gather_columns(solved_view, reverse, reversed_solved);
-    std::vector<double> losses(static_cast<std::size_t>(rows)), energies(static_cast<std::size_t>(rows));
-    backend.quadratic_losses(reversed_weights, reversed_solved, hessian->layout, hessian->values.panels(),
-                             losses, energies);
     for (std::int64_t row = 0; row < rows; ++row) {
       tile_of(row).loss += losses[static_cast<std::size_t>(row)];
       tile_of(row).energy += energies[static_cast<std::size_t>(row)];

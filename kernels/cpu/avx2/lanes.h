@@ -17,6 +17,7 @@ constexpr int kTileRows = 6;
 constexpr int kTilePanels = 1;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 2;
+constexpr bool kTwoPositions = false;
 
 struct F {
   __m256 a, b;
@@ -29,6 +30,7 @@ struct D {
 };
 
 QUENCH_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+QUENCH_INLINE void prefetch_second_level(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 QUENCH_INLINE F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 QUENCH_INLINE F set1(float x) {
   const __m256 v = _mm256_set1_ps(x);
@@ -101,6 +103,20 @@ QUENCH_INLINE I shift_left(I x) {
   return {_mm256_slli_epi32(x.a, Bits), _mm256_slli_epi32(x.b, Bits)};
 }
 
+template <int Bits>
+QUENCH_INLINE I shift_right_signed(I x) {
+  return {_mm256_srai_epi32(x.a, Bits), _mm256_srai_epi32(x.b, Bits)};
+}
+QUENCH_INLINE void int_store(void* p, I x) {
+  __m256i* q = static_cast<__m256i*>(p);
+  _mm256_storeu_si256(q, x.a);
+  _mm256_storeu_si256(q + 1, x.b);
+}
+QUENCH_INLINE I nearest_int(F x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+QUENCH_INLINE I pair_madd(I x, I y, I z) {
+  return {_mm256_add_epi32(_mm256_madd_epi16(x.a, y.a), z.a), _mm256_add_epi32(_mm256_madd_epi16(x.b, y.b), z.b)};
+}
+
 QUENCH_INLINE __m128i load_128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 QUENCH_INLINE F load_f16(const std::uint16_t* p) {
   return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 8))};
@@ -140,6 +156,10 @@ QUENCH_INLINE void double_store(double* p, D x) {
 QUENCH_INLINE D widen(F x) {
   return {{_mm256_cvtps_pd(_mm256_castps256_ps128(x.a)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)),
            _mm256_cvtps_pd(_mm256_castps256_ps128(x.b)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1))}};
+}
+QUENCH_INLINE D widen(I x) {
+  return {{_mm256_cvtepi32_pd(_mm256_castsi256_si128(x.a)), _mm256_cvtepi32_pd(_mm256_extracti128_si256(x.a, 1)),
+           _mm256_cvtepi32_pd(_mm256_castsi256_si128(x.b)), _mm256_cvtepi32_pd(_mm256_extracti128_si256(x.b, 1))}};
 }
 QUENCH_INLINE D double_mul(D x, D y) {
   D z;

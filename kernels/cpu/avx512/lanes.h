@@ -17,6 +17,7 @@ constexpr int kTileRows = 12;
 constexpr int kTilePanels = 2;
 constexpr bool kUnrollLines = true;
 constexpr int kGemvPanels = 4;
+constexpr bool kTwoPositions = true;
 
 struct F {
   __m512 v;
@@ -31,6 +32,7 @@ struct D {
 QUENCH_INLINE __mmask16 first_lanes(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
 QUENCH_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+QUENCH_INLINE void prefetch_second_level(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 QUENCH_INLINE F zero() { return {_mm512_setzero_ps()}; }
 QUENCH_INLINE F set1(float x) { return {_mm512_set1_ps(x)}; }
 QUENCH_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -68,6 +70,14 @@ QUENCH_INLINE I shift_left(I a) {
   return {_mm512_slli_epi32(a.v, Bits)};
 }
 
+template <int Bits>
+QUENCH_INLINE I shift_right_signed(I a) {
+  return {_mm512_srai_epi32(a.v, Bits)};
+}
+QUENCH_INLINE void int_store(void* p, I a) { _mm512_storeu_si512(p, a.v); }
+QUENCH_INLINE I nearest_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
+QUENCH_INLINE I pair_madd(I a, I b, I c) { return {_mm512_add_epi32(_mm512_madd_epi16(a.v, b.v), c.v)}; }
+
 QUENCH_INLINE F load_f16(const std::uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
@@ -95,6 +105,9 @@ QUENCH_INLINE void double_store(double* p, D a) {
 }
 QUENCH_INLINE D widen(F a) {
   return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))};
+}
+QUENCH_INLINE D widen(I a) {
+  return {_mm512_cvtepi32_pd(_mm512_castsi512_si256(a.v)), _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(a.v, 1))};
 }
 QUENCH_INLINE D double_mul(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
 QUENCH_INLINE D double_fma(D a, D b, D c) {

@@ -24,6 +24,12 @@ void expand_packed(const WeightView& w, std::int64_t panel, std::int64_t k_begin
       const int j = static_cast<int>(k % per);
       if constexpr (kUnrollLines) {
         if (j == 0 && k + per <= segment_end) {
+          // What is expanded next, while this is multiplied.
+          prefetch_second_level(line + kTilePanels * lines * Packing<Bits>::bytes);
+          if constexpr (Bits == 3) {
+            prefetch_second_level(line + kTilePanels * lines * Packing<Bits>::bytes + 64);
+            prefetch_second_level(line + kTilePanels * lines * Packing<Bits>::bytes + 128);
+          }
           for_codes<Bits>(line, [&](int at, F code) { store(out + at * 16, dequantize_code(code, grid)); });
           out += per * 16;
           k += per;

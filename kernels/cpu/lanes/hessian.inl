@@ -5,8 +5,8 @@
 namespace quench::kernels::QUENCH_ISA {
 namespace {
 
-// Tokens whose 16 columns stay in the first-level cache while a block of rows passes.
-constexpr std::int64_t kTokens = 256;
+// Tokens between two passages of the products through memory: a whole leaf of the usual length.
+constexpr std::int64_t kTokens = 512;
 
 // `used` columns as [tokens][width], zeros beyond them; at most one vector. A store of some lanes costs ten times that of
 // all, so whole vectors are stored as long as they end within `out`: the next token overwrites what is too much.

@@ -19,6 +19,51 @@ QUENCH_INLINE void dot_line(const std::uint8_t* const* lines, const Grid* grids,
   }
 }
 
+// Four bits where two of the eight codes of a word serve after one shift: one of the pair stands at bit 12, the other at
+// bit 16 of the mantissa. At bit 12 M is 2^11, so that the constant still has its 12 + 11 bits.
+struct TwoGrids { F scale, low, high; };
+constexpr int kLowPosition = 12, kHighPosition = 16;
+
+QUENCH_INLINE TwoGrids load_two_grids(const WeightView& w, std::int64_t panel, std::int64_t groups, std::int64_t group) {
+  const std::int64_t at = (panel * groups + group) * 16;
+  const F scale = load_f16(w.scales + at), code_zero = load_u8(w.zeros + at);
+  const auto bias = [&](int position) {
+    return mul(sub(zero(), add(code_zero, set1(static_cast<float>(1 << (23 - position))))), scale);
+  };
+  return {scale, bias(kLowPosition), bias(kHighPosition)};
+}
+
+template <int Panels, int Pair = 0>
+QUENCH_INLINE void dot_pairs(const std::uint8_t* const* lines, const TwoGrids* grids, const float* x, F* sum) {
+  if constexpr (Pair < 4) {
+    const I low_mask = int_set1(15 << kLowPosition), low_magic = int_set1((127 + 23 - kLowPosition) << 23);
+    const I high_mask = int_set1(15 << kHighPosition), high_magic = int_set1((127 + 23 - kHighPosition) << 23);
+    const F first = set1(x[2 * Pair]), second = set1(x[2 * Pair + 1]);
+    I words[Panels];
+#pragma GCC unroll 4
+    for (int p = 0; p < Panels; ++p) {
+      words[p] = moved<8 * Pair, kLowPosition>(int_load(lines[p]));
+      const F weight = fma(as_float(int_or(int_and(words[p], low_mask), low_magic)), grids[p].scale, grids[p].low);
+      sum[p] = fma(first, weight, sum[p]);
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < Panels; ++p) {
+      const F weight = fma(as_float(int_or(int_and(words[p], high_mask), high_magic)), grids[p].scale, grids[p].high);
+      sum[p] = fma(second, weight, sum[p]);
+    }
+    dot_pairs<Panels, Pair + 1>(lines, grids, x, sum);
+  }
+}
+
+template <int Bits> constexpr bool kPaired = kTwoPositions && Bits == 4;
+
+template <int Bits> QUENCH_INLINE auto gemv_grid(const WeightView& w, std::int64_t panel, std::int64_t groups, std::int64_t group) {
+  if constexpr (kPaired<Bits>) return load_two_grids(w, panel, groups, group);
+  else return load_grid<Bits>(w, panel, groups, group);
+}
+QUENCH_INLINE Grid usual_grid(Grid grid) { return grid; }
+QUENCH_INLINE Grid usual_grid(TwoGrids grid) { return {grid.scale, grid.high}; }
+
 // How far ahead of a panel's codes memory is asked for them.
 constexpr std::int64_t kPrefetchBytes = 1024;
 
@@ -38,8 +83,13 @@ void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out
   std::int64_t k = 0;
   for (std::int64_t group = 0; group < groups; ++group) {
     const std::int64_t segment_end = (group + 1) * group_size < w.cols ? (group + 1) * group_size : w.cols;
-    Grid grids[Panels];
-    for (int p = 0; p < Panels; ++p) grids[p] = load_grid<Bits>(w, panel + p, groups, group);
+    decltype(gemv_grid<Bits>(w, 0, 0, 0)) grids[Panels];
+    for (int p = 0; p < Panels; ++p) {
+      grids[p] = gemv_grid<Bits>(w, panel + p, groups, group);
+      const std::int64_t soon = ((panel + p) * groups + group + 4) * 16;
+      prefetch(w.scales + soon);
+      prefetch(w.zeros + soon);
+    }
     while (k < segment_end) {
       const std::int64_t line = k / per * line_bytes;
       const int j = static_cast<int>(k % per);
@@ -47,16 +97,19 @@ void gemv_packed(const WeightView& w, const float* x, std::int64_t panel, F* out
       for (int p = 0; p < Panels; ++p) lines[p] = base[p] + line;
       if constexpr (kUnrollLines) {
         if (j == 0 && k + per <= segment_end) {
+          // Behind a panel's end come the panels that are read beside it; the next to be read begins behind those.
+          const std::int64_t ahead = line + kPrefetchBytes < panel_bytes ? kPrefetchBytes : kPrefetchBytes + (Panels - 1) * panel_bytes;
 #pragma GCC unroll 4
-          for (int p = 0; p < Panels; ++p) prefetch(lines[p] + kPrefetchBytes);
-          dot_line<Bits, Panels>(lines, grids, x + k, sum);
+          for (int p = 0; p < Panels; ++p) prefetch(lines[p] + ahead);
+          if constexpr (kPaired<Bits>) dot_pairs<Panels>(lines, grids, x + k, sum);
+          else dot_line<Bits, Panels>(lines, grids, x + k, sum);
           k += per;
           continue;
         }
       }
       const F value = set1(x[k]);
       for (int p = 0; p < Panels; ++p) {
-        sum[p] = fma(value, dequantize_code(code_at<Bits>(lines[p], j), grids[p]), sum[p]);
+        sum[p] = fma(value, dequantize_code(code_at<Bits>(lines[p], j), usual_grid(grids[p])), sum[p]);
       }
       ++k;
     }

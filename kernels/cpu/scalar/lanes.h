@@ -17,6 +17,8 @@ constexpr int kTilePanels = 1;
 // Whole lines of codes as straight code; in scalar code that is long to compile and gains nothing.
 constexpr bool kUnrollLines = false;
 constexpr int kGemvPanels = 1;
+// Whether registers suffice for two forms of a grid (packed_gemv.inl).
+constexpr bool kTwoPositions = false;
 
 struct F {
   float v[16];
@@ -42,6 +44,7 @@ constexpr std::int32_t kHighWord[32] = {QUENCH_PAIRS(0, 0x7fffffff), QUENCH_PAIR
 
 // A hint that the cache line of p will be read and written soon.
 QUENCH_INLINE void prefetch(const void*) {}
+QUENCH_INLINE void prefetch_second_level(const void*) {}
 QUENCH_INLINE F set1(float x) { QUENCH_LANES(F, x); }
 QUENCH_INLINE F zero() { return set1(0.0f); }
 QUENCH_INLINE F load(const float* p) { QUENCH_LANES(F, p[i]); }
@@ -121,6 +124,20 @@ QUENCH_INLINE I shift_left(I a) {
   return shift_left(a, Bits);
 }
 
+QUENCH_INLINE std::int32_t as_signed(std::uint32_t x) { return static_cast<std::int32_t>(x); }
+template <int Bits>
+QUENCH_INLINE I shift_right_signed(I a) {
+  QUENCH_LANES(I, static_cast<std::uint32_t>(as_signed(a.v[i]) >> Bits));
+}
+QUENCH_INLINE void int_store(void* p, I a) { std::memcpy(p, a.v, sizeof(a.v)); }
+// To the nearest whole number, ties to even; lanes are within an int32.
+QUENCH_INLINE I nearest_int(F a) { QUENCH_LANES(I, static_cast<std::uint32_t>(static_cast<std::int32_t>(std::nearbyintf(a.v[i])))); }
+// c plus the products of the upper and of the lower signed halves of a word.
+QUENCH_INLINE I pair_madd(I a, I b, I c) {
+  QUENCH_LANES(I, static_cast<std::uint32_t>(as_signed(c.v[i]) + (as_signed(a.v[i]) >> 16) * (as_signed(b.v[i]) >> 16) +
+                                             static_cast<std::int16_t>(a.v[i]) * static_cast<std::int16_t>(b.v[i])));
+}
+
 QUENCH_INLINE float half_to_float(std::uint16_t h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
   const std::uint32_t magnitude = h & 0x7fffu;
@@ -175,6 +192,7 @@ QUENCH_INLINE D double_zero() { return double_set1(0.0); }
 QUENCH_INLINE D double_load(const double* p) { QUENCH_LANES(D, p[i]); }
 QUENCH_INLINE void double_store(double* p, D a) { std::memcpy(p, a.v, sizeof(a.v)); }
 QUENCH_INLINE D widen(F a) { QUENCH_LANES(D, static_cast<double>(a.v[i])); }
+QUENCH_INLINE D widen(I a) { QUENCH_LANES(D, static_cast<double>(as_signed(a.v[i]))); }
 QUENCH_INLINE D double_mul(D a, D b) { QUENCH_LANES(D, a.v[i] * b.v[i]); }
 QUENCH_INLINE D double_fma(D a, D b, D c) { QUENCH_LANES(D, std::fma(a.v[i], b.v[i], c.v[i])); }
 // Adds each lane, at most 2^62 in size, rounded to the nearest integer, ties to even.
