@@ -11,6 +11,7 @@
 #include "coordinator/plan/work_counts.h"
 #include "schemas/artifact.h"
 #include "schemas/error.h"
+#include "schemas/packed_layout.h"
 #include "schemas/safetensors.h"
 #include "schemas/synthetic_model.h"
 
