@@ -12,6 +12,10 @@ namespace {
 // Rows of a panel a thread takes at a time; a multiple of every table's row counts.
 constexpr std::int64_t kChunkRows = 192;
 
+// Panels of the Hessian that a block of columns meets while it is in the second-level cache: three times 128 KiB of them
+// and 128 KiB of the block for a leaf of 512 tokens.
+constexpr std::int64_t kPanelsPerPass = 3;
+
 // Smallest e >= -126 with value < 2^e, for value >= 0.
 std::int32_t exponent_above(float value) {
   std::uint32_t bits;
@@ -63,21 +67,23 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
   const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
   pool_.run([&](int thread) {
     std::int64_t index = 0;
-    for (std::int64_t p = 0; p < layout.count(); ++p) {
-      if (sums[p] == nullptr) continue;
-      const std::int64_t top = layout.first_column(p);
-      for (std::int64_t row = top; row < columns; row += kHessianBlock, ++index) {
+    for (std::int64_t first = 0; first < layout.count(); first += kPanelsPerPass) {
+      for (std::int64_t row = layout.first_column(first); row < columns; row += kHessianBlock, ++index) {
         if (index % pool_.size() != thread) continue;
-        HessianTile tile;
-        tile.a = as_rows + row * tokens;
-        tile.rows = std::min(kHessianBlock, columns - row);
-        tile.b = as_lanes + top * tokens;
-        tile.panels = (layout.column_count(p) + 15) / 16;
-        tile.tokens = tokens;
-        tile.unit = unit;
-        tile.sums = sums[p] + (row - top) * layout.width;
-        tile.stride = layout.width;
-        table_.hessian_tile(tile);
+        for (std::int64_t p = first; p < std::min(first + kPanelsPerPass, layout.count()); ++p) {
+          const std::int64_t top = layout.first_column(p);
+          if (row < top || sums[p] == nullptr) continue;
+          HessianTile tile;
+          tile.a = as_rows + row * tokens;
+          tile.rows = std::min(kHessianBlock, columns - row);
+          tile.b = as_lanes + top * tokens;
+          tile.panels = (layout.column_count(p) + 15) / 16;
+          tile.tokens = tokens;
+          tile.unit = unit;
+          tile.sums = sums[p] + (row - top) * layout.width;
+          tile.stride = layout.width;
+          table_.hessian_tile(tile);
+        }
       }
     }
   });
@@ -161,8 +167,8 @@ void CpuBackend::update_panels_by_several(const TrianglePanels& layout, std::int
   update(layout, first_source, {panels + first_source, static_cast<std::size_t>(count)}, pivots, targets);
 }
 
-// Targets begin behind the last source. Of each source what is below that is packed twice: L as the rows of a product,
-// -D L as its lanes. A target's rows are then taken in chunks that stay in the second-level cache for all sources.
+// Targets begin behind the last source. Of the sources what is below that is packed twice, side by side in rising order: L
+// as the rows of a product, -D L as its lanes. A target's rows are then taken in chunks, one chain over all sources each.
 void CpuBackend::update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
                         const float* pivots, float* const* targets) noexcept {
   const auto count = static_cast<std::int64_t>(sources.size());
@@ -173,31 +179,37 @@ void CpuBackend::update(const TrianglePanels& layout, std::int64_t first_source,
   const auto below = [&](std::int64_t s) {
     return sources[static_cast<std::size_t>(s)] + layout.index(first_source + s, first, layout.first_column(first_source + s));
   };
-  const std::int64_t lane_panels = (rows + 15) / 16, lanes_size = lane_panels * 16 * width, packed_size = rows * width;
-  float* lanes = shared_.floats(count * lanes_size);           // a source: [lane panel][width][16]
-  float* packed = shared_second_.floats(count * packed_size);  // a source: micro-panels of [width][rows of it]
+  const std::int64_t lane_panels = (rows + 15) / 16, depth = count * width;
+  float* lanes = shared_.floats(lane_panels * 16 * depth);   // [lane panel][depth][16]
+  float* packed = shared_second_.floats(rows * depth);  // micro-panels of [depth][rows of it]
   const std::int64_t group = table_.gemm_rows;
   pool_.for_range(lane_panels, 16, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = 0; s < count; ++s) {
       const float* source = below(s);
       const float* d = pivots + layout.first_column(first_source + s);
       for (std::int64_t i = begin * 16; i < end * 16; ++i) {
-        float* to = lanes + s * lanes_size + i / 16 * 16 * width + i % 16;
+        float* to = lanes + (i / 16 * depth + s * width) * 16 + i % 16;
         for (std::int64_t k = 0; k < width; ++k) to[k * 16] = i < rows ? -(source[i * width + k] * d[k]) : 0.0f;
       }
     }
   });
-  pool_.for_range((rows + group - 1) / group, 16, [&](int, std::int64_t begin, std::int64_t end) {
-    const std::int64_t row = begin * group, some = std::min(end * group, rows) - row;
-    for (std::int64_t s = 0; s < count; ++s) {
-      table_.pack_rows(below(s) + row * width, width, some, width, packed + s * packed_size + row * width);
+  const auto pack = [&](std::int64_t row, std::int64_t some, float* out) {
+    for (std::int64_t done = 0, used = 0; done < some; done += used) {
+      used = micro_panel_rows(some - done, group);
+      for (std::int64_t s = 0; s < count; ++s) {
+        table_.pack_rows(below(s) + (row + done) * width, width, used, width, out + done * depth + s * width * used);
+      }
     }
+  };
+  pool_.for_range((rows + group - 1) / group, 16, [&](int, std::int64_t begin, std::int64_t end) {
+    const std::int64_t row = begin * group;
+    pack(row, std::min(end * group, rows) - row, packed + row * depth);
   });
   pool_.run([&](int thread) {
     GemmBlock block;
-    block.k_count = width;
+    block.k_count = depth;
     block.weight.format = WeightFormat::f32;
-    block.weight.cols = width;
+    block.weight.cols = depth;
     block.y_stride = width;
     block.carry = true;
     Scratch& own = own_[static_cast<std::size_t>(thread)];
@@ -208,20 +220,18 @@ void CpuBackend::update(const TrianglePanels& layout, std::int64_t first_source,
       block.weight.rows = layout.column_count(q);
       block.panel_begin = 0;
       block.panel_end = panel_count(block.weight.rows);
+      block.weight.panels = lanes + top * depth;
       // The packed groups start at `first`, a target need not: its rows up to the next group are packed
       // apart. The last two groups are cut evenly, so near the end all of them are.
       std::int64_t aligned = (top + group - 1) / group * group;
       if (rows - aligned < 2 * group) aligned = rows;
       if (aligned > top && index++ % pool_.size() == thread) {
-        float* head = own.floats((aligned - top) * width);
+        float* head = own.floats((aligned - top) * depth);
+        pack(top, aligned - top, head);
         block.packed = head;
         block.rows = aligned - top;
         block.y = targets[q];
-        for (std::int64_t s = 0; s < count; ++s) {
-          table_.pack_rows(below(s) + top * width, width, aligned - top, width, head);
-          block.weight.panels = lanes + s * lanes_size + top * width;
-          table_.gemm_block(block);
-        }
+        table_.gemm_block(block);
       }
       const std::int64_t chunk = group * (kChunkRows / group);
       for (std::int64_t row = aligned, some = 0; row < rows; row += some, ++index) {
@@ -229,11 +239,8 @@ void CpuBackend::update(const TrianglePanels& layout, std::int64_t first_source,
         if (index % pool_.size() != thread) continue;
         block.rows = some;
         block.y = targets[q] + (row - top) * width;
-        for (std::int64_t s = 0; s < count; ++s) {
-          block.packed = packed + s * packed_size + row * width;
-          block.weight.panels = lanes + s * lanes_size + top * width;
-          table_.gemm_block(block);
-        }
+        block.packed = packed + row * depth;
+        table_.gemm_block(block);
       }
     }
   });

@@ -14,7 +14,7 @@ namespace {
 
 // Columns solved between two matrix products, and the depth of one step of a product.
 constexpr std::int64_t kSolveColumns = 64;
-constexpr std::int64_t kBlockColumns = 256;
+constexpr std::int64_t kBlockColumns = 512;
 
 // S[j][k] of the header, j < k, straight from the factor's panels.
 class Feedback {

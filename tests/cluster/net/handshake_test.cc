@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -160,7 +162,10 @@ class ReceptionTest : public ::testing::Test {
           connection->send(LogLine{.level = 1, .text = "order for rank " + std::to_string(hello.rank.rank)});
           peers.push_back(std::move(connection));
         },
-        [this](const Error& reason) { turned_away.emplace_back(reason.what()); });
+        [this](const Error& reason) {
+          turned_away.emplace_back(reason.what());
+          ++turned_away_count;
+        });
     const auto greet = [this](Socket socket, Transport transport) {
       reception->greet(std::move(socket), transport);
     };
@@ -198,7 +203,8 @@ class ReceptionTest : public ::testing::Test {
   Loop own;   // the peer's, on the test's thread
   Roster roster;
   Mailbox box;
-  std::vector<std::string> turned_away;
+  std::vector<std::string> turned_away;            // the coordinator's thread's, until stop()
+  std::atomic<std::size_t> turned_away_count = 0;
   std::vector<std::unique_ptr<Connection>> peers;
   std::unique_ptr<Reception> reception;
   std::optional<Listener> tcp;
@@ -243,6 +249,8 @@ TEST_F(ReceptionTest, RefusalsReachThePeerWithTheirReason) {
   EXPECT_THAT(dial_error(hello_of(0, 2), {2}).what(), HasSubstr("attempt 2"));
   const Dialed first = dial_rank(hello_of(0, 2));
   EXPECT_THAT(dial_error(hello_of(0, 2)).what(), HasSubstr("here already"));
+  // A peer reads why before the coordinator has noted it.
+  ASSERT_TRUE(run_until(own, [&] { return turned_away_count == 4; }));
   stop();
   EXPECT_EQ(turned_away.size(), 4u);
 }
