@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_codebook.h"
+#include "kernels/cpu/cpu_training.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -68,6 +69,8 @@ class CpuBackend final : public Backend {
                         std::span<double> denominators) noexcept override;
 
   Codebooks& codebooks() noexcept override { return codebooks_; }
+  Training& training() noexcept override { return training_; }
+  Backend& host() noexcept override { return *this; }
 
  private:
   void update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
@@ -83,6 +86,7 @@ class CpuBackend final : public Backend {
   Scratch solver_codes_;
   std::vector<Scratch> own_;  // one per thread
   CpuCodebooks codebooks_;
+  CpuTraining training_;
 };
 
 }  // namespace quench::kernels
