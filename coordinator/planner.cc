@@ -134,6 +134,18 @@ Plan plan_job(const JobSpec& job) {
     const std::uint64_t own_tokens = (plan.calibration_tokens + ranks - 1) / ranks;
     plan.memory_bytes_per_rank += inputs_max * inputs_max / 2 * 8 + inputs_max * inputs_max / 2 * 4 +
                                   own_tokens * plan.config.hidden_size * 4 * 2 + own_tokens * inputs_max * 4;
+    bool codebooks = false, tuned = false;
+    for (const ArtifactPlan& artifact : plan.artifacts) {
+      codebooks = codebooks || artifact.recipe.method == Method::aqlm;
+      tuned = tuned || artifact.recipe.fine_tuning != FineTuning::none;
+    }
+    // H twice as a whole matrix and 12 bytes for each weight of this rank's rows; training keeps the block's input and
+    // target and its weights twice.
+    std::uint64_t weights_max = 0;
+    for (const LinearShape& linear : block)
+      weights_max = std::max(weights_max, std::uint64_t{linear.outputs} * linear.inputs);
+    if (codebooks) plan.memory_bytes_per_rank += inputs_max * inputs_max * 8 + weights_max / ranks * 12;
+    if (tuned) plan.memory_bytes_per_rank += own_tokens * plan.config.hidden_size * 4 * 2 + block_weights * 8;
     const std::uint64_t others = ranks - 1;
     // Each rank reads 1/ranks of the block and receives the rest; a ring moves (ranks-1)/ranks of a sum.
     plan.mpi_bytes_per_rank =
