@@ -21,6 +21,7 @@
 #include "kernels/memory.h"
 #include "kernels/rope.h"
 #include "kernels/tensor_view.h"
+#include "kernels/training.h"
 #include "kernels/weight_panels.h"
 
 namespace quench::kernels {
@@ -122,9 +123,12 @@ class Backend {
   virtual void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
                              const float* const* hessian, std::span<double> losses, std::span<double> energies);
 
-  // ---- additive codebooks (codebook.h) ----------------------------------------------------------
-  // On the host's memory and cores, whatever the backend.
+  // ---- additive codebooks (codebook.h) and backward passes (training.h) ---------------------------
+  // On the host's memory and cores, whatever the backend: a GPU's hands out the CPU's. host() is the backend whose
+  // products have these operations' bits.
   virtual Codebooks& codebooks();
+  virtual Training& training();
+  virtual Backend& host();
 
  private:
   std::unique_ptr<Backend> host_;

@@ -9,11 +9,13 @@
 namespace quench::kernels {
 
 // A GPU's backend has no kernels of its own for codebooks: they run on the host, with the CPU's bits.
-Codebooks& Backend::codebooks() {
+Backend& Backend::host() {
   if (host_ == nullptr)
     host_ = make_cpu_backend({std::max(1, static_cast<int>(std::thread::hardware_concurrency())), ""});
-  return host_->codebooks();
+  return *host_;
 }
+Codebooks& Backend::codebooks() { return host().codebooks(); }
+Training& Backend::training() { return host().training(); }
 
 void to_panels(ConstMatrixView from, float* panels) noexcept {
   for (std::int64_t first = 0; first < from.rows; first += 16) {

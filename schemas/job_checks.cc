@@ -231,7 +231,6 @@ class JobCheck {
     if (!(spec.tolerance > 0 && spec.tolerance < 1))
       add(pointer + "/tolerance", "expected a number between 0 and 1: the relative gain below which a round is the last");
     if (spec.fine_tuning == FineTuning::none) return;
-    add(pointer + "/fineTuning", "not written yet: leave the key out");
     check_range(pointer + "/fineTuneEpochs", spec.fine_tune_epochs, 1u, kEpochsMax);
     check_range(pointer + "/fineTuneBatch", spec.fine_tune_batch, 1u, kSequencesMax);
     check_range(pointer + "/patience", spec.patience, 1u, kEpochsMax);

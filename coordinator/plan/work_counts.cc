@@ -218,6 +218,16 @@ BlockCounts count_block(const BlockQuestion& question) {
     counts.traffic += all_gather_traffic(static_cast<double>(packed_bytes(linear, recipe)), ranks);
   }
   counts.memory_bytes += kProcessBytes;
+  double columns_max = 0, weights_max = 0;
+  for (const LinearShape& linear : linears) {
+    columns_max = std::max(columns_max, double{1} * linear.inputs);
+    weights_max = std::max(weights_max, weights_of(linear));
+  }
+  // H twice as a whole matrix and 12 bytes for each weight of this rank's rows; training keeps the block's input and
+  // target and its weights twice.
+  if (recipe.method == Method::aqlm) counts.memory_bytes += columns_max * columns_max * 8 + weights_max / ranks * 12;
+  if (recipe.fine_tuning != FineTuning::none)
+    counts.memory_bytes += calibrated.own_tokens * question.config.hidden_size * kFloatBytes * 2 + weights * 8;
   return counts;
 }
 

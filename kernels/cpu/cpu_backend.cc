@@ -13,7 +13,8 @@ CpuBackend::CpuBackend(const KernelTable& table, int threads)
     : table_(table),
       pool_(threads),
       own_(static_cast<std::size_t>(pool_.size())),
-      codebooks_(*this, table_, pool_) {}
+      codebooks_(*this, table_, pool_),
+      training_(table_, pool_) {}
 
 std::span<const std::string_view> runnable_isas() {
   struct Names {

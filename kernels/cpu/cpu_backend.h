@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_codebook.h"
+#include "kernels/cpu/cpu_training.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -72,6 +73,8 @@ class CpuBackend final : public Backend {
                      std::span<double> energies) noexcept override;
 
   Codebooks& codebooks() noexcept override { return codebooks_; }
+  Training& training() noexcept override { return training_; }
+  Backend& host() noexcept override { return *this; }
 
  private:
   void row_energies(ConstMatrixView w, const TrianglePanels& layout, const float* const* hessian,
@@ -89,6 +92,7 @@ class CpuBackend final : public Backend {
   Scratch solver_codes_;
   std::vector<Scratch> own_;  // one per thread
   CpuCodebooks codebooks_;
+  CpuTraining training_;
 };
 
 }  // namespace quench::kernels

@@ -90,6 +90,7 @@ std::vector<Case> cases() {
       {"GroupsOfTwelve", aqlm({{"groupSize", 12}}), {"/quantize/0/groupSize", "found 12", "8 or 16"}},
       {"GroupsThatDoNotDivide",
        [](const auto&, auto& job) { job["quantize"] = {{{"method", "aqlm"}, {"codebookBits", 4}}}; },
+       // stories260k's down_proj has 172 inputs.
        {"aqlm-2x4-g8", "model.layers.0.mlp.down_proj.weight", "172 inputs, which groups of 8 do not divide"}},
       {"UnknownKey",
        [](const auto&, auto& job) { job["calibratoin"] = 1; },

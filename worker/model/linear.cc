@@ -162,6 +162,11 @@ void Linear::forward(kernels::Backend& backend, kernels::ConstMatrixView x, kern
   backend.gemm(x, panels_.view(), y);
 }
 
+kernels::AdditiveView Linear::additive_view() const {
+  QUENCH_CHECK(additive_.has_value() && tiles_missing_ == 0, tiles_missing_);
+  return additive_->view();
+}
+
 std::vector<float> Linear::dequantized() const {
   QUENCH_CHECK(tiles_missing_ == 0, tiles_missing_);
   if (additive_) {

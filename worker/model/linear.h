@@ -53,6 +53,8 @@ class Linear {
   // y [M, outputs] = x [M, inputs] Wᵀ. x and y do not overlap. `gathered` is scratch for act-order.
   void forward(kernels::Backend& backend, kernels::ConstMatrixView x, kernels::MatrixView y,
                ActivationBuffer& gathered) const;
+  // Of a linear of codebook entries, all tiles set; valid as long as this is.
+  kernels::AdditiveView additive_view() const;
   // W as fp32, row-major [outputs, inputs], columns in the source's order.
   std::vector<float> dequantized() const;
 

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <map>
 
 #include "schemas/error.h"
 #include "worker/quantize/aqlm/aqlm.h"
+#include "worker/quantize/aqlm/block_gradient.h"
+#include "worker/quantize/aqlm/fine_tuning.h"
 #include "worker/quantize/methods.h"
 
 namespace quench::worker {
@@ -101,13 +104,30 @@ class CalibratedPass {
     }
     block_.attention_norm = read_tensor(context_.source, norms_.at(0));
     block_.mlp_norm = read_tensor(context_.source, norms_.at(1));
-    for (const std::string& norm : norms_)
-      put_raw_pieces(context_.source, norm, dealer_, index_, records_, context_.sink);
+    // Norms that are trained are put when they are, as fp32.
+    for (std::size_t i = 0; i < norms_.size(); ++i) {
+      if (!tunes())
+        put_raw_pieces(context_.source, norms_[i], dealer_, index_, records_, context_.sink);
+      else
+        norm_pieces_.push_back({index_++, dealer_.deal()});
+    }
   }
 
   CalibratedBlock run(const BlockContext& forward_context, std::int64_t length, std::int64_t total_tokens,
                       MatrixView hidden, const std::function<void(const std::string&)>& on_step) {
     const std::vector<std::int64_t> lengths(static_cast<std::size_t>(hidden.rows / length), length);
+    kernels::AlignedBuffer<float> inputs, targets;
+    if (tunes()) {
+      kernels::to_host(context_.backend.memory(), hidden);
+      inputs = copy_of(hidden);
+      targets = kernels::AlignedBuffer<float>(inputs.size(), context_.backend.memory());
+      const MatrixView output(targets.data(), hidden.rows, hidden.cols);
+      std::copy(inputs.data(), inputs.data() + inputs.size(), output.data);
+      kernels::to_device(context_.backend.memory(), output);
+      on_step("forward of the original block");
+      BlockForward(forward_context, block_, lengths, output).finish();
+      kernels::to_host(context_.backend.memory(), output);
+    }
     BlockForward forward(forward_context, block_, lengths, hidden);
     for (std::uint32_t stage = 0; stage < kBlockStages; ++stage) {
       std::string names;
@@ -120,6 +140,16 @@ class CalibratedPass {
     }
     on_step("forward");
     forward.finish();
+    if (tunes()) {
+      const ConstMatrixView from(inputs.data(), hidden.rows, hidden.cols);
+      TuningData data{from, {targets.data(), hidden.rows, hidden.cols}, length,
+                      static_cast<std::uint32_t>(total_tokens / length), {}};
+      data.share = sequence_share(data.sequences, context_.gang.rank(), context_.gang.world());
+      tune(forward_context, data, on_step);
+      std::copy(inputs.data(), inputs.data() + inputs.size(), hidden.data);
+      kernels::to_device(context_.backend.memory(), hidden);
+      BlockForward(forward_context, block_, lengths, hidden).finish();
+    }
     return finish();
   }
 
@@ -177,8 +207,7 @@ class CalibratedPass {
     TensorRecord record = packed_record(linear, recipe_);
     std::vector<std::uint8_t> codebooks = solution.codebook_chunk();
     Linear quantized = Linear::additive(linear.outputs, linear.inputs, solution.shape, rows_per_tile, codebooks);
-    record.chunks.push_back({sha256(codebooks), codebooks.size()});
-    if (context_.gang.rank() == 0) context_.sink.put_chunk(record.chunks[0].digest, std::move(codebooks));
+    if (!tunes()) put_codebooks(record, std::move(codebooks));
     std::vector<std::uint8_t> mine;
     std::int64_t row = 0;
     for (std::size_t i = 0; i < tiles.size(); ++i) {
@@ -190,7 +219,10 @@ class CalibratedPass {
         energy += solution.energies[static_cast<std::size_t>(row)];
       }
       mine.insert(mine.end(), chunk.begin(), chunk.end());
-      records_.add(context_.sink, indices[i], std::move(chunk), loss, energy);
+      if (tunes())
+        tiles_to_tune_.push_back({which, tiles[i], indices[i], loss, energy});
+      else
+        records_.add(context_.sink, indices[i], std::move(chunk), loss, energy);
     }
     take_all_tiles(which, before, mine, quantized, [&](std::uint32_t tile) {
       AdditiveTileShape shape = solution.shape;
@@ -198,6 +230,55 @@ class CalibratedPass {
       return shape.bytes();
     });
     keep(which, std::move(quantized), std::move(record));
+  }
+
+  void put_codebooks(TensorRecord& record, std::vector<std::uint8_t> codebooks) {
+    record.chunks.push_back({sha256(codebooks), codebooks.size()});
+    if (context_.gang.rank() == 0) context_.sink.put_chunk(record.chunks[0].digest, std::move(codebooks));
+  }
+
+  bool tunes() const { return recipe_.fine_tuning != FineTuning::none; }
+
+  static kernels::AlignedBuffer<float> copy_of(ConstMatrixView from) {
+    kernels::AlignedBuffer<float> copy(static_cast<std::size_t>(from.rows * from.cols));
+    for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(from.row(row), from.cols, copy.data() + row * from.cols);
+    return copy;
+  }
+
+  // Trains the block and puts what it was kept back for: this rank's tiles, the codebooks, the norms.
+  void tune(const BlockContext& forward_context, const TuningData& data, const std::function<void(const std::string&)>& on_step) {
+    TrainedBlock trained(context_.backend, forward_context.config, forward_context.rope, block_);
+    const TuningResult result = tune_block(context_.gang, recipe_, data, trained, on_step);
+    if (context_.gang.rank() == 0) {
+      char text[128];
+      std::snprintf(text, sizeof text, "block fine-tuning: validation error %.4g -> %.4g in %u epochs", result.error_before,
+                    result.error_after, result.epochs);
+      context_.sink.log(text);
+    }
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      const LinearShape& linear = linears_[i];
+      const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
+      std::vector<std::uint8_t> codebooks = trained.codebooks(i);
+      Linear tuned = Linear::additive(linear.outputs, linear.inputs, trained.shape(i), rows_per_tile, codebooks);
+      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile)
+        tuned.set_tile(tile, trained.tile(i, std::int64_t{tile} * rows_per_tile, rows_of_tile(linear, tile)));
+      put_codebooks(packed_records_[i], std::move(codebooks));
+      block_.linears[i] = std::move(tuned);
+    }
+    for (const TileToTune& tile : tiles_to_tune_) {
+      const LinearShape& linear = linears_[tile.linear];
+      const std::int64_t first = std::int64_t{tile.tile} * tile_rows(linear.outputs, linear.inputs);
+      records_.add(context_.sink, tile.index, trained.tile(tile.linear, first, rows_of_tile(linear, tile.tile)), tile.loss,
+                   tile.energy);
+    }
+    block_.attention_norm.assign(trained.norm(0).begin(), trained.norm(0).end());
+    block_.mlp_norm.assign(trained.norm(1).begin(), trained.norm(1).end());
+    for (std::size_t n = 0; n < norms_.size(); ++n) {
+      if (!norm_pieces_[n].own) continue;
+      std::vector<std::uint8_t> bytes(trained.norm(n).size_bytes());
+      std::memcpy(bytes.data(), trained.norm(n).data(), bytes.size());
+      records_.add(context_.sink, norm_pieces_[n].index, std::move(bytes));
+    }
   }
 
   // Every rank's tiles, `mine` being this one's one after another, into the whole quantized linear, with which every
@@ -284,8 +365,17 @@ class CalibratedPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_)
-      result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
+    for (const std::string& norm : norms_) {
+      if (!tunes()) {
+        result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
+        continue;
+      }
+      TensorRecord record;
+      record.name = norm;
+      record.shape = context_.source.tensor(norm).shape;
+      record.chunks = {pieces.at(next++).chunk};
+      result.tensors.push_back(std::move(record));
+    }
     std::map<std::size_t, std::vector<LinearLoss>> losses;
     for (const std::size_t which : solved_order_)
       take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);
@@ -307,6 +397,19 @@ class CalibratedPass {
   std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
   std::array<TensorRecord, kBlockLinears> packed_records_;
   std::vector<std::size_t> solved_order_;
+  // With fine-tuning: what is put at the end, and the codes' losses as they were found.
+  struct TileToTune {
+    std::size_t linear;
+    std::uint32_t tile;
+    std::uint64_t index;
+    double loss, energy;
+  };
+  struct NormPiece {
+    std::uint64_t index;
+    bool own;
+  };
+  std::vector<TileToTune> tiles_to_tune_;
+  std::vector<NormPiece> norm_pieces_;
 };
 
 }  // namespace

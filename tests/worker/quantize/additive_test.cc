@@ -39,6 +39,14 @@ QuantizeSpec aqlm(std::uint32_t codebooks, std::uint32_t bits) {
   return recipe;
 }
 
+QuantizeSpec tuned(QuantizeSpec recipe) {
+  recipe.fine_tuning = FineTuning::block;
+  recipe.fine_tune_epochs = 2;
+  recipe.fine_tune_batch = 2;
+  recipe.learning_rate = 3e-3;
+  return recipe;
+}
+
 // The tiny model of the engine's tests: 32 inputs, 24 to 56 outputs, heads of 12.
 class Additive : public ::testing::TestWithParam<QuantizeSpec> {
  protected:
@@ -116,7 +124,7 @@ TEST_P(Additive, GoesOnAfterADeathOnOtherRanks) {
   EXPECT_EQ(store.done->replayed_blocks, 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(2, 4), aqlm(3, 3)),
+INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(3, 3), tuned(aqlm(2, 4))),
                          [](const auto& test) { return "C" + std::to_string(test.param.codebooks) + "x" + std::to_string(test.param.codebook_bits); });
 
 // One linear with inputs that share directions.

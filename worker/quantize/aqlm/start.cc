@@ -6,6 +6,7 @@
 
 #include "schemas/error.h"
 #include "worker/quantize/aqlm/exact_totals.h"
+#include "worker/quantize/aqlm/seeded_draws.h"
 
 namespace quench::worker {
 namespace {
@@ -16,26 +17,8 @@ constexpr std::int64_t kPointsLeast = 16384;
 constexpr int kIterationsMax = 12;
 constexpr std::int64_t kMovedShare = 200;  // it ends when fewer than one point in so many moved
 
-__extension__ using Wide = unsigned __int128;
-
-// SplitMix64.
-class Draws {
- public:
-  explicit Draws(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t below(std::uint64_t bound) {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return static_cast<std::uint64_t>((static_cast<Wide>(z) * bound) >> 64);
-  }
-
- private:
-  std::uint64_t state_;
-};
-
 // `count` of the numbers 0 … total-1, rising, each set as likely as any other.
-std::vector<std::int64_t> selection(Draws& draws, std::int64_t total, std::int64_t count) {
+std::vector<std::int64_t> selection(SeededDraws& draws, std::int64_t total, std::int64_t count) {
   std::vector<std::int64_t> chosen;
   chosen.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < total && count > 0; ++i)
@@ -59,7 +42,7 @@ struct Points {
   }
 };
 
-Points take_sample(Draws& draws, cluster::Collective& gang, int group, std::int64_t entries, const LinearRows& linear) {
+Points take_sample(SeededDraws& draws, cluster::Collective& gang, int group, std::int64_t entries, const LinearRows& linear) {
   const std::int64_t groups = linear.cols / group, all = linear.rows * groups;
   const std::vector<std::int64_t> sample =
       selection(draws, all, std::min(all, std::max(kPointsLeast, entries * kPointsPerEntry)));
@@ -88,7 +71,7 @@ Points take_sample(Draws& draws, cluster::Collective& gang, int group, std::int6
 }
 
 // Points drawn from the sample, on every rank: the bits of a float as the one integer that is not 0.
-void draw_entries(Draws& draws, cluster::Collective& gang, Points& points, std::span<float> entries,
+void draw_entries(SeededDraws& draws, cluster::Collective& gang, Points& points, std::span<float> entries,
                   const std::string& label) {
   const std::int64_t count = static_cast<std::int64_t>(entries.size()) / points.group;
   std::vector<std::int64_t> bits(entries.size(), 0);
@@ -122,7 +105,7 @@ std::vector<float> start_codebooks(kernels::Codebooks& kernels, cluster::Collect
                                    const LinearRows& linear, const std::string& label) {
   const int group = recipe.group_size;
   const std::int64_t count = std::int64_t{1} << recipe.codebook_bits;
-  Draws draws(recipe.seed);
+  SeededDraws draws(recipe.seed);
   Points points = take_sample(draws, gang, group, count, linear);
   std::vector<float> all(static_cast<std::size_t>(recipe.codebooks * count * group));
   std::vector<std::int32_t> index(static_cast<std::size_t>(points.panels() * 16), -1), before;
