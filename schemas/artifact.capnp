@@ -47,6 +47,12 @@ struct TensorRecord {
   permutation @8 :ChunkRef;
 }
 
+struct BitChoice {
+  tensor @0 :Text;
+  bits @1 :UInt32;
+  groupSize @2 :Int32 = -1;
+}
+
 struct FileRecord {
   name @0 :Text;
   chunk @1 :ChunkRef;

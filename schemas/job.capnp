@@ -30,6 +30,7 @@ struct QuantizeSpec {
   actOrder @5 :Bool = false;
   scaleRule @6 :ScaleRule = range;
   damping @7 :Float64 = 0.01;
+  budgetGiB @8 :Float64 = 0;  # gptq: bits and group size of each linear follow from it; 0: they are given
 }
 
 # What calibration windows are cut from.

@@ -24,6 +24,7 @@ constexpr std::size_t kEvaluationsMax = 64;
 constexpr std::uint32_t kRanksMax = 4096;
 constexpr std::uint32_t kThreadsMax = 4096;
 constexpr std::int32_t kGroupSizeMax = 65536;
+constexpr std::int32_t kBudgetGiBMax = 65536;
 // 65,536 sequences of 131,072 tokens are 2^33; exact sums keep 62 bits for tokens × squares (DESIGN.md 3).
 constexpr std::uint32_t kSequencesMax = 65536;
 constexpr std::uint32_t kLengthMax = 131072;
@@ -193,13 +194,23 @@ class JobCheck {
     if (is_mistaken(pointer + "/method")) return;  // what the other keys should be is not known
     check_fixed_settings(pointer, spec);
     if (spec.method == Method::none || spec.method == Method::int8) return;
+    if (!(spec.damping > 0 && spec.damping <= 1))
+      add(pointer + "/damping", "expected a number above 0 and up to 1");
+    if (spec.budget_gib != 0) return check_budget(pointer, spec);
     if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
       add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4, 3 or 2");
     if (spec.group_size != -1 && (spec.group_size < 1 || spec.group_size > kGroupSizeMax))
       add(pointer + "/groupSize", "found " + std::to_string(spec.group_size) +
                                       "; expected -1 (a whole row) or 1 to " + std::to_string(kGroupSizeMax));
-    if (!(spec.damping > 0 && spec.damping <= 1))
-      add(pointer + "/damping", "expected a number above 0 and up to 1");
+  }
+
+  void check_budget(const std::string& pointer, const QuantizeSpec& spec) {
+    if (!(spec.budget_gib > 0 && spec.budget_gib <= kBudgetGiBMax))
+      add(pointer + "/budgetGiB", "expected a number above 0 and up to " + std::to_string(kBudgetGiBMax));
+    const std::string chosen = "chosen for each linear by \"budgetGiB\": leave one of the two keys out";
+    const QuantizeSpec fixed = with_fixed_settings(spec);
+    if (given(pointer + "/bits") && spec.bits != fixed.bits) add(pointer + "/bits", chosen);
+    if (given(pointer + "/groupSize") && spec.group_size != fixed.group_size) add(pointer + "/groupSize", chosen);
   }
 
   // A key that the method does not have may only say what is so anyway.
@@ -209,15 +220,16 @@ class JobCheck {
     const auto check = [&](const char* key, bool is_free, const std::string& remedy) {
       if (!is_free && given(pointer + key)) add(pointer + key, "the method " + method + " " + remedy);
     };
-    check("/bits", fixed.bits == spec.bits,
+    check("/bits", fixed.bits == spec.bits || spec.budget_gib > 0,
           spec.method == Method::int8 ? "has 8 bits: leave the key out" : "has no bits: leave the key out");
-    check("/groupSize", fixed.group_size == spec.group_size,
+    check("/groupSize", fixed.group_size == spec.group_size || spec.budget_gib > 0,
           "has no groups: leave the key out, or say -1 (a whole row)");
     check("/symmetric", fixed.symmetric == spec.symmetric, "has no asymmetric grid: leave the key out");
     check("/scaleRule", fixed.scale_rule == spec.scale_rule, "has no search for scales: leave the key out");
     check("/actOrder", fixed.act_order == spec.act_order,
           "has no order of columns: only gptq has; leave it out");
     check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
+    check("/budgetGiB", fixed.budget_gib == spec.budget_gib, "chooses no bits: only gptq does; leave the key out");
   }
 
   void check_equal_names() {
@@ -250,8 +262,9 @@ class JobCheck {
     check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");
-    check_range("/calibration/sequences", calibration.sequences, 1u, kSequencesMax);
-    check_range("/calibration/length", calibration.length, 1u, kLengthMax);
+    const std::uint32_t least = calibration.set.empty() ? 1 : 0;  // 0: all of a set
+    check_range("/calibration/sequences", calibration.sequences, least, kSequencesMax);
+    check_range("/calibration/length", calibration.length, least, kLengthMax);
   }
 
   // A set says itself what it was cut from.
@@ -265,9 +278,6 @@ class JobCheck {
     const char* chosen = calibration.set.empty() ? "\"kind\" other than \"files\"" : "\"set\"";
     if (!calibration.files.empty())
       add("/calibration/files", std::string("a ") + chosen + " takes the windows of a set in the store: leave this key out, or that one");
-    if (calibration.set.empty()) return;
-    for (const char* key : {"/calibration/kind", "/calibration/seed"})
-      if (given(key)) add(key, "the set was made with its own: leave this key out, or \"set\"");
   }
 
   void check_evaluation(const std::string& pointer, const EvaluateSpec& spec) {

@@ -102,6 +102,11 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
   if (spec.method != Method::gptq) {
     spec.act_order = defaults.act_order;
     spec.damping = defaults.damping;
+    spec.budget_gib = 0;
+  }
+  if (spec.budget_gib > 0) {
+    spec.bits = 0;
+    spec.group_size = -1;
   }
   if (spec.method == Method::int8 || spec.method == Method::none) {
     spec.bits = spec.method == Method::int8 ? 8 : 0;
@@ -115,8 +120,14 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
 std::string derived_name(const QuantizeSpec& spec) {
   std::string name(to_string(spec.method));
   if (spec.method == Method::none || spec.method == Method::int8) return name;
-  name.append("-").append(std::to_string(spec.bits)).append("bit");
-  name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
+  if (spec.budget_gib > 0) {
+    char text[40];
+    std::snprintf(text, sizeof text, "-%.6gGiB", spec.budget_gib);
+    name += text;
+  } else {
+    name.append("-").append(std::to_string(spec.bits)).append("bit");
+    name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
+  }
   name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";

@@ -31,6 +31,9 @@ struct QuantizeSpec {
   bool act_order = false;  // gptq: columns by falling diagonal of the Hessian
   ScaleRule scale_rule = ScaleRule::range;
   double damping = 0.01;  // gptq: share of the mean diagonal added to the diagonal
+  // gptq: what the whole artifact may take; each linear then has bits and a group size of its own, chosen for the
+  // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
+  double budget_gib = 0;
   bool operator==(const QuantizeSpec&) const = default;
 };
 

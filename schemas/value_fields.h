@@ -33,6 +33,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("actOrder", value.act_order);
   archive("scaleRule", value.scale_rule);
   archive("damping", value.damping);
+  archive("budgetGiB", value.budget_gib);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -91,6 +92,11 @@ QUENCH_FIELDS(TensorRecord) {
   archive("rowsPerTile", value.rows_per_tile);
   archive("chunks", value.chunks);
   archive("permutation", value.permutation);
+}
+QUENCH_FIELDS(BitChoice) {
+  archive("tensor", value.tensor);
+  archive("bits", value.bits);
+  archive("groupSize", value.group_size);
 }
 QUENCH_FIELDS(FileRecord) {
   archive("name", value.name);
@@ -217,6 +223,7 @@ QUENCH_FIELDS(QuantizeOrder) {
   archive("outerCommitted", value.outer_committed);
   archive("scratchDir", value.scratch_dir);
   archive("committed", value.committed);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(EvaluateOrder) {
   archive("job", value.job);
@@ -233,6 +240,7 @@ QUENCH_FIELDS(OuterDone) {
   archive("calibration", value.calibration);
   archive("files", value.files);
   archive("tensors", value.tensors);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(BlockDone) {
   archive("artifact", value.artifact);
@@ -335,6 +343,7 @@ QUENCH_FIELDS(OuterCommitted) {
   archive("calibration", value.calibration);
   archive("files", value.files);
   archive("tensors", value.tensors);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(BlockWritten) {
   archive("artifact", value.artifact);
