@@ -159,6 +159,13 @@ JobSpec with_calibration_set(const ArtifactStore& store, JobSpec job) {
       throw Error(ErrorCode::bad_input, "the set " + spec.set +
                                             " was made with another tokenizer than that of " + job.model +
                                             ": build one with --tokenizer " + job.model);
+    // A written job names these beside its set.
+    if (spec.kind != CalibrationKind::files && spec.kind != record.kind)
+      throw Error(ErrorCode::bad_input, fmt::format("the set {} is of the kind {}, not {}: leave \"kind\" or \"set\" out", spec.set,
+                                                    to_string(record.kind), to_string(spec.kind)));
+    if (spec.seed != 0 && spec.seed != record.seed)
+      throw Error(ErrorCode::bad_input, fmt::format("the set {} was made with the seed {}, not {}: leave \"seed\" or \"set\" out", spec.set,
+                                                    record.seed, spec.seed));
     if (spec.sequences > record.sequences || spec.length > record.length)
       throw Error(ErrorCode::bad_input, fmt::format("the set {} has {} sequences of {} tokens; the job asks "
                                                     "for {} of {}: ask for no more, or build a larger set",

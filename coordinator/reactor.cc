@@ -76,6 +76,7 @@ QuantizeOrder quantize_order(const State& state, std::uint32_t index) {
   order.artifact = index;
   order.first_block = static_cast<std::uint32_t>(progress.blocks.size());
   order.outer_committed = progress.outer.has_value();
+  if (progress.outer) order.choices = progress.outer->choices;
   order.scratch_dir = state.scratch_dir;
   for (const BlockWritten& block : progress.blocks)
     order.committed.insert(order.committed.end(), block.tensors.begin(), block.tensors.end());
@@ -155,7 +156,7 @@ void on_outer_done(State& state, Outbox& outbox, ConnectionId from, const OuterD
                                           done.calibration.short_hex() +
                                           " now): restore the calibration files or run under another name");
   for (const TensorRecord& tensor : done.tensors) check_tensor_record(tensor);
-  OuterCommitted outer{done.artifact, done.calibration, done.files, done.tensors};
+  OuterCommitted outer{done.artifact, done.calibration, done.files, done.tensors, done.choices};
   outbox.record(outer, chunks_of(done.tensors, done.files));
   if (!done.calibration.is_none()) state.calibration = done.calibration;
   progress.outer = std::move(outer);

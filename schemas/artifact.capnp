@@ -49,6 +49,12 @@ struct TensorRecord {
   codebooks @9 :UInt32;
 }
 
+struct BitChoice {
+  tensor @0 :Text;
+  bits @1 :UInt32;
+  groupSize @2 :Int32 = -1;
+}
+
 struct FileRecord {
   name @0 :Text;
   chunk @1 :ChunkRef;

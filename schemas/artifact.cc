@@ -172,6 +172,7 @@ double bits_per_weight(const Manifest& manifest) {
 }
 
 std::uint32_t nominal_bits(const Manifest& manifest) {
+  if (manifest.recipe.budget_gib > 0) return static_cast<std::uint32_t>(bits_per_weight(manifest) + 0.5);
   if (manifest.recipe.method != Method::none) return manifest.recipe.bits;
   std::uint32_t bits = 0;
   for (const TensorRecord& tensor : manifest.tensors)

@@ -46,6 +46,14 @@ struct TensorRecord {
   bool operator==(const TensorRecord&) const = default;
 };
 
+// What a linear has under a recipe with a budget.
+struct BitChoice {
+  std::string tensor;
+  std::uint32_t bits = 0;
+  std::int32_t group_size = -1;
+  bool operator==(const BitChoice&) const = default;
+};
+
 // A small file carried along: config.json, tokenizer.json, tokenizer.model, …
 struct FileRecord {
   std::string name;

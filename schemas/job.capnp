@@ -47,6 +47,7 @@ struct QuantizeSpec {
   learningRate @15 :Float64 = 1e-5;
   patience @16 :UInt32 = 3;
   validationSequences @17 :UInt32 = 0;  # 0: an eighth of the calibration sequences
+  budgetGiB @18 :Float64 = 0;  # gptq: bits and group size of each linear follow from it; 0: they are given
 }
 
 # What calibration windows are cut from.

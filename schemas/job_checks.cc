@@ -25,6 +25,7 @@ constexpr std::size_t kEvaluationsMax = 64;
 constexpr std::uint32_t kRanksMax = 4096;
 constexpr std::uint32_t kThreadsMax = 4096;
 constexpr std::int32_t kGroupSizeMax = 65536;
+constexpr std::int32_t kBudgetGiBMax = 65536;
 // 65,536 sequences of 131,072 tokens are 2^33; exact sums keep 62 bits for tokens × squares (DESIGN.md 3).
 constexpr std::uint32_t kSequencesMax = 65536;
 constexpr std::uint32_t kLengthMax = 131072;
@@ -214,13 +215,23 @@ class JobCheck {
     check_fixed_settings(pointer, spec);
     if (spec.method == Method::none || spec.method == Method::int8) return;
     if (spec.method == Method::aqlm) return check_codebooks(pointer, spec);
+    if (!(spec.damping > 0 && spec.damping <= 1))
+      add(pointer + "/damping", "expected a number above 0 and up to 1");
+    if (spec.budget_gib != 0) return check_budget(pointer, spec);
     if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
       add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4, 3 or 2");
     if (spec.group_size != -1 && (spec.group_size < 1 || spec.group_size > kGroupSizeMax))
       add(pointer + "/groupSize", "found " + std::to_string(spec.group_size) +
                                       "; expected -1 (a whole row) or 1 to " + std::to_string(kGroupSizeMax));
-    if (!(spec.damping > 0 && spec.damping <= 1))
-      add(pointer + "/damping", "expected a number above 0 and up to 1");
+  }
+
+  void check_budget(const std::string& pointer, const QuantizeSpec& spec) {
+    if (!(spec.budget_gib > 0 && spec.budget_gib <= kBudgetGiBMax))
+      add(pointer + "/budgetGiB", "expected a number above 0 and up to " + std::to_string(kBudgetGiBMax));
+    const std::string chosen = "chosen for each linear by \"budgetGiB\": leave one of the two keys out";
+    const QuantizeSpec fixed = with_fixed_settings(spec);
+    if (given(pointer + "/bits") && spec.bits != fixed.bits) add(pointer + "/bits", chosen);
+    if (given(pointer + "/groupSize") && spec.group_size != fixed.group_size) add(pointer + "/groupSize", chosen);
   }
 
   void check_codebooks(const std::string& pointer, const QuantizeSpec& spec) {
@@ -250,11 +261,11 @@ class JobCheck {
     const auto check = [&](const char* key, bool is_free, const std::string& remedy) {
       if (!is_free && given(pointer + key)) add(pointer + key, "the method " + method + " " + remedy);
     };
-    check("/bits", fixed.bits == spec.bits,
+    check("/bits", fixed.bits == spec.bits || spec.budget_gib > 0,
           spec.method == Method::int8   ? "has 8 bits: leave the key out"
           : spec.method == Method::aqlm ? "has the bits of its codes (codebooks * codebookBits / groupSize): leave the key out"
                                         : "has no bits: leave the key out");
-    check("/groupSize", fixed.group_size == spec.group_size || spec.method == Method::aqlm,
+    check("/groupSize", fixed.group_size == spec.group_size || spec.method == Method::aqlm || spec.budget_gib > 0,
           "has no groups: leave the key out, or say -1 (a whole row)");
     check("/symmetric", fixed.symmetric == spec.symmetric, "has no asymmetric grid: leave the key out");
     check("/scaleRule", fixed.scale_rule == spec.scale_rule, "has no search for scales: leave the key out");
@@ -273,6 +284,7 @@ class JobCheck {
     check("/learningRate", fixed.learning_rate == spec.learning_rate, untuned);
     check("/patience", fixed.patience == spec.patience, untuned);
     check("/validationSequences", fixed.validation_sequences == spec.validation_sequences, untuned);
+    check("/budgetGiB", fixed.budget_gib == spec.budget_gib, "chooses no bits: only gptq does; leave the key out");
   }
 
   void check_equal_names() {
@@ -305,8 +317,9 @@ class JobCheck {
     check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");
-    check_range("/calibration/sequences", calibration.sequences, 1u, kSequencesMax);
-    check_range("/calibration/length", calibration.length, 1u, kLengthMax);
+    const std::uint32_t least = calibration.set.empty() ? 1 : 0;  // 0: all of a set
+    check_range("/calibration/sequences", calibration.sequences, least, kSequencesMax);
+    check_range("/calibration/length", calibration.length, least, kLengthMax);
   }
 
   // A set says itself what it was cut from.
@@ -320,9 +333,6 @@ class JobCheck {
     const char* chosen = calibration.set.empty() ? "\"kind\" other than \"files\"" : "\"set\"";
     if (!calibration.files.empty())
       add("/calibration/files", std::string("a ") + chosen + " takes the windows of a set in the store: leave this key out, or that one");
-    if (calibration.set.empty()) return;
-    for (const char* key : {"/calibration/kind", "/calibration/seed"})
-      if (given(key)) add(key, "the set was made with its own: leave this key out, or \"set\"");
   }
 
   void check_evaluation(const std::string& pointer, const EvaluateSpec& spec) {

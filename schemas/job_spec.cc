@@ -123,6 +123,11 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
   if (spec.method != Method::gptq) {
     spec.act_order = defaults.act_order;
     spec.damping = defaults.damping;
+    spec.budget_gib = 0;
+  }
+  if (spec.budget_gib > 0) {
+    spec.bits = 0;
+    spec.group_size = -1;
   }
   if (spec.method == Method::int8 || spec.method == Method::none) {
     spec.bits = spec.method == Method::int8 ? 8 : 0;
@@ -169,8 +174,12 @@ std::string derived_name(const QuantizeSpec& spec) {
     if (spec.seed != defaults.seed) name.append("-seed").append(std::to_string(spec.seed));
     return name;
   }
-  name.append("-").append(std::to_string(spec.bits)).append("bit");
-  name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
+  if (spec.budget_gib > 0) {
+    name.append("-").append(number(spec.budget_gib)).append("GiB");
+  } else {
+    name.append("-").append(std::to_string(spec.bits)).append("bit");
+    name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
+  }
   name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";

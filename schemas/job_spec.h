@@ -53,6 +53,9 @@ struct QuantizeSpec {
   double learning_rate = 1e-5;
   std::uint32_t patience = 3;              // epochs without a better validation loss before it stops
   std::uint32_t validation_sequences = 0;  // 0: an eighth of the calibration sequences
+  // gptq: what the whole artifact may take; each linear then has bits and a group size of its own, chosen for the
+  // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
+  double budget_gib = 0;
   bool operator==(const QuantizeSpec&) const = default;
 };
 

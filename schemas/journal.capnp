@@ -29,6 +29,7 @@ struct OuterCommitted {
   calibration @1 :Data;
   files @2 :List(Artifact.FileRecord);
   tensors @3 :List(Artifact.TensorRecord);
+  choices @4 :List(Artifact.BitChoice);
 }
 
 struct BlockWritten {

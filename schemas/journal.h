@@ -33,6 +33,7 @@ struct OuterCommitted {
   Digest calibration;
   std::vector<FileRecord> files;
   std::vector<TensorRecord> tensors;
+  std::vector<BitChoice> choices;  // of a recipe with a budget
   bool operator==(const OuterCommitted&) const = default;
 };
 struct BlockWritten {

@@ -62,6 +62,7 @@ struct QuantizeOrder {
   std::string scratch_dir;
   // Committed blocks' records, so that a resuming gang can rebuild hidden states it has lost.
   std::vector<TensorRecord> committed;
+  std::vector<BitChoice> choices;  // as OuterDone had them, when it was committed
   bool operator==(const QuantizeOrder&) const = default;
 };
 struct EvaluateOrder {  // C → one evaluation worker, which may get others before it has asked for all of this one
@@ -90,6 +91,7 @@ struct OuterDone {  // rank 0: tensors outside the blocks and the carried files 
   Digest calibration;
   std::vector<FileRecord> files;
   std::vector<TensorRecord> tensors;
+  std::vector<BitChoice> choices;  // of a recipe with a budget: of every linear
   bool operator==(const OuterDone&) const = default;
 };
 struct BlockDone {  // rank 0, after every rank's chunks of the block were stored

@@ -57,6 +57,10 @@ struct NamedShape {
 // Tensors outside the blocks: embedding, final norm, and the head unless tied.
 std::vector<NamedShape> outer_tensors(const ModelConfig& config);
 
+// Files of a model's directory that an artifact carries, so that it can be used without its source.
+inline constexpr const char* kCarriedFiles[] = {"config.json",    "generation_config.json", "special_tokens_map.json",
+                                                "tokenizer.json", "tokenizer.model",        "tokenizer_config.json"};
+
 // Rows per tile of a quantized linear: the unit of solving, of storing and of resuming. A multiple
 // of 16 that depends on the shape alone, so that shards are the same for any number of ranks; a
 // tile's payload stays under the 16 MiB chunk limit at 8 bits.

@@ -43,6 +43,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("learningRate", value.learning_rate);
   archive("patience", value.patience);
   archive("validationSequences", value.validation_sequences);
+  archive("budgetGiB", value.budget_gib);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -102,6 +103,11 @@ QUENCH_FIELDS(TensorRecord) {
   archive("chunks", value.chunks);
   archive("permutation", value.permutation);
   archive("codebooks", value.codebooks);
+}
+QUENCH_FIELDS(BitChoice) {
+  archive("tensor", value.tensor);
+  archive("bits", value.bits);
+  archive("groupSize", value.group_size);
 }
 QUENCH_FIELDS(FileRecord) {
   archive("name", value.name);
@@ -228,6 +234,7 @@ QUENCH_FIELDS(QuantizeOrder) {
   archive("outerCommitted", value.outer_committed);
   archive("scratchDir", value.scratch_dir);
   archive("committed", value.committed);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(EvaluateOrder) {
   archive("job", value.job);
@@ -244,6 +251,7 @@ QUENCH_FIELDS(OuterDone) {
   archive("calibration", value.calibration);
   archive("files", value.files);
   archive("tensors", value.tensors);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(BlockDone) {
   archive("artifact", value.artifact);
@@ -346,6 +354,7 @@ QUENCH_FIELDS(OuterCommitted) {
   archive("calibration", value.calibration);
   archive("files", value.files);
   archive("tensors", value.tensors);
+  archive("choices", value.choices);
 }
 QUENCH_FIELDS(BlockWritten) {
   archive("artifact", value.artifact);

@@ -72,6 +72,7 @@ struct QuantizeOrder {
   scratchDir @6 :Text;
   committed @7 :List(Artifact.TensorRecord);
   outerCommitted @8 :Bool;
+  choices @9 :List(Artifact.BitChoice);
 }
 
 struct EvaluateOrder {
@@ -97,6 +98,7 @@ struct OuterDone {
   calibration @1 :Data;
   files @2 :List(Artifact.FileRecord);
   tensors @3 :List(Artifact.TensorRecord);
+  choices @4 :List(Artifact.BitChoice);
 }
 
 struct BlockDone {

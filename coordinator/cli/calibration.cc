@@ -105,8 +105,8 @@ int build_calibration(const BuildSetArguments& arguments) {
   const std::string name = arguments.name.empty() ? derived_set_name(arguments) : arguments.name;
   check_name("--name", name);
   const fs::path directory = store_directory(arguments.store);
-  // A store that cannot be used is told before the work.
-  if (!owner_endpoint(directory)) ArtifactStore::open(directory, OpenMode::create);
+  // A store that cannot be used is told before the work; one that is not there is made after it.
+  if (!owner_endpoint(directory) && fs::exists(directory / "HEAD")) ArtifactStore::open(directory, OpenMode::existing);
   const ScratchFolder scratch;
   EngineArguments engine;
   engine.verb = "calibration-build";
@@ -129,6 +129,7 @@ int build_calibration(const BuildSetArguments& arguments) {
   for (const std::string& from : arguments.from)
     engine.arguments.insert(engine.arguments.end(), {"--from", from});
   if (const int code = run_engine(engine); code != 0) return code;
+  if (!owner_endpoint(directory)) ArtifactStore::open(directory, OpenMode::create);
   std::vector<std::string> adopt{"calibration", "adopt", "--out", scratch.path().string(), "--name", name};
   if (arguments.json) adopt.emplace_back("--json");
   return run_artifacts(directory, std::move(adopt));

@@ -20,6 +20,8 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
                 "--to " + to.string() + " is there already: name a directory that is not");
   const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
   require_model(manifest, ref);
+  if (manifest.recipe.budget_gib > 0)
+    throw Error(ErrorCode::bad_input, ref + " has bits and group size chosen for each linear, which the format gptq cannot say");
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");

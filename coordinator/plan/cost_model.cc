@@ -87,6 +87,8 @@ class Predictor {
         {plan_.config, recipe, job_.calibration.sequences, job_.calibration.length, job_.ranks, per_weight});
     ArtifactPrediction predicted;
     predicted.name = recipe.name;
+    if (recipe.budget_gib > 0)
+      note("the pass that chooses bits for a budget is not predicted; the rest is counted at 4 bits");
     if (recipe.method == Method::aqlm) note("what aqlm's search for codes takes is not predicted");
     const double blocks = plan_.config.layers;
     for (const StepTime& step :

@@ -10,6 +10,7 @@
 
 #include "coordinator/plan/work_counts.h"
 #include "schemas/artifact.h"
+#include "schemas/bit_budget.h"
 #include "schemas/error.h"
 #include "schemas/packed_layout.h"
 #include "schemas/safetensors.h"
@@ -56,6 +57,31 @@ class StoredModel {
   std::map<std::string, TensorLocation> tensors_;
 };
 
+// What a recipe with a budget takes of the blocks' linears: all that the rest of the artifact leaves, at most the
+// largest choice. Throws Error(bad_input) when the smallest does not fit.
+std::uint64_t budgeted_bytes(const QuantizeSpec& recipe, const std::vector<LinearShape>& block, std::uint32_t layers,
+                             std::uint64_t outer_bytes, const std::string& model_dir) {
+  std::uint64_t fixed = outer_bytes, smallest = 0, largest = 0;
+  for (const char* name : kCarriedFiles)
+    if (const fs::path file = fs::path(model_dir) / name; fs::is_regular_file(file)) fixed += fs::file_size(file);
+  for (const LinearShape& linear : block) {
+    std::uint64_t low = ~std::uint64_t{0}, high = 0;
+    for (const auto& [bits, group_size] : budget_choices(linear)) {
+      const std::uint64_t bytes = packed_linear_bytes(linear, with_choice(recipe, bits, group_size));
+      low = std::min(low, bytes);
+      high = std::max(high, bytes);
+    }
+    smallest += low * layers;
+    largest += high * layers;
+  }
+  const std::uint64_t budget = budget_bytes(recipe);
+  if (fixed + smallest > budget)
+    throw Error(ErrorCode::bad_input,
+                fmt::format("budgetGiB {}: at its smallest this model takes {:.6g} GiB ({:.6g} for what is not quantized): give it more",
+                            recipe.budget_gib, static_cast<double>(fixed + smallest) / kGiB, static_cast<double>(fixed) / kGiB));
+  return std::min(largest, budget - fixed);
+}
+
 // Before anything is read: whether every linear of a block has groups to learn codebooks from.
 void check_codebooks(const std::vector<LinearShape>& block, const QuantizeSpec& recipe) {
   for (const LinearShape& linear : block) {
@@ -91,10 +117,13 @@ Plan plan_job(const JobSpec& job) {
     if (needs_calibration(recipe.method))
       plan.calibration_tokens = std::uint64_t{job.calibration.sequences} * job.calibration.length;
     std::uint64_t linear_bytes = plan.linear_source_bytes;
-    if (recipe.method != Method::none) {
+    if (recipe.budget_gib > 0) {
+      linear_bytes = budgeted_bytes(recipe, block, plan.config.layers, plan.outer_bytes, job.model);
+      for (const LinearShape& linear : block) artifact.tiles += tile_count(linear) * plan.config.layers;
+    } else if (recipe.method != Method::none) {
       linear_bytes = 0;
       for (const LinearShape& linear : block) {
-        linear_bytes += packed_bytes(linear, recipe) * plan.config.layers;
+        linear_bytes += packed_linear_bytes(linear, recipe) * plan.config.layers;
         artifact.tiles += tile_count(linear) * plan.config.layers;
       }
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "schemas/bit_budget.h"
 #include "schemas/packed_layout.h"
 
 namespace quench::coordinator {
@@ -84,7 +85,7 @@ struct Calibrated {
     double weights = 0, columns = 0, rows_max = 0;
     for (const LinearShape& linear : linears) {
       // As stored and as laid out for products until it is solved; both stay in memory together.
-      weights += linear.stage < which ? static_cast<double>(packed_bytes(linear, question.recipe))
+      weights += linear.stage < which ? static_cast<double>(packed_linear_bytes(linear, question.recipe))
                                       : 2 * weights_of(linear) * question.stored_bytes_per_weight;
       if (linear.stage != which) continue;
       columns = linear.inputs;
@@ -102,7 +103,7 @@ struct Calibrated {
   double widening_memory() const {
     double weights = 0;
     for (const LinearShape& linear : linears)
-      weights += linear.stage < 3 ? static_cast<double>(packed_bytes(linear, question.recipe))
+      weights += linear.stage < 3 ? static_cast<double>(packed_linear_bytes(linear, question.recipe))
                                   : 2 * weights_of(linear) * question.stored_bytes_per_weight;
     return weights + own_tokens * kFloatBytes * (2.0 * question.config.hidden_size + question.config.intermediate_size) +
            kRowsAtOnce * question.config.intermediate_size * kFloatBytes;
@@ -120,27 +121,6 @@ Traffic& Traffic::operator+=(const Traffic& other) {
 std::uint64_t tile_count(const LinearShape& linear) {
   const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
   return (linear.outputs + rows_per_tile - 1) / rows_per_tile;
-}
-
-std::uint64_t packed_bytes(const LinearShape& linear, const QuantizeSpec& recipe) {
-  const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
-  std::uint64_t bytes = 0;
-  if (recipe.method == Method::aqlm) {
-    AdditiveTileShape tile{0, linear.inputs, recipe.codebooks, recipe.codebook_bits,
-                           static_cast<std::uint32_t>(recipe.group_size)};
-    for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
-      tile.rows = std::min(rows_per_tile, linear.outputs - row);
-      bytes += tile.bytes();
-    }
-    return bytes + tile.codebook_bytes();
-  }
-  for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
-    PackedTileShape tile{std::min(rows_per_tile, linear.outputs - row), linear.inputs, recipe.bits,
-                         recipe.method == Method::int8 ? -1 : recipe.group_size};
-    bytes += tile.bytes();
-  }
-  if (recipe.method == Method::gptq && recipe.act_order) bytes += std::uint64_t{linear.inputs} * 4;
-  return bytes;
 }
 
 double triangle_elements(double columns) {
@@ -185,7 +165,7 @@ BlockCounts count_block(const BlockQuestion& question) {
   for (const LinearShape& linear : linears) {
     weights += weights_of(linear);
     counts.chunk_bytes += recipe.method == Method::none ? weights_of(linear) * question.stored_bytes_per_weight
-                                                        : static_cast<double>(packed_bytes(linear, recipe));
+                                                        : static_cast<double>(packed_linear_bytes(linear, recipe));
   }
   counts.read_bytes = weights * question.stored_bytes_per_weight / ranks;
   // Digests and losses of the pieces: sizes, then the pieces.
@@ -215,7 +195,7 @@ BlockCounts count_block(const BlockQuestion& question) {
   for (const LinearShape& linear : linears) {
     counts.traffic += all_gather_traffic(weights_of(linear) * question.stored_bytes_per_weight, ranks);
     counts.traffic += all_gather_traffic(8.0 * ranks, ranks);  // sizes, then tiles
-    counts.traffic += all_gather_traffic(static_cast<double>(packed_bytes(linear, recipe)), ranks);
+    counts.traffic += all_gather_traffic(static_cast<double>(packed_linear_bytes(linear, recipe)), ranks);
   }
   counts.memory_bytes += kProcessBytes;
   double columns_max = 0, weights_max = 0;

@@ -49,8 +49,6 @@ struct BlockQuestion {
 };
 BlockCounts count_block(const BlockQuestion& question);
 
-// Bytes of a linear's chunks in this recipe.
-std::uint64_t packed_bytes(const LinearShape& linear, const QuantizeSpec& recipe);
 std::uint64_t tile_count(const LinearShape& linear);
 // Elements of the lower triangle in panels of 64 columns, whole diagonal tiles included.
 double triangle_elements(double columns);

@@ -229,8 +229,7 @@ TEST(CalibrationSets, WhatCannotBeMadeIsToldAndLeavesNothing) {
     for (const std::string& text : one.told)
       EXPECT_NE(finished.err.find(text), std::string::npos) << one.name << ": " << finished.err;
   }
-  const json left = succeeded({quench_program(), "artifacts", "ls", "--store", scratch / "store", "--json"});
-  EXPECT_EQ(left.size(), 0u);
+  EXPECT_FALSE(fs::exists(scratch / "store")) << "nothing was there to be kept";
 }
 
 TEST(CalibrationSets, AJobThatNamesAWrongOneIsRefused) {
@@ -246,7 +245,8 @@ TEST(CalibrationSets, AJobThatNamesAWrongOneIsRefused) {
       {{{"set", "sets/none"}}, "sets/none"},
       {{{"set", "small/int8"}}, "is not a calibration set"},
       {{{"set", "sets/code"}, {"sequences", 9}}, "has 8 sequences of 40 tokens; the job asks for 9"},
-      {{{"set", "sets/code"}, {"seed", 1}}, "/calibration/seed"},
+      {{{"set", "sets/code"}, {"seed", 1}}, "was made with the seed 0, not 1"},
+      {{{"set", "sets/code"}, {"kind", "mixed"}}, "is of the kind code, not mixed"},
       {{{"set", "sets/code"}, {"files", {"a.txt"}}}, "/calibration/files"},
       {{{"kind", "mixed"}, {"sequences", 8}, {"length", 40}}, "quench calibration build --kind mixed"},
   };

@@ -43,6 +43,7 @@ TEST(ValueFields, ListEveryMember) {
   expect_all_members_listed<LinearLoss>("LinearLoss");
   expect_all_members_listed<Manifest>("Manifest");
   expect_all_members_listed<RunRecord>("RunRecord");
+  expect_all_members_listed<BitChoice>("BitChoice");
   expect_all_members_listed<LeftOut>("LeftOut");
   expect_all_members_listed<CalibrationRecord>("CalibrationRecord");
   expect_all_members_listed<EnergyReading>("EnergyReading");

@@ -122,6 +122,11 @@ TEST(JobFile, WrittenJobIsReadBackEqual) {
     const JobSpec job = read_job(kJobs / file);
     EXPECT_EQ(parse_job(job_to_json(job), file, "/elsewhere"), job);
   }
+  for (const std::string text : {R"({"set": "sets/code"})", R"({"set": "sets/code", "sequences": 3, "seed": 4, "kind": "code"})",
+                                 R"({"kind": "mixed"})"}) {
+    const JobSpec job = parse_job(R"({"model": "/m", "quantize": [{"budgetGiB": 20}], "calibration": )" + text + "}", "job", "/base");
+    EXPECT_EQ(parse_job(job_to_json(job), "job", "/elsewhere"), job) << text;
+  }
 }
 
 TEST(JobFile, EveryMistakeIsListedInTheFilesOrder) {
@@ -205,9 +210,6 @@ const std::vector<BadJob> kBadJobs = {
     {"CalibrationKindWithFiles",
      job_with(R"("calibration": {"kind": "code", "files": ["a.txt"]})"),
      {"/calibration/files", "takes the windows of a set in the store"}},
-    {"CalibrationSetWithSeed",
-     job_with(R"("calibration": {"set": "sets/code", "seed": 1})"),
-     {"/calibration/seed", "the set was made with its own"}},
     {"CalibrationSetWithFiles",
      job_with(R"("calibration": {"set": "sets/code", "files": ["a.txt"]})"),
      {"/calibration/files", "a \"set\" takes the windows"}},
@@ -275,6 +277,18 @@ const std::vector<BadJob> kBadJobs = {
     {"NoDamping",
      job_with(R"("quantize": [{"damping": 0}], "calibration": {"files": ["a"]})"),
      {"/quantize/0/damping", "above 0"}},
+    {"NoBudget",
+     job_with(R"("quantize": [{"method": "gptq", "budgetGiB": -1}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/budgetGiB", "above 0"}},
+    {"BudgetAndBits",
+     job_with(R"("quantize": [{"method": "gptq", "budgetGiB": 20, "bits": 4}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/bits", "chosen for each linear"}},
+    {"BudgetAndGroups",
+     job_with(R"("quantize": [{"method": "gptq", "budgetGiB": 20, "groupSize": 64}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/groupSize", "chosen for each linear"}},
+    {"RtnWithBudget",
+     job_with(R"("quantize": [{"method": "rtn", "budgetGiB": 20}])"),
+     {"/quantize/0/budgetGiB", "only gptq does"}},
     {"GptqWithoutText",
      job_with(R"("quantize": [{"method": "gptq"}])"),
      {"/calibration/files", "gptq and aqlm need text files"}},

@@ -20,6 +20,8 @@ std::string_view to_string(Reason reason) {
   switch (reason) {
     case Reason::other_kind:
       return "files of other kinds";
+    case Reason::unread_kind:
+      return "Parquet and 7z files, which are not read";
     case Reason::binary:
       return "binary";
     case Reason::not_utf8:

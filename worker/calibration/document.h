@@ -28,6 +28,7 @@ struct Document {
 // In the order in which a set tells them.
 enum class Reason {
   other_kind,
+  unread_kind,
   binary,
   not_utf8,
   too_large,
@@ -46,7 +47,7 @@ enum class Reason {
   untokenizable,
   too_short,
 };
-inline constexpr std::size_t kReasons = 18;
+inline constexpr std::size_t kReasons = 19;
 std::string_view to_string(Reason reason);
 
 // Counts what was read and what of it was left out.

@@ -106,7 +106,14 @@ class SourceWalk {
         below.label += "/" + name;
         folder(entry.path(), std::move(below));
       } else if (fs::is_regular_file(status)) {
-        named_file(entry.path(), around.label + "/" + name, kind_of(name), around);
+        const FileKind kind = kind_of(name);
+        if (kind == FileKind::parquet || kind == FileKind::archive) {
+          // In a tree they may well be something's test data.
+          tally_.read();
+          tally_.leave_out(Reason::unread_kind);
+          continue;
+        }
+        named_file(entry.path(), around.label + "/" + name, kind, around);
       }
     }
   }

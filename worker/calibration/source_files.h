@@ -23,7 +23,8 @@ struct SourceOptions {
 //   itself
 //   *.jsonl *.ndjson        JSON lines (json_source.h), also packed: *.jsonl.gz, *.ndjson.gz
 //   *Posts.xml              a StackExchange dump (stack_exchange.h), also *Posts.xml.gz
-//   *.parquet, *.7z         Error(bad_input) that says how to turn them into one of the others
+//   *.parquet, *.7z         not read: Error(bad_input) that says how to turn one into the others when `from` names it
+//                           itself, counted in a tree
 //   other files in a tree   counted as binary or as of another kind; hidden folders, node_modules and
 //                           __pycache__ are passed over
 //

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "schemas/bit_budget.h"
 #include "schemas/error.h"
 #include "worker/quantize/aqlm/aqlm.h"
 #include "worker/quantize/aqlm/block_gradient.h"
@@ -85,6 +86,20 @@ std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearSh
   return all;
 }
 
+std::vector<QuantizeSpec> recipes_of(const QuantizeSpec& recipe, std::span<const BitChoice> choices,
+                                     const std::vector<LinearShape>& linears) {
+  std::vector<QuantizeSpec> recipes(linears.size(), recipe);
+  if (recipe.budget_gib == 0) return recipes;
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    const auto choice = std::find_if(choices.begin(), choices.end(),
+                                     [&](const BitChoice& one) { return one.tensor == linears[i].tensor; });
+    if (choice == choices.end())
+      throw Error(ErrorCode::internal, "no bits were chosen for " + linears[i].tensor);
+    recipes[i] = with_choice(recipe, choice->bits, choice->group_size);
+  }
+  return recipes;
+}
+
 // One block being quantized by a calibrated method.
 class CalibratedPass {
  public:
@@ -92,6 +107,7 @@ class CalibratedPass {
       : context_(context),
         recipe_(recipe),
         linears_(block_linears(context.source.config(), layer)),
+        recipes_(recipes_of(recipe, context.choices, linears_)),
         norms_(block_norms(layer)),
         dealer_(context.gang.rank(), context.gang.world()) {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
@@ -315,7 +331,7 @@ class CalibratedPass {
     const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
     const std::uint64_t row_bytes = std::uint64_t{linear.inputs} * dtype_bytes(tensor.dtype);
     // The chunk of column order, when there is one, is a piece like any other.
-    TensorRecord record = packed_record(linear, recipe_);
+    TensorRecord record = packed_record(linear, recipes_[which]);
     if (!hessian.processing.empty()) {
       std::vector<std::uint8_t> bytes(hessian.processing.size() * sizeof(std::int32_t));
       std::memcpy(bytes.data(), hessian.processing.data(), bytes.size());
@@ -341,7 +357,7 @@ class CalibratedPass {
       }
       if (rows == 0 || (rows < rows_max && !last)) continue;
       std::vector<SolvedTile> solved =
-          solve_tiles(context_.backend, recipe_, ConstMatrixView(weights.data(), rows, linear.inputs), rows_per_tile,
+          solve_tiles(context_.backend, recipes_[which], ConstMatrixView(weights.data(), rows, linear.inputs), rows_per_tile,
                       &hessian, &factor);
       for (std::size_t i = 0; i < solved.size(); ++i) {
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
@@ -389,6 +405,7 @@ class CalibratedPass {
   GangContext context_;
   QuantizeSpec recipe_;
   std::vector<LinearShape> linears_;
+  std::vector<QuantizeSpec> recipes_;  // of each linear
   std::vector<std::string> norms_;
   PieceDealer dealer_;
   PieceRecords records_;

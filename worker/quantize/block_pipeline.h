@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct GangContext {
   cluster::Collective& gang;
   const WeightSource& source;
   ShardSink& sink;
+  std::span<const BitChoice> choices = {};  // of every linear, for a recipe with a budget
 };
 
 struct CalibratedBlock {

@@ -6,9 +6,11 @@
 #include <fstream>
 #include <optional>
 
+#include "schemas/bit_budget.h"
 #include "schemas/error.h"
 #include "schemas/synthetic_model.h"
 #include "worker/model/transformer.h"
+#include "worker/quantize/bit_choice.h"
 #include "worker/quantize/hidden_states.h"
 #include "worker/quantize/methods.h"
 
@@ -18,11 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using kernels::ConstMatrixView;
 using kernels::MatrixView;
-
-// What an artifact carries so that it can be used without its source.
-constexpr const char* kCarriedFiles[] = {
-    "config.json",    "generation_config.json", "special_tokens_map.json",
-    "tokenizer.json", "tokenizer.model",        "tokenizer_config.json"};
 
 std::vector<std::uint8_t> read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -35,8 +32,10 @@ std::vector<std::uint8_t> read_file(const fs::path& path) {
   return bytes;
 }
 
-OuterDone make_outer(const GangContext& context, const QuantizeOrder& order, const Digest& calibration) {
+OuterDone make_outer(const GangContext& context, const QuantizeOrder& order, const Digest& calibration,
+                     std::vector<BitChoice> choices) {
   OuterDone done;
+  done.choices = std::move(choices);
   done.artifact = order.artifact;
   done.calibration = calibration;
   const auto carry = [&](const char* name, std::vector<std::uint8_t> bytes) {
@@ -64,6 +63,24 @@ OuterDone make_outer(const GangContext& context, const QuantizeOrder& order, con
   for (const NamedShape& tensor : tensors)
     done.tensors.push_back(raw_record(context.source, tensor.name, pieces, next));
   return done;
+}
+
+// What a budget leaves for the blocks' linears: norms, outer tensors and carried files stay as they are.
+std::uint64_t bytes_for_linears(const GangContext& context, const QuantizeOrder& order, const QuantizeSpec& recipe) {
+  std::uint64_t fixed = 0;
+  for (const char* name : kCarriedFiles)
+    if (const fs::path path = fs::path(order.job.model) / name; fs::is_regular_file(path)) fixed += fs::file_size(path);
+  const auto add = [&](const std::string& name) {
+    const StoredTensor& tensor = context.source.tensor(name);
+    std::uint64_t elements = 1;
+    for (const std::uint64_t extent : tensor.shape) elements *= extent;
+    fixed += elements * dtype_bytes(tensor.dtype);
+  };
+  for (const NamedShape& tensor : outer_tensors(context.source.config())) add(tensor.name);
+  for (std::uint32_t layer = 0; layer < context.source.config().layers; ++layer)
+    for (const std::string& norm : block_norms(layer)) add(norm);
+  const std::uint64_t budget = budget_bytes(recipe);
+  return budget > fixed ? budget - fixed : 0;
 }
 
 // This rank's sequences and their hidden states, from one block boundary to the next.
@@ -172,12 +189,25 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   QUENCH_CHECK(order.first_block <= layers, order.first_block, layers);
   if (calibrated) check_calibration(context, order, calibration);
 
+  std::optional<Activations> activations;
+  std::vector<BitChoice> choices = order.choices;
   if (!order.outer_committed) {
-    const OuterDone done = make_outer(context, order, calibrated ? calibration.digest : Digest{});
+    if (recipe.budget_gib > 0) {
+      activations.emplace(context, order, calibration);
+      activations->restore(0, nullptr);
+      choices = choose_bits(context, recipe, activations->rope(), activations->length(), activations->total_tokens(),
+                            activations->all(), bytes_for_linears(context, order, recipe),
+                            [&](std::uint32_t layer, const std::string& step) {
+                              if (speaks) context.sink.report_step(order.artifact, layer, step);
+                            });
+      activations.reset();
+    }
+    const OuterDone done = make_outer(context, order, calibrated ? calibration.digest : Digest{}, choices);
     if (speaks) context.sink.commit_outer(done);
   }
 
-  std::optional<Activations> activations;
+  GangContext with_choices = context;
+  with_choices.choices = choices;
   std::uint32_t replayed = 0;
   if (calibrated && order.first_block < layers) {
     activations.emplace(context, order, calibration);
@@ -199,7 +229,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
     };
     CalibratedBlock block =
         calibrated
-            ? quantize_calibrated_block(context, recipe, layer, activations->rope(), activations->length(),
+            ? quantize_calibrated_block(with_choices, recipe, layer, activations->rope(), activations->length(),
                                         activations->total_tokens(), activations->all(), on_step)
             : quantize_plain_block(context, recipe, layer);
     if (calibrated && layer + 1 < layers) activations->save(layer + 1);

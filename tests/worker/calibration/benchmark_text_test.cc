@@ -79,6 +79,11 @@ TEST(BenchmarkText, LeavesOtherTextAlone) {
   EXPECT_EQ(shipped().find("import java.util.*;\nimport java.lang.reflect.*;\nimport "
                            "org.javatuples.*;\nimport java.security.*;\nimport java.math.*;\n"),
             "");
+  EXPECT_EQ(shipped().find("@Override\npublic boolean equals(Object obj) {\n  if (this == obj) return "
+                           "true;\n  if (obj == null || getClass() "
+                           "!= obj.getClass()) return false;\n  Point other = (Point) obj;\n"),
+            "")
+      << "what every class has";
   // Real code, of which the model of the fixtures was trained: the standard library of Python.
   std::string library = testing::read_text(testing::fixture("calibration_python.txt"));
   EXPECT_EQ(shipped().find(library), "");

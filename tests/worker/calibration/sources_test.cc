@@ -167,6 +167,9 @@ TEST(CalibrationSources, TellWhatCannotBeRead) {
       error_of(scratch / "data.parquet").find("Parquet file, which is not read: turn it into JSON lines"),
       std::string::npos);
   EXPECT_NE(error_of(scratch.path()).find("not JSON"), std::string::npos) << "in a tree just as well";
+  fs::create_directories(scratch / "shards");
+  write_text(scratch / "shards" / "part-0.parquet", "PAR1");
+  EXPECT_EQ(read({scratch / "shards"}).tally.count(Reason::unread_kind), 1u) << "in a tree it is only counted";
   write_text(scratch / "site.7z", "7z");
   EXPECT_NE(error_of(scratch / "site.7z").find("unpack it"), std::string::npos);
   write_gzip(scratch / "whole.jsonl.gz", "{\"text\": \"" + WordSource(1).word() + "\"}\n");

@@ -8,6 +8,10 @@
 #include <limits>
 
 #include "cluster/collective/local.h"
+#include "cluster/collective/thread_gang.h"
+#include "schemas/bit_budget.h"
+#include "schemas/error.h"
+#include "tests/kernels/emulated_device.h"
 #include "tests/support/processes.h"
 #include "tests/worker/quantize/gang_fixture.h"
 #include "worker/quantize/methods.h"
@@ -54,6 +58,14 @@ QuantizeSpec gptq(std::uint32_t bits, bool act_order) {
   return recipe;
 }
 
+// What odd_llama's files, norms and outer tensors take, and a third of the range from 2 to 8 bits for its linears.
+QuantizeSpec budgeted() {
+  QuantizeSpec recipe = gptq(0, true);
+  recipe.group_size = -1;
+  recipe.budget_gib = 900'000 / kGiB;
+  return recipe;
+}
+
 std::vector<QuantizeSpec> recipes() {
   QuantizeSpec rtn = gptq(3, false);
   rtn.method = Method::rtn;
@@ -62,7 +74,7 @@ std::vector<QuantizeSpec> recipes() {
   int8.bits = 8;
   QuantizeSpec none;
   none.method = Method::none;
-  return {gptq(4, false), gptq(2, true), rtn, int8, none};
+  return {gptq(4, false), gptq(2, true), rtn, int8, none, budgeted()};
 }
 
 class Quantizer : public ::testing::TestWithParam<std::size_t> {};
@@ -83,7 +95,9 @@ TEST_P(Quantizer, GivesTheSameRecordsForAnyNumberOfRanks) {
 
 // The same tensors from the GPU's kernels, which keep the sums, the factor and the hidden states in memory of their
 // own: what the host forgot to fetch or to send would show here.
-TEST_P(Quantizer, GivesTheSameTensorsOnADeviceWithMemoryOfItsOwn) {
+class QuantizerOnDevice : public Quantizer {};
+
+TEST_P(QuantizerOnDevice, GivesTheSameTensorsWithMemoryOfItsOwn) {
   const ScratchDirectory scratch;
   Store cpu;
   run_gang(1, order_for(recipes()[GetParam()], scratch), cpu);
@@ -98,7 +112,9 @@ TEST_P(Quantizer, GivesTheSameTensorsOnADeviceWithMemoryOfItsOwn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Recipes, Quantizer, ::testing::Range<std::size_t>(0, 5));
+INSTANTIATE_TEST_SUITE_P(Recipes, Quantizer, ::testing::Range<std::size_t>(0, 6));
+// Without the budget: twelve choices of every linear take the emulated device minutes.
+INSTANTIATE_TEST_SUITE_P(Recipes, QuantizerOnDevice, ::testing::Range<std::size_t>(0, 5));
 
 TEST(Quantizer, GoesOnAfterADeathAtAnyBlockOnOtherRanksWithAndWithoutItsHiddenStates) {
   const QuantizeSpec recipe = gptq(4, true);
@@ -123,6 +139,59 @@ TEST(Quantizer, GoesOnAfterADeathAtAnyBlockOnOtherRanksWithAndWithoutItsHiddenSt
       EXPECT_EQ(fingerprint(store), fingerprint(whole)) << "death at block " << death;
       EXPECT_EQ(store.done->replayed_blocks, keep_states ? 0u : death);
     }
+}
+
+// The choice is made once, and is part of what a gang resumes from.
+TEST(Quantizer, KeepsItsChoiceOfBitsAfterADeath) {
+  Store whole;
+  const ScratchDirectory reference;
+  run_gang(2, order_for(budgeted(), reference), whole);
+  EXPECT_EQ(whole.outer->choices.size(), 21u);
+  const ScratchDirectory scratch;
+  QuantizeOrder order = order_for(budgeted(), scratch);
+  Store store;
+  store.die_at_block = 1;
+  EXPECT_THROW(run_gang(3, order, store), Error);
+  store.die_at_block.reset();
+  order.first_block = 1;
+  order.outer_committed = true;
+  order.choices = store.outer->choices;
+  order.committed = store.blocks.at(0).tensors;
+  run_gang(1, order, store);
+  EXPECT_EQ(fingerprint(store), fingerprint(whole));
+}
+
+TEST(Quantizer, HoldsItsBudgetAndLosesLessThanOneSizeForAll) {
+  const auto quantized = [](const QuantizeSpec& recipe, Store& store) {
+    const ScratchDirectory scratch;
+    run_gang(1, order_for(recipe, scratch), store);
+    std::uint64_t bytes = 0;
+    for (const FileRecord& file : store.outer->files) bytes += file.chunk.bytes;
+    const auto add = [&](const TensorRecord& tensor) {
+      for (const ChunkRef& chunk : tensor.chunks) bytes += chunk.bytes;
+      bytes += tensor.permutation.bytes;
+    };
+    for (const TensorRecord& tensor : store.outer->tensors) add(tensor);
+    for (const BlockDone& block : store.blocks)
+      for (const TensorRecord& tensor : block.tensors) add(tensor);
+    return bytes;
+  };
+  const auto mean_loss = [](const Store& store) {
+    double sum = 0;
+    for (const BlockDone& block : store.blocks)
+      for (const LinearLoss& loss : block.losses) sum += loss.relative_loss / 21;
+    return sum;
+  };
+  for (const std::uint32_t bits : {2u, 3u, 4u}) {
+    Store uniform, chosen;
+    const std::uint64_t bytes = quantized(gptq(bits, false), uniform);
+    QuantizeSpec recipe = gptq(0, false);
+    recipe.budget_gib = static_cast<double>(bytes) / kGiB;
+    const std::uint64_t taken = quantized(recipe, chosen);
+    EXPECT_LE(taken, bytes) << bits << " bits";
+    EXPECT_GT(taken, bytes - bytes / 50) << "and makes use of it";
+    EXPECT_LT(mean_loss(chosen), 0.95 * mean_loss(uniform)) << bits << " bits";
+  }
 }
 
 TEST(Quantizer, LessBitsLoseMoreAndGptqLosesLessThanRounding) {
