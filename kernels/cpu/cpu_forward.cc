@@ -223,7 +223,7 @@ void CpuBackend::attention(ConstMatrixView q, std::span<const KvSegment> segment
                            MatrixView out) noexcept {
   QUENCH_KERNEL_CHECK_EQ(q.rows, out.rows);
   QUENCH_KERNEL_CHECK_EQ(q.cols, out.cols);
-  // Tiles of four (token, head) rows of one key-value head, dealt out in turn: the causal triangle makes late
+  // Tiles of a few (token, head) rows of one key-value head, dealt out in turn: the causal triangle makes late
   // tiles the dearer ones.
   const auto work = [&](int thread, int threads) {
     std::int64_t tile_index = 0;
@@ -234,12 +234,12 @@ void CpuBackend::attention(ConstMatrixView q, std::span<const KvSegment> segment
       const std::int64_t rows = segment.row_count * per_kv;
       const std::int64_t first_position = cache.length - segment.row_count;
       const std::int64_t stride = (cache.length + 15) / 16 * 16;
-      float* scores = own_[static_cast<std::size_t>(thread)].floats(4 * stride);
+      float* scores = own_[static_cast<std::size_t>(thread)].floats(table_.attention_rows * stride);
       for (std::int64_t kv_head = 0; kv_head < cache.kv_heads; ++kv_head) {
-        for (std::int64_t row = 0; row < rows; row += 4, ++tile_index) {
+        for (std::int64_t row = 0; row < rows; row += table_.attention_rows, ++tile_index) {
           if (tile_index % threads != thread) continue;
           AttentionTile tile;
-          tile.rows = std::min<std::int64_t>(4, rows - row);
+          tile.rows = std::min<std::int64_t>(table_.attention_rows, rows - row);
           for (std::int64_t i = 0; i < tile.rows; ++i) {
             const std::int64_t token = (row + i) / per_kv;
             const std::int64_t head = kv_head * per_kv + (row + i) % per_kv;

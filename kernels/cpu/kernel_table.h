@@ -26,17 +26,18 @@ struct GemmBlock {
   float* scratch = nullptr;  // k_count * 16 * gemm_panels floats
 };
 
-// Up to four query rows that share one key-value head, in order of rising position.
+// Up to attention_rows query rows that share one key-value head, in order of rising position.
+constexpr std::int64_t kAttentionRowsMax = 8;
 struct AttentionTile {
-  const float* q[4] = {};
-  float* out[4] = {};
-  std::int64_t lengths[4] = {};  // keys each row sees, >= 1
+  const float* q[kAttentionRowsMax] = {};
+  float* out[kAttentionRowsMax] = {};
+  std::int64_t lengths[kAttentionRowsMax] = {};  // keys each row sees, >= 1
   std::int64_t rows = 0;
   std::int64_t head_dim = 0;
   const float* keys = nullptr;    // [block][head_dim][16]
   const float* values = nullptr;  // [key][padded head_dim]
   float scale = 1.0f;
-  float* scores = nullptr;        // scratch, 4 * score_stride
+  float* scores = nullptr;        // scratch, rows * score_stride
   std::int64_t score_stride = 0;  // at least the longest length rounded up to 16
 };
 
@@ -166,6 +167,7 @@ struct KernelTable {
   void (*gemv)(const WeightView& weight, const float* x, std::int64_t panel_begin, std::int64_t panel_end,
                float* y);
 
+  std::int64_t attention_rows;  // at most kAttentionRowsMax: keys and values pass through the caches once for all of them
   void (*attention)(const AttentionTile& tile);
 
   // elementwise

@@ -16,6 +16,7 @@ namespace {
 constexpr int kTileRows = 6;
 constexpr int kTilePanels = 1;
 constexpr bool kUnrollLines = true;
+constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 2;
 constexpr bool kTwoPositions = false;
 

@@ -16,6 +16,7 @@ namespace {
 constexpr int kTileRows = 12;
 constexpr int kTilePanels = 2;
 constexpr bool kUnrollLines = true;
+constexpr int kAttentionRows = 8;
 constexpr int kGemvPanels = 4;
 constexpr bool kTwoPositions = true;
 

@@ -1,4 +1,4 @@
-// Causal attention of up to four query rows of one key-value head, 4 * length * head_dim flops a row:
+// Causal attention of up to kAttentionRows query rows of one key-value head, 4 * length * head_dim flops a row:
 //   s_j = scale * sum_d q_d k_jd      one FMA chain over d, lanes are 16 keys
 //   p_j = exp(s_j - max s)            the maximum is exact; lane j mod 16 of the sum, then a fixed tree
 //   out_d = (sum_j p_j v_jd) / sum p  one FMA chain over j, lanes are 16 dimensions
@@ -11,7 +11,7 @@ namespace {
 template <int Rows, int Blocks>
 QUENCH_INLINE void score_blocks(const AttentionTile& t, std::int64_t block) {
   F sum[Rows][Blocks];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) sum[i][b] = zero();
@@ -21,7 +21,7 @@ QUENCH_INLINE void score_blocks(const AttentionTile& t, std::int64_t block) {
     F key[Blocks];
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) key[b] = load(keys + (b * t.head_dim + d) * 16);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
       const F q = set1(t.q[i][d]);
 #pragma GCC unroll 4
@@ -29,7 +29,7 @@ QUENCH_INLINE void score_blocks(const AttentionTile& t, std::int64_t block) {
     }
   }
   const F scale = set1(t.scale);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) store(t.scores + i * t.score_stride + (block + b) * 16, mul(sum[i][b], scale));
@@ -62,7 +62,7 @@ float exponentiate(float* scores, std::int64_t length) {
 template <int Rows, int Chunks>
 QUENCH_INLINE void weigh_values(const AttentionTile& t, std::int64_t d, std::int64_t padded, const float* sums) {
   F out[Rows][Chunks];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
     for (int c = 0; c < Chunks; ++c) out[i][c] = zero();
@@ -74,14 +74,14 @@ QUENCH_INLINE void weigh_values(const AttentionTile& t, std::int64_t d, std::int
     F v[Chunks];
 #pragma GCC unroll 8
     for (int c = 0; c < Chunks; ++c) v[c] = load(values + j * padded + 16 * c);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
       const F p = set1(t.scores[i * t.score_stride + j]);
 #pragma GCC unroll 8
       for (int c = 0; c < Chunks; ++c) out[i][c] = fma(p, v[c], out[i][c]);
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
     for (std::int64_t j = common; j < t.lengths[i]; ++j) {
       const F p = set1(t.scores[i * t.score_stride + j]);
@@ -115,18 +115,20 @@ void attend(const AttentionTile& t) {
   for (; d < padded; d += 16) weigh_values<Rows, 1>(t, d, padded, sums);
 }
 
-void attention(const AttentionTile& t) {
-  switch (t.rows) {
-    case 1: return attend<1>(t);
-    case 2: return attend<2>(t);
-    case 3: return attend<3>(t);
-    case 4: return attend<4>(t);
-    default: return;
+template <int Rows> void attend_rows(const AttentionTile& t) {
+  if constexpr (Rows > 0) {
+    if (t.rows == Rows) return attend<Rows>(t);
+    attend_rows<Rows - 1>(t);
   }
 }
 
+void attention(const AttentionTile& t) { attend_rows<kAttentionRows>(t); }
+
 }  // namespace
 
-void fill_attention(KernelTable& table) { table.attention = attention; }
+void fill_attention(KernelTable& table) {
+  table.attention_rows = kAttentionRows;
+  table.attention = attention;
+}
 
 }  // namespace quench::kernels::QUENCH_ISA

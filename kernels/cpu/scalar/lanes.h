@@ -16,6 +16,7 @@ constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
 // Whole lines of codes as straight code; in scalar code that is long to compile and gains nothing.
 constexpr bool kUnrollLines = false;
+constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 1;
 // Whether registers suffice for two forms of a grid (packed_gemv.inl).
 constexpr bool kTwoPositions = false;
