@@ -1,4 +1,7 @@
 // `quench bench profile`: a gang of ranks measures what ranks do, this process what a coordinator does.
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -14,6 +17,34 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+
+// Rates measured beside other work are the machine's no more than its load then was.
+constexpr double kOthersTold = 0.1;
+
+double seconds_of(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+}
+
+// Processor time since the start, in seconds: of all cores together, and of this process with its ended children.
+struct ProcessorTime {
+  double machine = 0, own = 0;
+
+  // Nothing where /proc/stat cannot be read.
+  static std::optional<ProcessorTime> now() {
+    std::ifstream in("/proc/stat");
+    std::string word;
+    double user = 0, nice = 0, system = 0;
+    if (!(in >> word >> user >> nice >> system) || word != "cpu") return std::nullopt;
+    ProcessorTime time;
+    time.machine = (user + nice + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+      rusage usage{};
+      ::getrusage(who, &usage);
+      time.own += seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+    }
+    return time;
+  }
+};
 
 void run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
   cluster::GangCommand command;
@@ -46,13 +77,21 @@ void run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
 MachineProfile measure_machine(const MeasureArguments& arguments) {
   const BenchDirectory directory(arguments.store);
   const auto started = Clock::now();
+  const std::optional<ProcessorTime> before = ProcessorTime::now();
   run_gang(arguments, directory.path());
+  const std::optional<ProcessorTime> after = ProcessorTime::now();
   const double whole_s = std::chrono::duration<double>(Clock::now() - started).count();
   MachineProfile profile = read_profile(directory.path() / "profile.json");
   profile.start_s = std::max(1e-3, whole_s - profile.start_s.value_or(0));
   const StoreRates rates = measure_store(directory.path() / "store", 64);
   profile.store_bytes_per_s = rates.put_bytes_per_s;
   profile.commit_s = rates.commit_s;
+  if (before && after) {
+    const double others = after->machine - before->machine - (after->own - before->own);
+    const double share = others / (whole_s * static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN)));
+    if (share > kOthersTold)
+      profile.origin += fmt::format("; others took {:.0f} % of the cores' time meanwhile, so times come out too long", 100 * share);
+  }
   return profile;
 }
 

@@ -68,9 +68,9 @@ ordered_json prediction_json(const Prediction& prediction) {
 }
 
 std::string machine_text(const MachineProfile& profile) {
-  return profile.is_measured ? fmt::format("{} ({}), {} ranks of {} threads, {}, build {}, measured on {}", profile.host,
+  return profile.is_measured ? fmt::format("{} ({}), {} ranks of {} threads, {}, build {}, {} on {}", profile.host,
                                            profile.cpu, profile.ranks, profile.threads, profile.backend, profile.build,
-                                           profile.date)
+                                           profile.origin, profile.date)
                              : fmt::format("{}; predicted, not measured: {}", profile.cpu, profile.origin);
 }
 
