@@ -16,7 +16,8 @@ namespace quench::worker {
 namespace {
 
 constexpr std::size_t kRunWords = 10;
-constexpr std::size_t kTellingWordsMin = 5;
+constexpr std::size_t kTellingWordsMin = 4;
+constexpr std::size_t kTellingBesideDefinition = 2;
 constexpr std::size_t kTellingLettersMin = 3;
 constexpr std::size_t kNameBytesMin = 8;
 constexpr std::size_t kProblemsMax = 4;
@@ -52,7 +53,7 @@ bool is_telling(std::string_view word) {
 // Calls `on_run(hash)` for the runs of `text` that say something.
 template <typename OnRun>
 void for_each_telling_run(std::string_view text, const std::set<std::string, std::less<>>& names,
-                          OnRun&& on_run) {
+                          std::string_view entry_point, OnRun&& on_run) {
   std::deque<Word> recent;
   WordRuns runs(kRunWords);
   for_each_word(text, [&](const Word& word) {
@@ -60,12 +61,16 @@ void for_each_telling_run(std::string_view text, const std::set<std::string, std
     if (recent.size() > kRunWords) recent.pop_front();
     if (!runs.add(word.hash)) return;
     std::set<std::uint64_t> telling;
-    bool named = false;
-    for (const Word& one : recent) {
-      if (is_telling(one.text)) telling.insert(one.hash);
-      named = named || names.contains(one.text);
+    bool named = false, defined = false;
+    for (std::size_t i = 0; i < recent.size(); ++i) {
+      if (is_telling(recent[i].text)) telling.insert(recent[i].hash);
+      named = named || names.contains(recent[i].text);
+      defined = defined || (i > 0 && recent[i - 1].text == "def" && recent[i].text == entry_point);
     }
-    if (telling.size() >= kTellingWordsMin || named) on_run(runs.hash());
+    // A definition of a short name ("def median") is told by what stands around it.
+    if (telling.size() >= kTellingWordsMin || named ||
+        (defined && telling.size() >= kTellingBesideDefinition))
+      on_run(runs.hash());
   });
 }
 
@@ -105,7 +110,7 @@ BenchmarkText::BenchmarkText() : some_(kSomeBits, false) {
         std::set<std::uint64_t> own;
         const std::set<std::string, std::less<>> names = names_of(problem);
         const auto take = [&](std::string_view text) {
-          for_each_telling_run(text, names, [&](std::uint64_t run) { own.insert(run); });
+          for_each_telling_run(text, names, problem.entry_point, [&](std::uint64_t run) { own.insert(run); });
         };
         take(problem.prompt);
         take(problem.canonical_solution);

@@ -2,7 +2,7 @@
 // answers would flatter every artifact calibrated on it.
 //
 // A document is taken for one that holds a problem when they share a run of ten words (words.h) that says
-// something: five different words of three letters or more that are not everybody's
+// something: four different words of three letters or more that are not in all code
 // ("import", "equals"), or the name (some_name) of a function of the
 // problem. Runs that more than four problems of one file share are that file's boilerplate and say nothing.
 // Prompts, solutions and tests are looked for; of the extended tests of EvalPlus only what HumanEval and MBPP
