@@ -167,7 +167,7 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   CLI::App* verify_command = app.add_subcommand("verify", "read everything and check every digest");
   CLI::App* export_command = app.add_subcommand("export", "write an artifact in another tool's format");
   export_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
-  export_command->add_option("--format", format, "gptq")->required();
+  export_command->add_option("--format", format, export_format_names())->required();
   export_command->add_option("--to", to, "directory to make")->required();
   CLI::App* completions_command =
       app.add_subcommand("completions", "the kept completions, as JSON lines that `quench grade` takes");

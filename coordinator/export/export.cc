@@ -2,26 +2,58 @@
 
 #include <unistd.h>
 
-#include <fstream>
+#include <array>
 
 #include "coordinator/export/gptq.h"
+#include "coordinator/export/model_card.h"
+#include "coordinator/export/plain.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 
 namespace quench::coordinator {
+namespace {
 
 namespace fs = std::filesystem;
 
-void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format,
+struct Format {
+  const char* name;
+  const char* described;  // on the model card
+  void (*write)(const ArtifactStore&, const Manifest&, const fs::path&);
+};
+
+constexpr std::array kFormats = {
+    Format{"gptq", "GPTQ (AutoGPTQ, GPTQModel, vLLM, transformers)", write_gptq},
+    Format{"fp16", "plain safetensors, dequantized and rounded to fp16",
+           [](const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
+             write_plain(store, manifest, DType::f16, directory);
+           }},
+    Format{"bf16", "plain safetensors, dequantized and rounded to bf16",
+           [](const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
+             write_plain(store, manifest, DType::bf16, directory);
+           }},
+};
+
+}  // namespace
+
+std::string export_format_names() {
+  std::string names;
+  for (const Format& format : kFormats) names += (names.empty() ? "" : ", ") + std::string(format.name);
+  return names;
+}
+
+void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format_name,
                      const fs::path& to) {
-  if (format != "gptq") throw Error(ErrorCode::bad_input, "--format " + format + ": this build writes gptq");
+  const Format* format = nullptr;
+  for (const Format& one : kFormats)
+    if (format_name == one.name) format = &one;
+  if (format == nullptr)
+    throw Error(ErrorCode::bad_input, "--format " + format_name + ": this build writes " + export_format_names());
   if (fs::exists(to))
     throw Error(ErrorCode::bad_input,
                 "--to " + to.string() + " is there already: name a directory that is not");
-  const Manifest manifest = decode_manifest(store.get_object(store.resolve(ref)).bytes);
+  const Digest digest = store.resolve(ref);
+  const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
   require_model(manifest, ref);
-  if (manifest.recipe.budget_gib > 0)
-    throw Error(ErrorCode::bad_input, ref + " has bits and group size chosen for each linear, which the format gptq cannot say");
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");
@@ -30,7 +62,10 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
   fs::create_directories(partial, error);
   if (error) throw Error(ErrorCode::failed, "cannot make " + partial.string() + ": " + error.message());
   try {
-    in_context("export of " + ref, [&] { write_gptq(store, manifest, partial); });
+    in_context("export of " + ref, [&] {
+      format->write(store, manifest, partial);
+      write_model_card(store, digest, manifest, format->described, partial);
+    });
     fs::rename(partial, to);
   } catch (...) {
     fs::remove_all(partial, error);

@@ -9,9 +9,12 @@
 
 namespace quench::coordinator {
 
-// `format`: "gptq" (AutoGPTQ, GPTQModel, vLLM, transformers). Throws Error(bad_input) for an unknown
-// format, an artifact it cannot express (naming the tensor and the rule) or a target that exists;
-// Error(failed) when the disk is full.
+// "gptq, fp16, …": what export_artifact takes as `format`.
+std::string export_format_names();
+
+// Writes the weights, config.json, the tokenizer's files and a model card. Throws Error(bad_input) for an unknown
+// format, an artifact it cannot express (naming the rule, the tensor where it is one's, and a format that can) or a
+// target that exists; Error(failed) when the disk is full.
 void export_artifact(const ArtifactStore& store, const std::string& ref, const std::string& format,
                      const std::filesystem::path& to);
 

@@ -1,12 +1,12 @@
 #include "coordinator/export/gptq.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "coordinator/export/carried_files.h"
+#include "coordinator/export/linear_tiles.h"
 #include "schemas/error.h"
 #include "schemas/packed_layout.h"
 
@@ -17,80 +17,30 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 // One quantized linear taken out of its tiles, columns in the source's order.
-struct PlainLinear {
+struct WholeLinear {
   std::uint32_t outputs = 0, inputs = 0, groups = 0, bits = 0;
-  std::vector<std::uint32_t> codes;    // [inputs][outputs]
+  std::vector<std::uint8_t> codes;     // [inputs][outputs]
   std::vector<std::uint16_t> scales;   // [groups][outputs], fp16 bits
-  std::vector<std::uint32_t> zeros;    // [groups][outputs]
-  std::vector<std::int32_t> group_of;  // [inputs]
+  std::vector<std::uint8_t> zeros;     // [groups][outputs]
+  std::vector<std::uint32_t> group_of;  // [inputs]
 };
 
-Bytes checked_chunk(const ArtifactStore& store, const ChunkRef& chunk) {
-  Bytes bytes = store.get_chunk(chunk.digest);
-  if (bytes.size() != chunk.bytes)
-    throw Error(ErrorCode::corrupt, "chunk " + chunk.digest.short_hex() + " has " +
-                                        std::to_string(bytes.size()) + " bytes, the manifest says " +
-                                        std::to_string(chunk.bytes));
-  return bytes;
-}
-
-// Where column k of the codes lies in the source.
-std::vector<std::uint32_t> source_columns(const ArtifactStore& store, const TensorRecord& tensor,
-                                          std::uint32_t inputs) {
-  std::vector<std::uint32_t> columns(inputs);
-  for (std::uint32_t k = 0; k < inputs; ++k) columns[k] = k;
-  if (tensor.permutation.digest.is_none()) return columns;
-  const Bytes bytes = checked_chunk(store, tensor.permutation);
-  if (bytes.size() != std::size_t{inputs} * 4)
-    throw Error(ErrorCode::corrupt, tensor.name + ": the permutation does not have one entry per input");
-  std::memcpy(columns.data(), bytes.data(), bytes.size());
-  std::vector<bool> seen(inputs, false);
-  for (const std::uint32_t column : columns) {
-    if (column >= inputs || seen[column])
-      throw Error(ErrorCode::corrupt, tensor.name + ": the column order is not a permutation");
-    seen[column] = true;
-  }
-  return columns;
-}
-
-PlainLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
-  PlainLinear linear;
-  linear.outputs = static_cast<std::uint32_t>(tensor.shape.at(0));
-  linear.inputs = static_cast<std::uint32_t>(tensor.shape.at(1));
-  linear.bits = tensor.bits;
-  PackedTileShape shape{tensor.rows_per_tile, linear.inputs, tensor.bits, tensor.group_size};
-  linear.groups = shape.groups();
-  const std::uint32_t group_size =
-      tensor.group_size < 0 ? linear.inputs : static_cast<std::uint32_t>(tensor.group_size);
-  const std::vector<std::uint32_t> columns = source_columns(store, tensor, linear.inputs);
+// The format lies the other way round than the tiles, so it takes a whole linear at a time.
+WholeLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
+  const PackedLinear packed(store, tensor);
+  WholeLinear linear{packed.outputs(), packed.inputs(), packed.groups(), tensor.bits, {}, {}, {}, packed.group_of()};
   linear.codes.resize(std::size_t{linear.inputs} * linear.outputs);
   linear.scales.resize(std::size_t{linear.groups} * linear.outputs);
   linear.zeros.resize(linear.scales.size());
-  linear.group_of.resize(linear.inputs);
-  for (std::uint32_t k = 0; k < linear.inputs; ++k)
-    linear.group_of[columns[k]] = static_cast<std::int32_t>(k / group_size);
-
-  for (std::size_t tile = 0; tile < tensor.chunks.size(); ++tile) {
-    const auto first_row = static_cast<std::uint32_t>(tile * tensor.rows_per_tile);
-    shape.rows = std::min(tensor.rows_per_tile, linear.outputs - first_row);
-    const Bytes bytes = checked_chunk(store, tensor.chunks[tile]);
-    if (bytes.size() != shape.bytes())
-      throw Error(ErrorCode::corrupt,
-                  tensor.name + ": tile " + std::to_string(tile) + " has another size than its shape");
-    const std::uint8_t* scales = bytes.data() + shape.code_bytes();
-    const std::uint8_t* zeros = scales + shape.scale_bytes();
-    for (std::uint32_t row = 0; row < shape.rows; ++row) {
-      const std::uint32_t panel = row / kPanelRows, lane = row % kPanelRows;
-      const std::uint8_t* codes = bytes.data() + panel * shape.panel_code_bytes();
-      const std::uint32_t output = first_row + row;
-      for (std::uint32_t k = 0; k < linear.inputs; ++k)
-        linear.codes[std::size_t{columns[k]} * linear.outputs + output] =
-            code_at(codes, tensor.bits, lane, k);
-      for (std::uint32_t group = 0; group < linear.groups; ++group) {
-        const std::size_t at = (std::size_t{panel} * linear.groups + group) * kPanelRows + lane;
-        const std::size_t to = std::size_t{group} * linear.outputs + output;
-        linear.scales[to] = static_cast<std::uint16_t>(scales[2 * at] | scales[2 * at + 1] << 8);
-        linear.zeros[to] = zeros[at];
+  for (std::size_t index = 0; index < packed.tiles(); ++index) {
+    const RowTile tile = packed.tile(index);
+    for (std::uint32_t row = 0; row < tile.rows; ++row) {
+      const std::size_t output = tile.first_row + row;
+      for (std::size_t k = 0; k < linear.inputs; ++k)
+        linear.codes[k * linear.outputs + output] = tile.codes[std::size_t{row} * linear.inputs + k];
+      for (std::size_t group = 0; group < linear.groups; ++group) {
+        linear.scales[group * linear.outputs + output] = tile.scales[std::size_t{row} * linear.groups + group];
+        linear.zeros[group * linear.outputs + output] = tile.zeros[std::size_t{row} * linear.groups + group];
       }
     }
   }
@@ -112,7 +62,7 @@ void check_expressible(const TensorRecord& tensor) {
     throw Error(ErrorCode::bad_input,
                 tensor.name + " [" + std::to_string(outputs) + ", " + std::to_string(inputs) + "] at " +
                     std::to_string(tensor.bits) +
-                    " bits does not fill whole 32-bit words, which the GPTQ format needs");
+                    " bits does not fill whole 32-bit words, which the GPTQ format needs: choose --format fp16");
 }
 
 std::vector<Output> outputs_of(const Manifest& manifest) {
@@ -147,7 +97,7 @@ Bytes bytes_of(const std::vector<Element>& values) {
   return bytes;
 }
 
-Bytes part_bytes(const PlainLinear& linear, Output::Part part, bool minus_one) {
+Bytes part_bytes(const WholeLinear& linear, Output::Part part, bool minus_one) {
   const std::uint32_t mask = (1u << linear.bits) - 1;
   std::vector<std::uint32_t> line, words;
   switch (part) {
@@ -184,13 +134,6 @@ Bytes part_bytes(const PlainLinear& linear, Output::Part part, bool minus_one) {
   return {};
 }
 
-void write_file(const fs::path& path, std::string_view text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out.write(text.data(), static_cast<std::streamsize>(text.size()));
-  out.flush();
-  if (!out) throw errno_error(ErrorCode::failed, "cannot write " + path.string(), errno);
-}
-
 ordered_json quantization_config(const Manifest& manifest) {
   const bool per_channel = manifest.recipe.method == Method::int8;
   const bool symmetric = per_channel || manifest.recipe.symmetric;
@@ -222,27 +165,17 @@ std::vector<std::uint32_t> pack_bits(std::span<const std::uint32_t> codes, std::
 void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
   if (manifest.recipe.method == Method::none)
     throw Error(ErrorCode::bad_input,
-                "the artifact is not quantized (method none), so there is nothing to pack");
+                "the artifact is not quantized (method none), so there is nothing to pack: choose --format fp16");
   if (manifest.recipe.method == Method::aqlm)
     throw Error(ErrorCode::bad_input,
-                "the artifact is made of codebook entries (method aqlm), which the GPTQ format cannot hold");
+                "the artifact is made of codebook entries (method aqlm), which the GPTQ format cannot hold: "
+                                      "choose --format fp16");
+  if (manifest.recipe.budget_gib > 0)
+    throw Error(ErrorCode::bad_input, "the artifact has bits and group size chosen for each linear, which the format gptq "
+                                      "cannot say: choose --format fp16");
   const ordered_json quantization = quantization_config(manifest);
-  bool has_config = false;
-  for (const FileRecord& file : manifest.files) {
-    if (fs::path(file.name).filename() != file.name)
-      throw Error(ErrorCode::corrupt,
-                  "the artifact carries \"" + file.name + "\", which is not a plain file name");
-    const Bytes bytes = checked_chunk(store, file.chunk);
-    std::string text(bytes.begin(), bytes.end());
-    if (file.name == "config.json") {
-      ordered_json config = ordered_json::parse(text);
-      config["quantization_config"] = quantization;
-      text = config.dump(2) + "\n";
-      has_config = true;
-    }
-    write_file(directory / file.name, text);
-  }
-  if (!has_config) throw Error(ErrorCode::corrupt, "the artifact carries no config.json");
+  write_carried_files(store, manifest, directory,
+                      [&](ordered_json& config) { config["quantization_config"] = quantization; });
   write_file(directory / "quantize_config.json", quantization.dump(2) + "\n");
 
   const std::vector<Output> outputs = outputs_of(manifest);
@@ -251,7 +184,7 @@ void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::
   SafetensorsWriter writer(directory / "model.safetensors", items, {{"format", "pt"}});
   const bool minus_one = quantization["checkpoint_format"] == "gptq";
   std::size_t unpacked_tensor = manifest.tensors.size();
-  PlainLinear linear;  // the four parts of a linear are neighbours in name order
+  WholeLinear linear;  // the four parts of a linear are neighbours in name order
   for (const Output& output : outputs) {
     const TensorRecord& tensor = manifest.tensors[output.tensor];
     if (output.part == Output::Part::raw) {
