@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "coordinator/export/compressed_tensors.h"
+#include "coordinator/export/gguf.h"
 #include "coordinator/export/gptq.h"
 #include "coordinator/export/model_card.h"
 #include "coordinator/export/plain.h"
@@ -21,6 +23,11 @@ struct Format {
   void (*write)(const ArtifactStore&, const Manifest&, const fs::path&);
 };
 
+template <GgufKind kind>
+void write_gguf_as(const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
+  write_gguf(store, manifest, kind, directory);
+}
+
 constexpr std::array kFormats = {
     Format{"gptq", "GPTQ (AutoGPTQ, GPTQModel, vLLM, transformers)", write_gptq},
     Format{"fp16", "plain safetensors, dequantized and rounded to fp16",
@@ -31,6 +38,10 @@ constexpr std::array kFormats = {
            [](const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
              write_plain(store, manifest, DType::bf16, directory);
            }},
+    Format{"compressed-tensors", "compressed-tensors (llm-compressor, vLLM, transformers)", write_compressed_tensors},
+    Format{"gguf-f16", "GGUF for llama.cpp, linears dequantized and rounded to F16", write_gguf_as<GgufKind::f16>},
+    Format{"gguf-q8_0", "GGUF for llama.cpp, linears as Q8_0", write_gguf_as<GgufKind::q8_0>},
+    Format{"gguf-q4_0", "GGUF for llama.cpp, linears as Q4_0", write_gguf_as<GgufKind::q4_0>},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "coordinator/export/linear_tiles.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "coordinator/export/float_formats.h"
@@ -78,6 +79,32 @@ void visit_additive(const ArtifactStore& store, const TensorRecord& tensor,
   }
 }
 
+float element(DType dtype, const std::uint8_t* bytes) {
+  if (dtype == DType::f32) {
+    float value;
+    std::memcpy(&value, bytes, sizeof value);
+    return value;
+  }
+  if (dtype == DType::f64) {
+    double value;
+    std::memcpy(&value, bytes, sizeof value);
+    return static_cast<float>(value);
+  }
+  return dtype == DType::f16 ? f16_to_f32(u16_at(bytes)) : bf16_to_f32(u16_at(bytes));
+}
+
+void visit_raw(const ArtifactStore& store, const TensorRecord& tensor,
+               const std::function<void(std::span<const float>)>& visit) {
+  const std::uint32_t width = dtype_bytes(tensor.dtype);
+  std::vector<float> values;
+  for (const ChunkRef& chunk : tensor.chunks) {
+    const Bytes bytes = checked_chunk(store, chunk);
+    values.resize(bytes.size() / width);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = element(tensor.dtype, bytes.data() + i * width);
+    visit(values);
+  }
+}
+
 }  // namespace
 
 Bytes checked_chunk(const ArtifactStore& store, const ChunkRef& chunk) {
@@ -143,14 +170,36 @@ RowTile PackedLinear::tile(std::size_t index) const {
   return tile;
 }
 
+bool holds_weights(const TensorRecord& tensor) {
+  return tensor.layout != TensorLayout::raw || tensor.dtype == DType::f32 || tensor.dtype == DType::f16 ||
+         tensor.dtype == DType::bf16 || tensor.dtype == DType::f64;
+}
+
 void visit_weights(const ArtifactStore& store, const TensorRecord& tensor,
                    const std::function<void(std::span<const float>)>& visit) {
-  QUENCH_CHECK(tensor.layout != TensorLayout::raw);
-  if (tensor.layout == TensorLayout::packed) {
-    visit_packed(store, tensor, visit);
-  } else {
-    visit_additive(store, tensor, visit);
+  QUENCH_CHECK(holds_weights(tensor), tensor.name);
+  switch (tensor.layout) {
+    case TensorLayout::raw:
+      return visit_raw(store, tensor, visit);
+    case TensorLayout::packed:
+      return visit_packed(store, tensor, visit);
+    case TensorLayout::additive:
+      return visit_additive(store, tensor, visit);
   }
+}
+
+Bytes rounded(std::span<const float> values, DType to, const std::string& tensor) {
+  QUENCH_CHECK(to == DType::f16 || to == DType::bf16);
+  Bytes bytes(values.size() * 2);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint16_t bits = to == DType::f16 ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
+    if (std::isfinite(values[i]) && !std::isfinite(to == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits)))
+      throw Error(ErrorCode::bad_input, tensor + " holds " + std::to_string(values[i]) + ", which is too large for " +
+                                            (to == DType::f16 ? "fp16: choose --format bf16" : "bf16: no format of this build holds it"));
+    bytes[2 * i] = static_cast<std::uint8_t>(bits);
+    bytes[2 * i + 1] = static_cast<std::uint8_t>(bits >> 8);
+  }
+  return bytes;
 }
 
 }  // namespace quench::coordinator

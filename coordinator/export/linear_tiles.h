@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "coordinator/store/artifact_store.h"
@@ -45,9 +46,13 @@ class PackedLinear {
   std::vector<std::uint32_t> group_of_;
 };
 
-// Calls `visit` with the fp32 weights of a packed or additive linear, whole rows in order: the values that the engine
-// computes with, to the bit.
+// Whether visit_weights can read it: a linear, or raw floats.
+bool holds_weights(const TensorRecord& tensor);
+// Calls `visit` with the fp32 weights of a tensor in order, of linears whole rows: the values that the engine computes
+// with, to the bit (f64 is rounded).
 void visit_weights(const ArtifactStore& store, const TensorRecord& tensor,
                    const std::function<void(std::span<const float>)>& visit);
+// The values as fp16 or bf16, little endian. Throws Error(bad_input) naming `tensor` when one is too large.
+Bytes rounded(std::span<const float> values, DType to, const std::string& tensor);
 
 }  // namespace quench::coordinator

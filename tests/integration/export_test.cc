@@ -120,7 +120,7 @@ TEST_F(ExportOfAJob, APlainModelSaysWhatItsArtifactSays) {
 }
 
 TEST_F(ExportOfAJob, EveryExportHasItsCardLicenceAndFiles) {
-  for (const std::string format : {"gptq", "bf16"}) {
+  for (const std::string format : {"gptq", "bf16", "compressed-tensors"}) {
     const fs::path out = *scratch_ / ("card-" + format);
     ASSERT_EQ(export_to("gptq", format, out).exit_code, 0);
     const std::string card = read_text(out / "README.md");
@@ -161,6 +161,13 @@ TEST_F(ExportOfAJob, WhatAFormatCannotHoldIsRefusedAndNothingWritten) {
   for (const Refusal& refusal : std::initializer_list<Refusal>{
            {"aqlm", "gptq", "codebook entries", "--format fp16"},
            {"none", "gptq", "not quantized", "--format fp16"},
+           {"none", "compressed-tensors", "not quantized", "--format fp16"},
+           {"aqlm", "compressed-tensors", "codebook entries", "--format fp16"},
+           {"three", "compressed-tensors", "codes of 3 bits", "--format gptq"},
+           {"act-order", "compressed-tensors", "self_attn.q_proj.weight has its columns grouped in another order", "--format gptq"},
+           {"none", "gguf-q8_0", "q_proj.weight cannot be written as Q8_0 exactly: it is not quantized", "--format gguf-f16"},
+           {"aqlm", "gguf-q4_0", "it is made of codebook entries", "--format gguf-f16"},
+           {"gptq", "gguf-q4_0", "tokenizer.json is not a plain BPE", "--format fp16"},
            {"gptq", "onnx", "--format onnx", "fp16"}}) {
     const Finished finished = export_to(refusal.artifact, refusal.format, out);
     EXPECT_EQ(finished.exit_code, 2) << refusal.artifact << " as " << refusal.format;

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Quantizes a trained model, exports it in every format but GPTQ's (export_gptq.py), and holds the exports against the
+libraries that read them and against our engine:
+
+    plain               transformers loads fp16 and bf16; logits against the packed artifact's, straight from the store
+    compressed-tensors  the library decompresses each linear: the fp16 export's weights, to the bit; and transformers
+                        loads the directory: logits against the packed artifact's
+    GGUF                the gguf package reads it: every tensor the fp16 export's, to the bit, its rows put back into
+                        Hugging Face's order; the tokenizer's tokens; what Q8_0 and Q4_0 cannot hold is refused
+
+    export_formats.py --binaries BUILD/bin --fixtures tests/fixtures
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+
+import gguf  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from compressed_tensors.compressors import BaseCompressor  # noqa: E402
+from compressed_tensors.quantization import QuantizationConfig  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+PROMPT = "def median(l: list):\n    \"\"\"Return median of elements in the list l.\"\"\"\n"
+# Of the largest logit. Weights rounded to fp16 (11 bits) or bf16 (8 bits), everything else fp32.
+ALLOWED = {"fp16": 1e-3, "bf16": 1e-2}
+
+RECIPES = [
+    {"name": "gptq-4", "method": "gptq", "bits": 4, "groupSize": 64},
+    {"name": "gptq-4-asymmetric", "method": "gptq", "bits": 4, "groupSize": 64, "symmetric": False},
+    {"name": "gptq-8", "method": "gptq", "bits": 8, "groupSize": 64},
+    {"name": "gptq-8-asymmetric", "method": "gptq", "bits": 8, "groupSize": 128, "symmetric": False},
+    {"name": "gptq-4-per-row", "method": "gptq", "bits": 4, "groupSize": -1},
+    {"name": "gptq-4-row-order", "method": "gptq", "bits": 4, "groupSize": -1, "symmetric": False, "actOrder": True},
+    {"name": "rtn-4", "method": "rtn", "bits": 4, "groupSize": 64},
+    {"name": "int8", "method": "int8"},
+    {"name": "gptq-4-act-order", "method": "gptq", "bits": 4, "groupSize": 64, "actOrder": True},
+    {"name": "rtn-3-asymmetric", "method": "rtn", "bits": 3, "groupSize": 64, "symmetric": False},
+    {"name": "aqlm-2x4", "method": "aqlm", "codebooks": 2, "codebookBits": 4},
+]
+# Why an artifact is refused, where it is.
+REFUSED = {
+    "gguf-q8_0": {"gptq-8-asymmetric": "its codes run from", "gptq-4-act-order": "actOrder", "aqlm-2x4": "codebook",
+                  "none": "not quantized"},
+    "gguf-q4_0": {"gptq-4-asymmetric": "its codes run from", "gptq-8": "its codes run from -128 to 127",
+                  "gptq-8-asymmetric": "its codes run from", "gptq-4-row-order": "its codes run from",
+                  "int8": "its codes run from", "gptq-4-act-order": "actOrder",
+                  "aqlm-2x4": "codebook", "none": "not quantized"},
+}
+GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+              "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+              "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+              "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+ASYMMETRIC = {recipe["name"] for recipe in RECIPES if not recipe.get("symmetric", True)}
+PLAIN_ONLY = {"gptq-4-act-order", "rtn-3-asymmetric", "aqlm-2x4", "none"}
+
+
+def run(*command):
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if finished.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}\nended with {finished.returncode}\n{finished.stdout}{finished.stderr}")
+    return finished.stdout
+
+
+def same_bits(ours, theirs):
+    return ours.dtype == theirs.dtype and ours.shape == theirs.shape and torch.equal(ours.view(torch.int16), theirs.view(torch.int16))
+
+
+def decompressed_weights(directory):
+    """The weights that the library's own code makes of each compressed linear, and how many there were."""
+    config = json.loads((directory / "config.json").read_text())["quantization_config"]
+    quantization = QuantizationConfig(**config)
+    scheme = quantization.config_groups["group_0"]
+    compressor = BaseCompressor.get_value_from_registry(quantization.format)
+    tensors = load_file(directory / "model.safetensors")
+    weights, count = {}, 0
+    for name in tensors:
+        if not name.endswith(".weight_scale"):
+            continue
+        stem = name.removesuffix("weight_scale")
+        state = {key.removeprefix(stem): value for key, value in tensors.items() if key.startswith(stem)}
+        if not set(state) >= set(compressor.compression_param_names(scheme)):
+            sys.exit(f"{stem}: has {sorted(state)}, the library wants {compressor.compression_param_names(scheme)}")
+        plain = compressor.decompress(state, scheme)
+        weights[stem + "weight"] = plain["weight"]
+        if "weight_zero_point" in state and not torch.equal(compressor.compress(plain, scheme)["weight_zero_point"],
+                                                            state["weight_zero_point"]):
+            sys.exit(f"{stem}: the library packs these zero points otherwise")
+        count += 1
+    return weights, count
+
+
+def gguf_name(name):
+    stem = name.removesuffix(".weight")
+    if stem.startswith("model.layers."):
+        layer, _, part = stem.removeprefix("model.layers.").partition(".")
+        return f"blk.{layer}.{GGUF_NAMES[part]}.weight"
+    return f"{GGUF_NAMES[stem]}.weight"
+
+
+def equal_gguf_tensors(file, reference, config):
+    """How many tensors of the GGUF file are the reference's, to the bit in fp16."""
+    reader = gguf.GGUFReader(file)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    equal = 0
+    for name, expected in reference.items():
+        tensor = tensors.pop(gguf_name(name))
+        weight = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy()).reshape(expected.shape)
+        heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2], 0)
+        if heads:
+            weight = weight.reshape(heads, -1, 2, expected.shape[1]).swapaxes(1, 2).reshape(expected.shape)
+        # The sign of a zero is not kept by whole numbers.
+        equal += torch.equal(weight.to(torch.float16) + 0, expected + 0)
+    if tensors:
+        sys.exit(f"{file}: has {sorted(tensors)} besides")
+    return equal
+
+
+def loaded_logits(directory, ids):
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    with torch.inference_mode():
+        return model.eval()(input_ids=torch.tensor([ids])).logits[0].float()
+
+
+class Session:
+    def __init__(self, options, scratch, ids):
+        self.binaries, self.scratch, self.store, self.ids = options.binaries, scratch, scratch / "store", ids
+        self.failures = []
+
+    def export(self, name, digest, form):
+        directory = self.scratch / f"{name}-{form}"
+        run(self.binaries / "quench", "artifacts", "export", digest, "--format", form, "--to", directory, "--store", self.store)
+        return directory
+
+    def packed_logits(self, digest):
+        ids_file, out = self.scratch / "ids.txt", self.scratch / "out.safetensors"
+        ids_file.write_text(" ".join(map(str, self.ids)))
+        run(self.binaries / "packed_probe", self.store, digest, ids_file, 1, out)
+        return load_file(out)["logits"]
+
+    def want(self, holds, what):
+        if not holds:
+            self.failures.append(what)
+
+    def difference(self, packed, directory, allowed, what):
+        share = ((packed - loaded_logits(directory, self.ids)).abs().max() / packed.abs().max()).item()
+        self.want(share <= allowed, f"{what}: logits differ by {share:.2e} of the largest, allowed {allowed}")
+        return f"{share:.1e}"
+
+    def check(self, name, digest):
+        packed = self.packed_logits(digest)
+        plain = self.export(name, digest, "fp16")
+        cells = [self.difference(packed, plain, ALLOWED["fp16"], f"{name} fp16"),
+                 self.difference(packed, self.export(name, digest, "bf16"), ALLOWED["bf16"], f"{name} bf16")]
+        reference = load_file(plain / "model.safetensors")
+        if name in PLAIN_ONLY:
+            cells += ["-", "-"]
+        else:
+            directory = self.export(name, digest, "compressed-tensors")
+            weights, count = decompressed_weights(directory)
+            equal = sum(same_bits(reference[key], weight) for key, weight in weights.items())
+            self.want(equal == count == 42, f"{name}: {equal} of {count} decompressed linears have the plain export's bits; 42 are there")
+            # transformers 5.23 prepares a model for zero points that are not packed, and so loads no asymmetric
+            # checkpoint that compressed-tensors 0.20 writes, either.
+            cells += [f"{equal} of {count}", "-" if name in ASYMMETRIC else
+                      self.difference(packed, directory, ALLOWED["fp16"], f"{name} compressed-tensors")]
+        for form in ("gguf-f16", "gguf-q8_0", "gguf-q4_0"):
+            cells.append(self.check_gguf(name, digest, form, reference, plain))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+    def check_gguf(self, name, digest, form, reference, plain):
+        if name in REFUSED.get(form, {}):
+            target = self.scratch / "refused"
+            finished = subprocess.run([self.binaries / "quench", "artifacts", "export", digest, "--format", form, "--to", target,
+                                       "--store", self.store], capture_output=True, text=True)
+            self.want(finished.returncode == 2 and REFUSED[form][name] in finished.stderr and "choose --format gguf-" in finished.stderr
+                      and not target.exists(), f"{name} as {form}: ended with {finished.returncode}: {finished.stderr}")
+            return "refused"
+        file = self.export(name, digest, form) / "model.gguf"
+        equal = equal_gguf_tensors(file, reference, json.loads((plain / "config.json").read_text()))
+        self.want(equal == len(reference), f"{name} as {form}: {equal} of {len(reference)} tensors equal")
+        fields = gguf.GGUFReader(file).fields
+        tokens = fields["tokenizer.ggml.tokens"].contents()
+        tokenizer = AutoTokenizer.from_pretrained(plain)
+        self.want(tokens == tokenizer.convert_ids_to_tokens(list(range(len(tokens)))), f"{name} as {form}: other tokens")
+        merges = json.loads((plain / "tokenizer.json").read_text())["model"]["merges"]
+        self.want(fields["tokenizer.ggml.merges"].contents() == [m if isinstance(m, str) else " ".join(m) for m in merges],
+                  f"{name} as {form}: other merges")
+        return f"{equal} of {len(reference)}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binaries", required=True, type=Path)
+    parser.add_argument("--fixtures", required=True, type=Path)
+    parser.add_argument("--artifacts", default="", help="names, separated by commas; default: all")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    wanted = options.artifacts.split(",") if options.artifacts else ["none"] + [recipe["name"] for recipe in RECIPES]
+    ids = AutoTokenizer.from_pretrained(options.fixtures / "tiny_coder")(PROMPT, add_special_tokens=False)["input_ids"]
+    with tempfile.TemporaryDirectory() as directory:
+        session = Session(options, Path(directory), ids)
+        job = {"name": "export", "model": str((options.fixtures / "tiny_coder").resolve()), "baseline": True,
+               "quantize": [recipe for recipe in RECIPES if recipe["name"] in wanted], "ranks": 1,
+               "calibration": {"files": [str((options.fixtures / "calibration_python.txt").resolve())], "sequences": 4,
+                               "length": 128, "seed": 0}}
+        (session.scratch / "job.json").write_text(json.dumps(job))
+        report = json.loads(run(options.binaries / "quench", "run", session.scratch / "job.json", "--store", session.store, "--json"))
+        artifacts = {artifact["name"]: artifact["digest"] for artifact in report["artifacts"]}
+        if set(artifacts) != set(wanted) | {"none"}:
+            sys.exit(f"made {sorted(artifacts)}, wanted {sorted(wanted)}")
+        print("| artifact | fp16 in transformers | bf16 in transformers | equal linears | compressed-tensors in transformers | F16 | Q8_0 | Q4_0 |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        for name in wanted:
+            session.check(name, artifacts[name])
+    if session.failures:
+        sys.exit("\n".join(session.failures))
+
+
+if __name__ == "__main__":
+    main()
