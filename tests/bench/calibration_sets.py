@@ -16,6 +16,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BITS = (4, 3, 2)
+HOLDS = "holds a benchmark's text"
 
 
 def quench(arguments, *words):
@@ -30,7 +31,7 @@ def build(arguments, store, kind, seed):
     if kind == "mixed":
         sources += arguments.questions
     name = f"sets/{kind}-{seed}"
-    # A small corpus has few repositories: up to four files of one, and every score.
+    # A small corpus has few repositories: up to four files of one.
     shown = quench(arguments, "calibration", "build", "--kind", kind, "--from", *sources, "--tokenizer", arguments.model,
                    "--sequences", arguments.sequences, "--length", arguments.length, "--seed", seed, "--name", name,
                    "--files-per-repository", 4, "--min-score", arguments.min_score, "--store", store, "--json")
@@ -38,9 +39,6 @@ def build(arguments, store, kind, seed):
     print(f"{name}: {record['documents_used']} of {record['documents_read']} documents; left out "
           f"{record['left_out'].get(HOLDS, 0)} with a benchmark's text", file=sys.stderr)
     return {"set": name}
-
-
-HOLDS = "holds a benchmark's text"
 
 
 def run(arguments, store, folder, name, calibration):
@@ -56,6 +54,7 @@ def run(arguments, store, folder, name, calibration):
         losses = json.loads(quench(arguments, "artifacts", "show", artifact["digest"], "--store", store, "--json"))["losses"]
         loss = sum(entry["relative_loss"] for entry in losses) / len(losses)
         scores[artifact["bits"]] = (100 * artifact["evaluations"][0]["pass_at_1"], loss)
+    print(f"{name}: {scores}", file=sys.stderr)
     return scores
 
 
