@@ -15,6 +15,7 @@ enum Method {
   rtn @2;
   gptq @3;
   aqlm @4;
+  awq @5;
 }
 
 enum ScaleRule {

@@ -218,7 +218,9 @@ class JobCheck {
     if (!(spec.damping > 0 && spec.damping <= 1))
       add(pointer + "/damping", "expected a number above 0 and up to 1");
     if (spec.budget_gib != 0) return check_budget(pointer, spec);
-    if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
+    if (spec.method == Method::awq && spec.bits != 8 && spec.bits != 4 && spec.bits != 3)
+      add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4 or 3 of awq");
+    else if (spec.bits != 8 && spec.bits != 4 && spec.bits != 3 && spec.bits != 2)
       add(pointer + "/bits", "found " + std::to_string(spec.bits) + "; expected 8, 4, 3 or 2");
     if (spec.group_size != -1 && (spec.group_size < 1 || spec.group_size > kGroupSizeMax))
       add(pointer + "/groupSize", "found " + std::to_string(spec.group_size) +
@@ -267,8 +269,12 @@ class JobCheck {
                                         : "has no bits: leave the key out");
     check("/groupSize", fixed.group_size == spec.group_size || spec.method == Method::aqlm || spec.budget_gib > 0,
           "has no groups: leave the key out, or say -1 (a whole row)");
-    check("/symmetric", fixed.symmetric == spec.symmetric, "has no asymmetric grid: leave the key out");
-    check("/scaleRule", fixed.scale_rule == spec.scale_rule, "has no search for scales: leave the key out");
+    check("/symmetric", fixed.symmetric == spec.symmetric,
+          spec.method == Method::awq ? "has asymmetric grids only: leave the key out, or say false"
+                                     : "has no asymmetric grid: leave the key out");
+    check("/scaleRule", fixed.scale_rule == spec.scale_rule,
+          spec.method == Method::awq ? "searches for clipped ranges anyway: leave the key out"
+                                     : "has no search for scales: leave the key out");
     check("/actOrder", fixed.act_order == spec.act_order,
           "has no order of columns: only gptq has; leave it out");
     check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
@@ -313,7 +319,7 @@ class JobCheck {
           needs_calibration(job_.quantize[i].method) && !is_mistaken(pointer_to("/quantize", i) + "/method");
     if (needed && calibration.files.empty() && !calibration.is_set() && !is_synthetic(job_.model))
       add("/calibration/files",
-          "missing; gptq and aqlm need text files to calibrate on, or a \"set\" that `quench calibration build` made");
+          "missing; gptq, awq and aqlm need text files to calibrate on, or a \"set\" that `quench calibration build` made");
     check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");

@@ -20,6 +20,8 @@ std::string_view to_string(Method method) {
       return "gptq";
     case Method::aqlm:
       return "aqlm";
+    case Method::awq:
+      return "awq";
   }
   return "unknown";
 }
@@ -116,7 +118,9 @@ std::uint32_t additive_bits(const QuantizeSpec& spec) {
   return std::max(1u, static_cast<std::uint32_t>(bits + 0.5));
 }
 
-bool needs_calibration(Method method) { return method == Method::gptq || method == Method::aqlm; }
+bool needs_calibration(Method method) {
+  return method == Method::gptq || method == Method::aqlm || method == Method::awq;
+}
 
 QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
   const QuantizeSpec defaults;
@@ -133,6 +137,10 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.bits = spec.method == Method::int8 ? 8 : 0;
     spec.group_size = -1;
     spec.symmetric = true;
+    spec.scale_rule = ScaleRule::range;
+  }
+  if (spec.method == Method::awq) {
+    spec.symmetric = false;
     spec.scale_rule = ScaleRule::range;
   }
   if (spec.method == Method::aqlm) {
@@ -180,6 +188,7 @@ std::string derived_name(const QuantizeSpec& spec) {
     name.append("-").append(std::to_string(spec.bits)).append("bit");
     name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
   }
+  if (spec.method == Method::awq) return name;
   name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";

@@ -15,6 +15,7 @@ enum class Method : std::uint16_t {
   rtn,   // round to nearest on a grid per group
   gptq,  // error feedback from the calibration Hessian (2210.17323)
   aqlm,  // sums of codebook entries, chosen against the calibration Hessian (2401.06118)
+  awq,   // round to nearest after inputs are scaled by their activations, then clipped ranges (2306.00978)
 };
 
 // How a group's scale is found from its weights.
@@ -36,9 +37,9 @@ inline constexpr std::uint32_t kCodebookBitsMax = 16;
 struct QuantizeSpec {
   std::string name;  // of the artifact; empty: derived, "gptq-4bit-g128"
   Method method = Method::gptq;
-  std::uint32_t bits = 4;         // 8, 4, 3 or 2; aqlm: what its codes come to, rounded
+  std::uint32_t bits = 4;         // 8, 4, 3 or 2 (awq not 2); aqlm: what its codes come to, rounded
   std::int32_t group_size = 128;  // inputs that share a scale; -1: a whole row; aqlm: inputs that share a code, 8 or 16
-  bool symmetric = true;
+  bool symmetric = true;          // awq: never
   bool act_order = false;  // gptq: columns by falling diagonal of the Hessian
   ScaleRule scale_rule = ScaleRule::range;
   double damping = 0.01;  // gptq: share of the mean diagonal added to the diagonal
@@ -169,7 +170,7 @@ std::uint32_t additive_bits(const QuantizeSpec& spec);
 bool needs_calibration(Method method);
 
 // `spec` with the settings its method leaves no choice in: int8 has 8 bits, whole rows and symmetric
-// grids, only gptq has an order and a damping, only aqlm has codebooks, and `none` has bits 0. An aqlm group of 128,
+// grids, awq asymmetric ones and its own search, only gptq has an order and a damping, only aqlm has codebooks, and `none` has bits 0. An aqlm group of 128,
 // the default of the other methods, is one of 8. Equal work, equal recipe, equal digest.
 QuantizeSpec with_fixed_settings(QuantizeSpec spec);
 

@@ -90,6 +90,7 @@ class Predictor {
     if (recipe.budget_gib > 0)
       note("the pass that chooses bits for a budget is not predicted; the rest is counted at 4 bits");
     if (recipe.method == Method::aqlm) note("what aqlm's search for codes takes is not predicted");
+    if (recipe.method == Method::awq) note("what awq's search for scales and clipping takes is not predicted");
     const double blocks = plan_.config.layers;
     for (const StepTime& step :
          block_steps(counts, profile_, job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))

@@ -92,6 +92,16 @@ void check_codebooks(const std::vector<LinearShape>& block, const QuantizeSpec& 
   }
 }
 
+// A scale search weighs whole groups of inputs, so they all have to be of one size.
+void check_groups(const std::vector<LinearShape>& block, const QuantizeSpec& recipe) {
+  for (const LinearShape& linear : block)
+    if (recipe.group_size > 0 && linear.inputs % static_cast<std::uint32_t>(recipe.group_size) != 0)
+      throw Error(ErrorCode::bad_input,
+                  fmt::format("{}: tensor \"{}\" has {} inputs, which groups of {} do not divide; choose a \"groupSize\" that "
+                              "divides them, or -1 (a whole row)",
+                              recipe.name, linear.tensor, linear.inputs, recipe.group_size));
+}
+
 }  // namespace
 
 Plan plan_job(const JobSpec& job) {
@@ -114,6 +124,7 @@ Plan plan_job(const JobSpec& job) {
     ArtifactPlan& artifact = plan.artifacts.emplace_back();
     artifact.recipe = recipe;
     if (recipe.method == Method::aqlm) check_codebooks(block, recipe);
+    if (recipe.method == Method::awq) check_groups(block, recipe);
     if (needs_calibration(recipe.method))
       plan.calibration_tokens = std::uint64_t{job.calibration.sequences} * job.calibration.length;
     std::uint64_t linear_bytes = plan.linear_source_bytes;

@@ -49,7 +49,7 @@ struct Calibrated {
       counts.columns = linear.inputs;
       if (question.recipe.method == Method::gptq)
         counts.solve_flops += 3 * own_rows(linear, question.ranks) * linear.inputs * linear.inputs;
-      counts.factor_flops = coordinator::factor_flops(linear.inputs, question.ranks);
+      if (question.recipe.method != Method::awq) counts.factor_flops = coordinator::factor_flops(linear.inputs, question.ranks);
     }
     const double elements = triangle_elements(counts.columns);
     counts.hessian_flops = 2 * own_tokens * elements;
@@ -72,7 +72,8 @@ struct Calibrated {
       const Traffic whole = broadcast_traffic((counts.columns - panel * kPanel) * kPanel * kFloatBytes, ranks);
       const Traffic small = broadcast_traffic(kPanel * kFloatBytes, ranks);
       if (!question.recipe.act_order) traffic += whole;  // the Hessian's
-      traffic += whole;                                  // the factor's, its status and its pivots
+      if (question.recipe.method == Method::awq) continue;
+      traffic += whole;  // the factor's, its status and its pivots
       traffic += small;
       traffic += small;
     }
@@ -184,7 +185,8 @@ BlockCounts count_block(const BlockQuestion& question) {
 
   const double own_sequences = shared(question.sequences, ranks);
   const Calibrated calibrated{question, linears, own_sequences, own_sequences * question.length};
-  counts.forward_flops = calibrated.forward_flops();
+  // awq: once as it was, for all Hessians, and once quantized.
+  counts.forward_flops = calibrated.forward_flops() * (recipe.method == Method::awq ? 2 : 1);
   counts.scratch_bytes = calibrated.own_tokens * question.config.hidden_size * kFloatBytes;
   counts.memory_bytes = calibrated.widening_memory();
   for (std::uint32_t stage = 0; stage < 4; ++stage) {
@@ -206,6 +208,11 @@ BlockCounts count_block(const BlockQuestion& question) {
   // H twice as a whole matrix and 12 bytes for each weight of this rank's rows; training keeps the block's input and
   // target and its weights twice.
   if (recipe.method == Method::aqlm) counts.memory_bytes += columns_max * columns_max * 8 + weights_max / ranks * 12;
+  // The Hessian of the stage before, the block's input, and a sample of rows four times.
+  if (recipe.method == Method::awq)
+    counts.memory_bytes += triangle_elements(columns_max) * kFloatBytes +
+                           calibrated.own_tokens * question.config.hidden_size * kFloatBytes +
+                           4 * kSolvedRowsMax * columns_max * kFloatBytes;
   if (recipe.fine_tuning != FineTuning::none)
     counts.memory_bytes += calibrated.own_tokens * question.config.hidden_size * kFloatBytes * 2 + weights * 8;
   return counts;

@@ -92,6 +92,9 @@ std::vector<Case> cases() {
        [](const auto&, auto& job) { job["quantize"] = {{{"method", "aqlm"}, {"codebookBits", 4}}}; },
        // stories260k's down_proj has 172 inputs.
        {"aqlm-2x4-g8", "model.layers.0.mlp.down_proj.weight", "172 inputs, which groups of 8 do not divide"}},
+      {"GroupsThatDoNotDivideScaledWeights",
+       [](const auto&, auto& job) { job["quantize"] = {{{"method", "awq"}, {"groupSize", 8}}}; },
+       {"awq-4bit-g8", "model.layers.0.mlp.down_proj.weight", "172 inputs, which groups of 8 do not divide"}},
       {"UnknownKey",
        [](const auto&, auto& job) { job["calibratoin"] = 1; },
        {"/calibratoin", "did you mean \"calibration\""}},

@@ -67,6 +67,16 @@ TEST(SameBytes, OfCodebooksOnEveryNumberOfRanksAndThreadsAndBackend) {
   expect_the_same_everywhere(job, 2);
 }
 
+TEST(SameBytes, OfScaledWeightsOnEveryNumberOfRanksAndThreadsAndBackend) {
+  const ScratchDirectory scratch;
+  write_divisible_model(scratch / "model");
+  nlohmann::json job = small_job();
+  job["model"] = (scratch / "model").string();
+  job["baseline"] = false;
+  job["quantize"] = {{{"method", "awq"}, {"groupSize", 32}}, {{"method", "awq"}, {"bits", 3}, {"groupSize", -1}}};
+  expect_the_same_everywhere(job, 2);
+}
+
 TEST(SameBytes, ASecondRunFindsEverythingAndStartsNothing) {
   const ScratchDirectory scratch;
   nlohmann::json job = small_job();

@@ -139,7 +139,7 @@ TEST(JobFile, EveryMistakeIsListedInTheFilesOrder) {
     std::size_t at = 0;
     for (const char* part : {
              "/model (line 1, column 1): missing; expected the path of a Hugging Face model directory",
-             "/calibration/files (line 1, column 1): missing; gptq and aqlm need text files to calibrate on",
+             "/calibration/files (line 1, column 1): missing; gptq, awq and aqlm need text files to calibrate on",
              "/modle (line 2, column 3): unknown key; did you mean \"model\"?",
              "/baseline (line 3, column 15): found \"yes\"; expected true or false",
              "/quantize/0/method (line 5, column 16): unknown name \"gpqt\"; did you mean \"gptq\"? Known "
@@ -216,9 +216,28 @@ const std::vector<BadJob> kBadJobs = {
     {"CalibrationSetWithoutName",
      job_with(R"("calibration": {"set": ""})"),
      {"/calibration/set", "empty"}},
-    {"Awq",
-     job_with(R"("quantize": [{"method": "awq"}])"),
-     {"/quantize/0/method", "unknown name \"awq\"", "none, int8, rtn, gptq, aqlm"}},
+    {"UnknownMethod",
+     job_with(R"("quantize": [{"method": "quip"}])"),
+     {"/quantize/0/method", "unknown name \"quip\"", "none, int8, rtn, gptq, aqlm, awq"}},
+    {"AwqOfTwoBits",
+     job_with(R"("quantize": [{"method": "awq", "bits": 2}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/bits", "found 2; expected 8, 4 or 3 of awq"}},
+    {"SymmetricAwq",
+     job_with(R"("quantize": [{"method": "awq", "symmetric": true}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/symmetric", "awq has asymmetric grids only"}},
+    {"AwqWithScaleRule",
+     job_with(R"("quantize": [{"method": "awq", "scaleRule": "search"}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/scaleRule", "awq searches for clipped ranges anyway"}},
+    {"AwqWithOrder",
+     job_with(R"("quantize": [{"method": "awq", "actOrder": true}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/actOrder", "only gptq has"}},
+    {"AwqWithCodebooks",
+     job_with(R"("quantize": [{"method": "awq", "codebooks": 1}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/codebooks", "only aqlm has"}},
+    {"AwqWithBudget",
+     job_with(R"("quantize": [{"method": "awq", "budgetGiB": 20}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/budgetGiB", "only gptq does"}},
+    {"AwqWithoutText", job_with(R"("quantize": [{"method": "awq"}])"), {"/calibration/files", "awq and aqlm need text files"}},
     {"ScalarForObject",
      job_with("\"calibration\": 3"),
      {"/calibration (line 1, column 31): found 3; expected an object"}},
@@ -291,7 +310,7 @@ const std::vector<BadJob> kBadJobs = {
      {"/quantize/0/budgetGiB", "only gptq does"}},
     {"GptqWithoutText",
      job_with(R"("quantize": [{"method": "gptq"}])"),
-     {"/calibration/files", "gptq and aqlm need text files"}},
+     {"/calibration/files", "gptq, awq and aqlm need text files"}},
     {"EmptyCalibrationFile",
      job_with(R"("calibration": {"files": [""]})"),
      {"/calibration/files/0", "empty"}},
@@ -440,7 +459,7 @@ TEST(JobFile, EveryEvaluationSettingIsRead) {
 
 TEST(JobFile, AnUnknownMethodIsNotBlamedOnOtherKeys) {
   const std::string text =
-      error_of(job_with(R"("quantize": [{"method": "awq", "bits": 5, "actOrder": true}])"));
+      error_of(job_with(R"("quantize": [{"method": "quip", "bits": 5, "actOrder": true}])"));
   EXPECT_THAT(text, HasSubstr("/quantize/0/method"));
   EXPECT_THAT(text, Not(HasSubstr("calibration/files")));
 }

@@ -10,6 +10,7 @@ namespace {
 
 TEST(DerivedName, SaysWhatDiffersBetweenRecipes) {
   EXPECT_EQ(derived_name({.method = Method::none}), "none");
+  EXPECT_EQ(derived_name({.method = Method::awq, .bits = 3, .group_size = 64}), "awq-3bit-g64");
   EXPECT_EQ(derived_name({.method = Method::int8, .bits = 8, .group_size = -1}), "int8");
   EXPECT_EQ(derived_name({}), "gptq-4bit-g128-sym");
   EXPECT_EQ(derived_name({.method = Method::rtn, .bits = 3, .group_size = -1, .symmetric = false}),

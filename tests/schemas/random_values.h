@@ -15,7 +15,7 @@ namespace quench {
 template <typename E>
 inline constexpr unsigned kEnumerants = 0;
 template <>
-inline constexpr unsigned kEnumerants<Method> = 5;
+inline constexpr unsigned kEnumerants<Method> = 6;
 template <>
 inline constexpr unsigned kEnumerants<ScaleRule> = 2;
 template <>

@@ -11,6 +11,8 @@
 #include "worker/quantize/aqlm/aqlm.h"
 #include "worker/quantize/aqlm/block_gradient.h"
 #include "worker/quantize/aqlm/fine_tuning.h"
+#include "worker/quantize/awq/scaled_block.h"
+#include "worker/quantize/block_parts.h"
 #include "worker/quantize/methods.h"
 
 namespace quench::worker {
@@ -18,73 +20,6 @@ namespace {
 
 using kernels::ConstMatrixView;
 using kernels::MatrixView;
-
-std::uint32_t tile_count(const LinearShape& linear) {
-  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-  return (linear.outputs + rows - 1) / rows;
-}
-
-std::uint32_t rows_of_tile(const LinearShape& linear, std::uint32_t tile) {
-  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-  return std::min(rows, linear.outputs - tile * rows);
-}
-
-TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe) {
-  TensorRecord record;
-  record.name = linear.tensor;
-  record.layout = TensorLayout::packed;
-  record.shape = {linear.outputs, linear.inputs};
-  record.rows_per_tile = tile_rows(linear.outputs, linear.inputs);
-  if (recipe.method == Method::aqlm) {
-    record.layout = TensorLayout::additive;
-    record.bits = recipe.codebook_bits;
-    record.group_size = recipe.group_size;
-    record.codebooks = recipe.codebooks;
-    return record;
-  }
-  const kernels::GridSpec grid = grid_of(recipe);
-  record.bits = static_cast<std::uint32_t>(grid.bits);
-  record.group_size = static_cast<std::int32_t>(grid.group_size);
-  return record;
-}
-
-// Appends the linear's chunks and loss from the gathered pieces.
-void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece>& pieces,
-                std::uint64_t& next, TensorRecord& record, std::vector<LinearLoss>& losses) {
-  double loss = 0, energy = 0;
-  for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
-    const PieceRecords::Piece& piece = pieces.at(next++);
-    record.chunks.push_back(piece.chunk);
-    loss += piece.loss;
-    energy += piece.energy;
-  }
-  losses.push_back({linear.tensor, loss, energy > 0 ? loss / energy : 0});
-}
-
-// The weights of one linear on every rank, as stored: each rank reads its share of the rows from disk
-// and the gang brings them together, so a block crosses the file system once.
-std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
-  const StoredTensor& tensor = context.source.tensor(linear.tensor);
-  const std::uint64_t element = dtype_bytes(tensor.dtype);
-  const std::uint64_t row_bytes = linear.inputs * element;
-  const std::uint32_t world = context.gang.world();
-  std::vector<std::size_t> counts(world);
-  std::uint64_t begin_row = 0;
-  for (std::uint32_t rank = 0; rank < world; ++rank) {
-    const std::uint64_t first = std::uint64_t{linear.outputs} * rank / world;
-    const std::uint64_t last = std::uint64_t{linear.outputs} * (rank + 1) / world;
-    counts[rank] = (last - first) * row_bytes;
-    if (rank == context.gang.rank()) begin_row = first;
-  }
-  std::vector<std::uint8_t> all(linear.outputs * row_bytes);
-  const std::span mine = std::span(all).subspan(begin_row * row_bytes, counts[context.gang.rank()]);
-  if (!mine.empty()) {
-    context.source.read_bytes(linear.tensor, begin_row * row_bytes, mine);
-    check_finite(mine, tensor.dtype, begin_row * linear.inputs, context.source.place(linear.tensor));
-  }
-  if (world > 1) context.gang.all_gather(mine, counts, all, "weights " + linear.short_name);
-  return all;
-}
 
 std::vector<QuantizeSpec> recipes_of(const QuantizeSpec& recipe, std::span<const BitChoice> choices,
                                      const std::vector<LinearShape>& linears) {
@@ -146,9 +81,7 @@ class CalibratedPass {
     }
     BlockForward forward(forward_context, block_, lengths, hidden);
     for (std::uint32_t stage = 0; stage < kBlockStages; ++stage) {
-      std::string names;
-      for (const LinearShape& linear : linears_)
-        if (linear.stage == stage) names += (names.empty() ? "" : ",") + linear.short_name;
+      const std::string names = stage_names(linears_, stage);
       on_step("forward to " + names);
       const ConstMatrixView input = forward.stage_input(stage);
       on_step("hessian " + names);
@@ -436,6 +369,8 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
                                           std::int64_t length, std::int64_t total_tokens, MatrixView hidden,
                                           const std::function<void(const std::string&)>& on_step) {
   return in_context("block " + std::to_string(layer), [&] {
+    if (recipe.method == Method::awq)
+      return quantize_scaled_block(context, recipe, layer, rope, length, total_tokens, hidden, on_step);
     CalibratedPass pass(context, recipe, layer);
     return pass.run({context.backend, context.source.config(), rope}, length, total_tokens, hidden, on_step);
   });
