@@ -12,6 +12,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "cluster/launch/child_process.h"
 #include "cluster/launch/gang_folder.h"
@@ -62,7 +63,11 @@ struct Witness {
     int pid = 0;
     if (words >> word >> pid && (word == "pid" || word == "mpirun")) pids.insert(pid);
   }
-  bool anyone_alive() const { return std::ranges::any_of(pids, alive); }
+  // SIGKILL reaches a process on a busy machine a moment after it was sent.
+  bool anyone_alive() const {
+    for (int i = 0; i < 200 && std::ranges::any_of(pids, alive); ++i) std::this_thread::sleep_for(milliseconds(10));
+    return std::ranges::any_of(pids, alive);
+  }
   std::string all() const {
     std::string text;
     for (const std::string& line : lines) text += line + "\n";
