@@ -25,19 +25,18 @@ QuantizeSpec with_choice(QuantizeSpec recipe, std::uint32_t bits, std::int32_t g
 }
 
 std::uint64_t packed_linear_bytes(const LinearShape& linear, const QuantizeSpec& recipe) {
-  const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
   std::uint64_t bytes = 0;
   if (recipe.method == Method::aqlm) {
     AdditiveTileShape tile{0, linear.inputs, recipe.codebooks, recipe.codebook_bits,
                            static_cast<std::uint32_t>(recipe.group_size)};
-    for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
-      tile.rows = std::min(rows_per_tile, linear.outputs - row);
+    for (std::uint32_t i = 0; i < tile_count(linear); ++i) {
+      tile.rows = rows_of_tile(linear, i);
       bytes += tile.bytes();
     }
     return bytes + tile.codebook_bytes();
   }
-  for (std::uint32_t row = 0; row < linear.outputs; row += rows_per_tile) {
-    const PackedTileShape tile{std::min(rows_per_tile, linear.outputs - row), linear.inputs, recipe.bits,
+  for (std::uint32_t i = 0; i < tile_count(linear); ++i) {
+    const PackedTileShape tile{rows_of_tile(linear, i), linear.inputs, recipe.bits,
                                recipe.method == Method::int8 ? -1 : recipe.group_size};
     bytes += tile.bytes();
   }

@@ -259,4 +259,19 @@ std::uint32_t tile_rows(std::uint32_t outputs, std::uint32_t inputs) {
   return static_cast<std::uint32_t>(std::max<std::uint64_t>(kPanelRows, rows));
 }
 
+std::uint32_t tile_count(const LinearShape& linear) {
+  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
+  return (linear.outputs + rows - 1) / rows;
+}
+
+std::uint32_t rows_of_tile(const LinearShape& linear, std::uint32_t tile) {
+  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
+  return std::min(rows, linear.outputs - tile * rows);
+}
+
+std::uint32_t rows_of_busiest_rank(const LinearShape& linear, std::uint32_t ranks) {
+  const std::uint32_t tiles = (tile_count(linear) + ranks - 1) / ranks;
+  return std::min(linear.outputs, tiles * tile_rows(linear.outputs, linear.inputs));
+}
+
 }  // namespace quench

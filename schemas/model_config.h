@@ -65,5 +65,10 @@ inline constexpr const char* kCarriedFiles[] = {"config.json",    "generation_co
 // of 16 that depends on the shape alone, so that shards are the same for any number of ranks; a
 // tile's payload stays under the 16 MiB chunk limit at 8 bits.
 std::uint32_t tile_rows(std::uint32_t outputs, std::uint32_t inputs);
+std::uint32_t tile_count(const LinearShape& linear);
+// All but the last tile have tile_rows() rows.
+std::uint32_t rows_of_tile(const LinearShape& linear, std::uint32_t tile);
+// The most rows that one of `ranks` ranks solves when tiles are dealt out in turn.
+std::uint32_t rows_of_busiest_rank(const LinearShape& linear, std::uint32_t ranks);
 
 }  // namespace quench

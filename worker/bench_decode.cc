@@ -11,21 +11,11 @@
 #include "worker/build.h"
 #include "worker/generate/batch_decoder.h"
 #include "worker/random_model.h"
+#include "worker/stopwatch.h"
 #include "worker/verbs.h"
 
 namespace quench::worker {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.at(values.size() / 2);
-}
 
 // Bytes per second that `threads` threads read from memory that no cache holds.
 double read_bandwidth(int threads) {

@@ -22,25 +22,17 @@
 #include "worker/quantize/hidden_states.h"
 #include "worker/quantize/methods.h"
 #include "worker/random_model.h"
+#include "worker/stopwatch.h"
 #include "worker/timed_collective.h"
 
 namespace quench::worker {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kShortLeaf = 64;
 constexpr std::int64_t kScratchRows = 4096, kScratchColumns = 2048;
 constexpr std::uint32_t kDecodeLayers = 2, kDecodeSequences = 32, kDecodeTokens = 12, kDecodePrompt = 192;  // some context, as a benchmark has
 constexpr int kPrograms = 48;
 constexpr std::size_t kLinkBytes = 16 << 20;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.at(values.size() / 2);
-}
 
 // Together with the other ranks, as in a job.
 double timed(cluster::Collective& gang, int repeats, const std::function<void()>& body) {
@@ -176,12 +168,7 @@ class Profiler {
     layout_s_ += std::max(0.05 * read_s, read_s - 2 * weights / timed_gang_.world() * make_s_per_byte_);
   }
 
-  // The rows of the rank that is dealt most tiles.
-  double own_rows(const LinearShape& linear) const {
-    const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-    const std::uint32_t tiles = (linear.outputs + rows - 1) / rows, world = timed_gang_.world();
-    return std::min(linear.outputs, (tiles + world - 1) / world * rows);
-  }
+  double own_rows(const LinearShape& linear) const { return rows_of_busiest_rank(linear, timed_gang_.world()); }
 
   // What this rank computes of a factorization: its panels, not those that it waits for.
   double factor_flops(double columns) const {

@@ -130,12 +130,12 @@ Plan plan_job(const JobSpec& job) {
     std::uint64_t linear_bytes = plan.linear_source_bytes;
     if (recipe.budget_gib > 0) {
       linear_bytes = budgeted_bytes(recipe, block, plan.config.layers, plan.outer_bytes, job.model);
-      for (const LinearShape& linear : block) artifact.tiles += tile_count(linear) * plan.config.layers;
+      for (const LinearShape& linear : block) artifact.tiles += std::uint64_t{tile_count(linear)} * plan.config.layers;
     } else if (recipe.method != Method::none) {
       linear_bytes = 0;
       for (const LinearShape& linear : block) {
         linear_bytes += packed_linear_bytes(linear, recipe) * plan.config.layers;
-        artifact.tiles += tile_count(linear) * plan.config.layers;
+        artifact.tiles += std::uint64_t{tile_count(linear)} * plan.config.layers;
       }
     }
     artifact.artifact_bytes = linear_bytes + plan.outer_bytes;

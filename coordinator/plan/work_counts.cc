@@ -22,11 +22,7 @@ double shared(double count, double ranks) { return std::ceil(count / ranks); }
 
 double weights_of(const LinearShape& linear) { return static_cast<double>(linear.outputs) * linear.inputs; }
 
-// The rows of the rank that is dealt most tiles.
-double own_rows(const LinearShape& linear, std::uint32_t ranks) {
-  const double rows = tile_rows(linear.outputs, linear.inputs);
-  return std::min<double>(linear.outputs, shared(static_cast<double>(tile_count(linear)), ranks) * rows);
-}
+double own_rows(const LinearShape& linear, std::uint32_t ranks) { return rows_of_busiest_rank(linear, ranks); }
 
 struct Calibrated {
   const BlockQuestion& question;
@@ -117,11 +113,6 @@ Traffic& Traffic::operator+=(const Traffic& other) {
   messages += other.messages;
   bytes += other.bytes;
   return *this;
-}
-
-std::uint64_t tile_count(const LinearShape& linear) {
-  const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
-  return (linear.outputs + rows_per_tile - 1) / rows_per_tile;
 }
 
 double triangle_elements(double columns) {

@@ -49,7 +49,6 @@ struct BlockQuestion {
 };
 BlockCounts count_block(const BlockQuestion& question);
 
-std::uint64_t tile_count(const LinearShape& linear);
 // Elements of the lower triangle in panels of 64 columns, whole diagonal tiles included.
 double triangle_elements(double columns);
 // The factorization of C columns on the rank, of `ranks`, that updates most.

@@ -25,7 +25,7 @@ constexpr std::uint32_t kSampledRows = 256;
 // Tiles spread evenly over the linear's rows.
 std::vector<std::uint32_t> sampled_tiles(const LinearShape& linear) {
   const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-  const std::uint32_t tiles = (linear.outputs + rows - 1) / rows;
+  const std::uint32_t tiles = tile_count(linear);
   const std::uint32_t wanted = std::min(tiles, (kSampledRows + rows - 1) / rows);
   std::vector<std::uint32_t> sample;
   for (std::uint32_t i = 0; i < wanted; ++i)
@@ -55,8 +55,7 @@ std::vector<PricedChoice> price(const GangContext& context, const QuantizeSpec& 
   std::int64_t own_rows = 0;
   for (std::size_t i = context.gang.rank(); i < sample.size(); i += world) {
     const std::uint64_t first = std::uint64_t{sample[i]} * rows_per_tile;
-    const auto rows =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(rows_per_tile, linear.outputs - first));
+    const std::uint32_t rows = rows_of_tile(linear, sample[i]);
     const std::vector<float> tile = read_rows(context.source, linear.tensor, first, rows);
     std::copy(tile.begin(), tile.end(), weights.data() + own_rows * linear.inputs);
     own_rows += rows;

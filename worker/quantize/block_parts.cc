@@ -1,20 +1,12 @@
 #include "worker/quantize/block_parts.h"
 
-#include <algorithm>
+#include <cstring>
 
+#include "schemas/error.h"
+#include "schemas/packed_layout.h"
 #include "worker/quantize/methods.h"
 
 namespace quench::worker {
-
-std::uint32_t tile_count(const LinearShape& linear) {
-  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-  return (linear.outputs + rows - 1) / rows;
-}
-
-std::uint32_t rows_of_tile(const LinearShape& linear, std::uint32_t tile) {
-  const std::uint32_t rows = tile_rows(linear.outputs, linear.inputs);
-  return std::min(rows, linear.outputs - tile * rows);
-}
 
 TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe) {
   TensorRecord record;
@@ -46,6 +38,49 @@ void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece
     energy += piece.energy;
   }
   losses.push_back({linear.tensor, loss, energy > 0 ? loss / energy : 0});
+}
+
+void take_all_tiles(const GangContext& context, const LinearShape& linear, const PieceDealer& before,
+                    std::span<const std::uint8_t> mine, Linear& whole,
+                    const std::function<std::uint64_t(std::uint32_t rows)>& tile_bytes) {
+  const std::vector<Bytes> all = context.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
+  for (std::uint32_t rank = 0; rank < context.gang.world(); ++rank) {
+    PieceDealer replay = before;
+    replay.take_part_of(rank);
+    std::size_t offset = 0;
+    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
+      if (!replay.deal()) continue;
+      const std::uint64_t bytes = tile_bytes(rows_of_tile(linear, tile));
+      QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
+      whole.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
+      offset += bytes;
+    }
+  }
+}
+
+Linear take_packed_linear(const GangContext& context, const LinearShape& linear, const TensorRecord& record,
+                          std::vector<std::int32_t> processing, const PieceDealer& before,
+                          std::span<const std::uint8_t> mine) {
+  Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
+                                 record.rows_per_tile, std::move(processing), context.backend.memory());
+  take_all_tiles(context, linear, before, mine, packed, [&](std::uint32_t rows) {
+    return PackedTileShape{rows, linear.inputs, record.bits, record.group_size}.bytes();
+  });
+  return packed;
+}
+
+void put_norm(PieceRecords& records, ShardSink& sink, std::uint64_t index, std::span<const float> norm) {
+  std::vector<std::uint8_t> bytes(norm.size_bytes());
+  std::memcpy(bytes.data(), norm.data(), bytes.size());
+  records.add(sink, index, std::move(bytes));
+}
+
+TensorRecord norm_record(const WeightSource& source, const std::string& name, const PieceRecords::Piece& piece) {
+  TensorRecord record;
+  record.name = name;
+  record.shape = source.tensor(name).shape;
+  record.chunks = {piece.chunk};
+  return record;
 }
 
 // The weights of one linear on every rank, as stored: each rank reads its share of the rows from disk

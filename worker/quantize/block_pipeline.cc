@@ -173,9 +173,9 @@ class CalibratedPass {
       else
         records_.add(context_.sink, indices[i], std::move(chunk), loss, energy);
     }
-    take_all_tiles(which, before, mine, quantized, [&](std::uint32_t tile) {
+    take_all_tiles(context_, linear, before, mine, quantized, [&](std::uint32_t rows_of_one) {
       AdditiveTileShape shape = solution.shape;
-      shape.rows = rows_of_tile(linear, tile);
+      shape.rows = rows_of_one;
       return shape.bytes();
     });
     keep(which, std::move(quantized), std::move(record));
@@ -222,33 +222,8 @@ class CalibratedPass {
     }
     block_.attention_norm.assign(trained.norm(0).begin(), trained.norm(0).end());
     block_.mlp_norm.assign(trained.norm(1).begin(), trained.norm(1).end());
-    for (std::size_t n = 0; n < norms_.size(); ++n) {
-      if (!norm_pieces_[n].own) continue;
-      std::vector<std::uint8_t> bytes(trained.norm(n).size_bytes());
-      std::memcpy(bytes.data(), trained.norm(n).data(), bytes.size());
-      records_.add(context_.sink, norm_pieces_[n].index, std::move(bytes));
-    }
-  }
-
-  // Every rank's tiles, `mine` being this one's one after another, into the whole quantized linear, with which every
-  // rank forwards. `before` is the dealer before the linear's first tile.
-  template <typename TileBytes>
-  void take_all_tiles(std::size_t which, const PieceDealer& before, std::span<const std::uint8_t> mine, Linear& whole,
-                      const TileBytes& tile_bytes) {
-    const LinearShape& linear = linears_[which];
-    const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
-    for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
-      PieceDealer replay = before;
-      replay.take_part_of(rank);
-      std::size_t offset = 0;
-      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
-        if (!replay.deal()) continue;
-        const std::uint64_t bytes = tile_bytes(tile);
-        QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
-        whole.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
-        offset += bytes;
-      }
-    }
+    for (std::size_t n = 0; n < norms_.size(); ++n)
+      if (norm_pieces_[n].own) put_norm(records_, context_.sink, norm_pieces_[n].index, trained.norm(n));
   }
 
   void keep(std::size_t which, Linear linear, TensorRecord record) {
@@ -301,11 +276,7 @@ class CalibratedPass {
     }
     stored_[which] = {};
 
-    Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits),
-                                   record.group_size, rows_per_tile, hessian.processing, context_.backend.memory());
-    take_all_tiles(which, before, mine, packed, [&](std::uint32_t tile) {
-      return PackedTileShape{rows_of_tile(linear, tile), linear.inputs, record.bits, record.group_size}.bytes();
-    });
+    Linear packed = take_packed_linear(context_, linear, record, hessian.processing, before, mine);
     keep(which, std::move(packed), std::move(record));
   }
 
@@ -314,17 +285,9 @@ class CalibratedPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_) {
-      if (!tunes()) {
-        result.tensors.push_back(raw_record(context_.source, norm, pieces, next));
-        continue;
-      }
-      TensorRecord record;
-      record.name = norm;
-      record.shape = context_.source.tensor(norm).shape;
-      record.chunks = {pieces.at(next++).chunk};
-      result.tensors.push_back(std::move(record));
-    }
+    for (const std::string& norm : norms_)
+      result.tensors.push_back(tunes() ? norm_record(context_.source, norm, pieces.at(next++))
+                                       : raw_record(context_.source, norm, pieces, next));
     std::map<std::size_t, std::vector<LinearLoss>> losses;
     for (const std::size_t which : solved_order_)
       take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstring>
 
 #include "schemas/error.h"
 #include "worker/quantize/awq/scale_search.h"
@@ -169,23 +168,7 @@ class ScaledPass {
     }
     stored_[which] = {};
 
-    Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
-                                   rows_per_tile, {}, context_.backend.memory());
-    const std::vector<Bytes> all = context_.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
-    for (std::uint32_t rank = 0; rank < context_.gang.world(); ++rank) {
-      PieceDealer replay = before;
-      replay.take_part_of(rank);
-      std::size_t offset = 0;
-      for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
-        if (!replay.deal()) continue;
-        const std::uint64_t bytes =
-            PackedTileShape{rows_of_tile(linear, tile), linear.inputs, record.bits, record.group_size}.bytes();
-        QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
-        packed.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
-        offset += bytes;
-      }
-    }
-    quantized_.linears[which] = std::move(packed);
+    quantized_.linears[which] = take_packed_linear(context_, linear, record, {}, before, mine);
   }
 
   void put_norms() {
@@ -194,10 +177,7 @@ class ScaledPass {
     const std::array<std::vector<float>*, 2> norms{&quantized_.attention_norm, &quantized_.mlp_norm};
     for (std::size_t i = 0; i < norms.size(); ++i) {
       scales_.fold_into_norm(i, *norms[i]);
-      if (!own_norms_[i]) continue;
-      std::vector<std::uint8_t> bytes(norms[i]->size() * sizeof(float));
-      std::memcpy(bytes.data(), norms[i]->data(), bytes.size());
-      records_.add(context_.sink, i, std::move(bytes));
+      if (own_norms_[i]) put_norm(records_, context_.sink, i, *norms[i]);
     }
   }
 
@@ -206,13 +186,7 @@ class ScaledPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_) {
-      TensorRecord record;
-      record.name = norm;
-      record.shape = context_.source.tensor(norm).shape;
-      record.chunks = {pieces.at(next++).chunk};
-      result.tensors.push_back(std::move(record));
-    }
+    for (const std::string& norm : norms_) result.tensors.push_back(norm_record(context_.source, norm, pieces.at(next++)));
     for (const LinearShape& linear : linears_) {
       TensorRecord record = packed_record(linear, recipe_);
       take_tiles(linear, pieces, next, record, result.losses);
