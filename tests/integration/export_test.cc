@@ -60,11 +60,7 @@ class ExportOfAJob : public ::testing::Test {
     delete scratch_;
     scratch_ = nullptr;
   }
-  static Finished quench(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), quench_program());
-    arguments.insert(arguments.end(), {"--store", *scratch_ / "store"});
-    return run(arguments);
-  }
+  static Finished quench(const std::vector<std::string>& arguments) { return run_quench(arguments, *scratch_ / "store"); }
   static Finished export_to(const std::string& artifact, const std::string& format, const fs::path& to) {
     return quench({"artifacts", "export", digests_.at(artifact), "--format", format, "--to", to});
   }

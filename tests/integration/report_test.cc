@@ -25,11 +25,7 @@ class ReportOfAJob : public ::testing::Test {
     delete scratch_;
     scratch_ = nullptr;
   }
-  static Finished quench(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), quench_program());
-    arguments.insert(arguments.end(), {"--store", *scratch_ / "store"});
-    return run(arguments);
-  }
+  static Finished quench(const std::vector<std::string>& arguments) { return run_quench(arguments, *scratch_ / "store"); }
   static const ScratchDirectory* scratch_;
 };
 const ScratchDirectory* ReportOfAJob::scratch_ = nullptr;

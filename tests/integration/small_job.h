@@ -75,6 +75,13 @@ inline std::vector<std::string> run_arguments(const std::filesystem::path& job,
   return {quench_program(), "run", job, "--store", store, "--ranks", std::to_string(ranks), "--json"};
 }
 
+// `quench` with these arguments on a store.
+inline Finished run_quench(std::vector<std::string> arguments, const std::filesystem::path& store) {
+  arguments.insert(arguments.begin(), quench_program());
+  arguments.insert(arguments.end(), {"--store", store});
+  return run(arguments);
+}
+
 // Artifact digests by name, from what `quench run --json` printed.
 inline std::vector<std::string> digests_of(const Finished& finished) {
   std::vector<std::string> digests;

@@ -11,27 +11,21 @@ libraries that read them and against our engine:
     export_formats.py --binaries BUILD/bin --fixtures tests/fixtures
 """
 
-import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+from exported import parse_options, prompt_ids, quantized, run  # before the libraries, which it keeps quiet
 
-import gguf  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from compressed_tensors.compressors import BaseCompressor  # noqa: E402
-from compressed_tensors.quantization import QuantizationConfig  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+import gguf
+import torch
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationConfig
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PROMPT = "def median(l: list):\n    \"\"\"Return median of elements in the list l.\"\"\"\n"
 # Of the largest logit. Weights rounded to fp16 (11 bits) or bf16 (8 bits), everything else fp32.
 ALLOWED = {"fp16": 1e-3, "bf16": 1e-2}
 
@@ -63,13 +57,6 @@ GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "
               "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
 ASYMMETRIC = {recipe["name"] for recipe in RECIPES if not recipe.get("symmetric", True)}
 PLAIN_ONLY = {"gptq-4-act-order", "rtn-3-asymmetric", "aqlm-2x4", "none"}
-
-
-def run(*command):
-    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    if finished.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\nended with {finished.returncode}\n{finished.stdout}{finished.stderr}")
-    return finished.stdout
 
 
 def same_bits(ours, theirs):
@@ -200,29 +187,18 @@ class Session:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binaries", required=True, type=Path)
-    parser.add_argument("--fixtures", required=True, type=Path)
-    parser.add_argument("--artifacts", default="", help="names, separated by commas; default: all")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    wanted = options.artifacts.split(",") if options.artifacts else ["none"] + [recipe["name"] for recipe in RECIPES]
-    ids = AutoTokenizer.from_pretrained(options.fixtures / "tiny_coder")(PROMPT, add_special_tokens=False)["input_ids"]
+    options = parse_options(__doc__, ["none"] + [recipe["name"] for recipe in RECIPES])
+    ids = prompt_ids(options.fixtures)
     with tempfile.TemporaryDirectory() as directory:
         session = Session(options, Path(directory), ids)
-        job = {"name": "export", "model": str((options.fixtures / "tiny_coder").resolve()), "baseline": True,
-               "quantize": [recipe for recipe in RECIPES if recipe["name"] in wanted], "ranks": 1,
-               "calibration": {"files": [str((options.fixtures / "calibration_python.txt").resolve())], "sequences": 4,
-                               "length": 128, "seed": 0}}
-        (session.scratch / "job.json").write_text(json.dumps(job))
-        report = json.loads(run(options.binaries / "quench", "run", session.scratch / "job.json", "--store", session.store, "--json"))
-        artifacts = {artifact["name"]: artifact["digest"] for artifact in report["artifacts"]}
-        if set(artifacts) != set(wanted) | {"none"}:
-            sys.exit(f"made {sorted(artifacts)}, wanted {sorted(wanted)}")
+        recipes = [recipe for recipe in RECIPES if recipe["name"] in options.wanted]
+        made = quantized(options, recipes, True, 4, 128, session.scratch, session.store)
+        artifacts = {artifact["name"]: artifact["digest"] for artifact in made}
+        if set(artifacts) != set(options.wanted) | {"none"}:
+            sys.exit(f"made {sorted(artifacts)}, wanted {sorted(options.wanted)}")
         print("| artifact | fp16 in transformers | bf16 in transformers | equal linears | compressed-tensors in transformers | F16 | Q8_0 | Q4_0 |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-        for name in wanted:
+        for name in options.wanted:
             session.check(name, artifacts[name])
     if session.failures:
         sys.exit("\n".join(session.failures))

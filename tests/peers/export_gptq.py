@@ -8,27 +8,20 @@
     export_gptq.py --binaries BUILD/bin --fixtures tests/fixtures [--artifacts NAME,NAME]
 """
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # the library compiles its kernels, which takes longer than they run
+from exported import PROMPT, parse_options, prompt_ids, quantized, run  # before the libraries, which it keeps quiet
 
-import numpy  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from gptqmodel import BACKEND, GPTQModel  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: E402
+import numpy
+import torch
+from gptqmodel import BACKEND, GPTQModel
+from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 GREEDY_TOKENS = 64
-PROMPT = "def median(l: list):\n    \"\"\"Return median of elements in the list l.\"\"\"\n"
 # All three compute in fp32 from the same codes and fp16 scales; only the order of their sums differs.
 ALLOWED = 1e-4
 
@@ -44,13 +37,6 @@ RECIPES = [
     {"name": "rtn-4", "method": "rtn", "bits": 4, "groupSize": 64},
     {"name": "int8", "method": "int8"},
 ]
-
-
-def run(*command):
-    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    if finished.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\nended with {finished.returncode}\n{finished.stdout}{finished.stderr}")
-    return finished.stdout
 
 
 def unpack(words, bits, count):
@@ -144,30 +130,18 @@ def check(name, digest, options, store, scratch, ids):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binaries", required=True, type=Path)
-    parser.add_argument("--fixtures", required=True, type=Path)
-    parser.add_argument("--artifacts", default="", help="names, separated by commas; default: all")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    wanted = options.artifacts.split(",") if options.artifacts else [recipe["name"] for recipe in RECIPES]
-    recipes = [recipe for recipe in RECIPES if recipe["name"] in wanted]
-    ids = AutoTokenizer.from_pretrained(options.fixtures / "tiny_coder")(PROMPT, add_special_tokens=False)["input_ids"]
+    options = parse_options(__doc__, [recipe["name"] for recipe in RECIPES])
+    recipes = [recipe for recipe in RECIPES if recipe["name"] in options.wanted]
+    ids = prompt_ids(options.fixtures)
     failures = []
     with tempfile.TemporaryDirectory() as directory:
         scratch, store = Path(directory), Path(directory) / "store"
-        job = {"name": "export", "model": str((options.fixtures / "tiny_coder").resolve()), "baseline": False,
-               "quantize": recipes, "ranks": 1,
-               "calibration": {"files": [str((options.fixtures / "calibration_python.txt").resolve())], "sequences": 8,
-                               "length": 256, "seed": 0}}
-        (scratch / "job.json").write_text(json.dumps(job))
-        report = json.loads(run(options.binaries / "quench", "run", scratch / "job.json", "--store", store, "--json"))
+        artifacts = quantized(options, recipes, False, 8, 256, scratch, store)
         print("| artifact | largest logit | packed to GPTQModel | packed to formula | same greedy tokens |")
         print("|---|---|---|---|---|", flush=True)
-        if len(report["artifacts"]) != len(recipes):
-            sys.exit(f"{len(recipes)} artifacts ordered, {len(report['artifacts'])} made")
-        for recipe, artifact in zip(recipes, report["artifacts"]):
+        if len(artifacts) != len(recipes):
+            sys.exit(f"{len(recipes)} artifacts ordered, {len(artifacts)} made")
+        for recipe, artifact in zip(recipes, artifacts):
             failure = check(recipe["name"], artifact["digest"], options, store, scratch, ids)
             failures += [failure] if failure else []
     if failures:

@@ -19,17 +19,6 @@ namespace {
 
 using testing::ScratchDirectory;
 
-CalibrationSet windows() {
-  CalibrationSet set;
-  set.length = 20;
-  for (std::int32_t s = 0; s < 6; ++s) {
-    auto& sequence = set.sequences.emplace_back();
-    for (std::int32_t t = 0; t < 20; ++t) sequence.push_back((s * 31 + t * t * 7 + 3) % 50);
-  }
-  set.digest = sha256("windows");
-  return set;
-}
-
 QuantizeSpec aqlm(std::uint32_t codebooks, std::uint32_t bits) {
   QuantizeSpec recipe;
   recipe.method = Method::aqlm;
@@ -52,21 +41,13 @@ class Additive : public ::testing::TestWithParam<QuantizeSpec> {
  protected:
   void SetUp() override { test::write_model(model_.path(), test::tiny_config(), test::tiny_model(3)); }
   QuantizeOrder order(const QuantizeSpec& recipe, const ScratchDirectory& scratch) const {
-    QuantizeOrder order;
-    order.job.name = "job";
-    order.job.model = model_.path();
-    order.job.baseline = false;
-    order.job.quantize = {recipe};
-    order.job_id = sha256("job");
-    order.source = sha256("source");
-    order.scratch_dir = scratch / "hidden";
-    return order;
+    return order_of(model_.path(), recipe, scratch);
   }
   std::unique_ptr<Store> quantize(const QuantizeSpec& recipe, std::uint32_t ranks, const std::string& isa = "",
                                   int threads = 1) const {
     const ScratchDirectory scratch;
     auto store = std::make_unique<Store>();
-    run_gang(ranks, order(recipe, scratch), windows(), *store, isa, threads);
+    run_gang(ranks, order(recipe, scratch), tiny_windows(), *store, isa, threads);
     return store;
   }
   test::TemporaryDirectory model_;
@@ -112,14 +93,14 @@ TEST_P(Additive, GoesOnAfterADeathOnOtherRanks) {
   QuantizeOrder order = this->order(GetParam(), scratch);
   Store store;
   store.die_at_block = 1;
-  EXPECT_THROW(run_gang(2, order, windows(), store), Error);
+  EXPECT_THROW(run_gang(2, order, tiny_windows(), store), Error);
   ASSERT_EQ(store.blocks.size(), 1u);
   store.die_at_block.reset();
   std::filesystem::remove_all(scratch / "hidden");
   order.first_block = 1;
   order.outer_committed = true;
   order.committed = store.blocks[0].tensors;
-  run_gang(3, order, windows(), store);
+  run_gang(3, order, tiny_windows(), store);
   EXPECT_EQ(fingerprint(store), whole);
   EXPECT_EQ(store.done->replayed_blocks, 1u);
 }

@@ -10,6 +10,7 @@
 #include "cluster/collective/thread_gang.h"
 #include "schemas/error.h"
 #include "tests/kernels/emulated_device.h"
+#include "tests/support/processes.h"
 #include "worker/quantize/quantizer.h"
 
 namespace quench::worker {
@@ -46,6 +47,33 @@ class MemorySink final : public ShardSink {
  private:
   Store& store_;
 };
+
+// Windows of tokens under `vocabulary`, the same every time.
+inline CalibrationSet windows(std::int32_t sequences, std::uint32_t length, std::int32_t stride, std::int32_t vocabulary) {
+  CalibrationSet set;
+  set.length = length;
+  for (std::int32_t s = 0; s < sequences; ++s) {
+    auto& sequence = set.sequences.emplace_back();
+    for (std::int32_t t = 0; t < static_cast<std::int32_t>(length); ++t)
+      sequence.push_back((s * stride + t * t * 7 + 3) % vocabulary);
+  }
+  set.digest = sha256("windows");
+  return set;
+}
+// For the tiny model of the engine's tests.
+inline CalibrationSet tiny_windows() { return windows(6, 20, 31, 50); }
+
+inline QuantizeOrder order_of(const std::string& model, const QuantizeSpec& recipe, const testing::ScratchDirectory& scratch) {
+  QuantizeOrder order;
+  order.job.name = "job";
+  order.job.model = model;
+  order.job.baseline = false;
+  order.job.quantize = {recipe};
+  order.job_id = sha256("job");
+  order.source = sha256("source");
+  order.scratch_dir = scratch / "hidden";
+  return order;
+}
 
 inline void run_gang(std::uint32_t ranks, const QuantizeOrder& order, const CalibrationSet& calibration, Store& store,
                      const std::string& isa = "", int threads = 1) {

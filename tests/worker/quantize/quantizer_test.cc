@@ -22,31 +22,12 @@ namespace {
 using testing::fixture;
 using testing::ScratchDirectory;
 
-CalibrationSet windows() {
-  CalibrationSet set;
-  set.length = 24;
-  for (std::int32_t s = 0; s < 5; ++s) {
-    auto& sequence = set.sequences.emplace_back();
-    for (std::int32_t t = 0; t < 24; ++t) sequence.push_back((s * 131 + t * t * 7 + 3) % 512);
-  }
-  set.digest = sha256("windows");
-  return set;
-}
-
 QuantizeOrder order_for(const QuantizeSpec& recipe, const ScratchDirectory& scratch) {
-  QuantizeOrder order;
-  order.job.name = "job";
-  order.job.model = fixture("odd_llama");
-  order.job.baseline = false;
-  order.job.quantize = {recipe};
-  order.job_id = sha256("job");
-  order.source = sha256("source");
-  order.scratch_dir = scratch / "hidden";
-  return order;
+  return order_of(fixture("odd_llama"), recipe, scratch);
 }
 
 void run_gang(std::uint32_t ranks, const QuantizeOrder& order, Store& store, const std::string& isa = "") {
-  run_gang(ranks, order, windows(), store, isa);
+  run_gang(ranks, order, windows(5, 24, 131, 512), store, isa);
 }
 
 QuantizeSpec gptq(std::uint32_t bits, bool act_order) {

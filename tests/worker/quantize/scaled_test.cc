@@ -20,17 +20,6 @@ using kernels::ConstMatrixView;
 using kernels::MatrixView;
 using testing::ScratchDirectory;
 
-CalibrationSet windows() {
-  CalibrationSet set;
-  set.length = 20;
-  for (std::int32_t s = 0; s < 6; ++s) {
-    auto& sequence = set.sequences.emplace_back();
-    for (std::int32_t t = 0; t < 20; ++t) sequence.push_back((s * 31 + t * t * 7 + 3) % 50);
-  }
-  set.digest = sha256("windows");
-  return set;
-}
-
 QuantizeSpec awq(std::uint32_t bits, std::int32_t group_size) {
   QuantizeSpec recipe;
   recipe.method = Method::awq;
@@ -67,21 +56,11 @@ struct Setting {
 class Scaled : public ::testing::TestWithParam<Setting> {
  protected:
   void SetUp() override { write_tiny(model_.path(), GetParam().heads); }
-  QuantizeOrder order(const ScratchDirectory& scratch) const {
-    QuantizeOrder order;
-    order.job.name = "job";
-    order.job.model = model_.path();
-    order.job.baseline = false;
-    order.job.quantize = {GetParam().recipe};
-    order.job_id = sha256("job");
-    order.source = sha256("source");
-    order.scratch_dir = scratch / "hidden";
-    return order;
-  }
+  QuantizeOrder order(const ScratchDirectory& scratch) const { return order_of(model_.path(), GetParam().recipe, scratch); }
   std::unique_ptr<Store> quantize(std::uint32_t ranks, const std::string& isa = "", int threads = 1) const {
     const ScratchDirectory scratch;
     auto store = std::make_unique<Store>();
-    run_gang(ranks, order(scratch), windows(), *store, isa, threads);
+    run_gang(ranks, order(scratch), tiny_windows(), *store, isa, threads);
     return store;
   }
   test::TemporaryDirectory model_;
@@ -116,7 +95,7 @@ TEST_P(Scaled, TheModelOfTheRecordsIsAsNearToTheSourceAsRoundedWeights) {
     QuantizeOrder order = this->order(scratch);
     order.job.quantize = {recipe};
     Store store;
-    run_gang(2, order, windows(), store);
+    run_gang(2, order, tiny_windows(), store);
     std::vector<TensorRecord> records = store.outer->tensors;
     for (const BlockDone& block : store.blocks) records.insert(records.end(), block.tensors.begin(), block.tensors.end());
     const auto packed =
@@ -125,7 +104,7 @@ TEST_P(Scaled, TheModelOfTheRecordsIsAsNearToTheSourceAsRoundedWeights) {
     EXPECT_EQ(read_tensor(*packed, norm) != read_tensor(*source, norm), recipe.method == Method::awq);
     Transformer quantized(*backend, *packed);
     double error = 0;
-    for (const std::vector<std::int32_t>& tokens : windows().sequences) {
+    for (const std::vector<std::int32_t>& tokens : tiny_windows().sequences) {
       const std::vector<float> got = test::prefill_logits(quantized, tokens), want = test::prefill_logits(original, tokens);
       for (std::size_t i = 0; i < want.size(); ++i) error += std::pow(double{got[i]} - want[i], 2);
     }
@@ -143,14 +122,14 @@ TEST_P(Scaled, GoesOnAfterADeathOnOtherRanks) {
   QuantizeOrder order = this->order(scratch);
   Store store;
   store.die_at_block = 1;
-  EXPECT_THROW(run_gang(2, order, windows(), store), Error);
+  EXPECT_THROW(run_gang(2, order, tiny_windows(), store), Error);
   ASSERT_EQ(store.blocks.size(), 1u);
   store.die_at_block.reset();
   std::filesystem::remove_all(scratch / "hidden");
   order.first_block = 1;
   order.outer_committed = true;
   order.committed = store.blocks[0].tensors;
-  run_gang(3, order, windows(), store);
+  run_gang(3, order, tiny_windows(), store);
   EXPECT_EQ(fingerprint(store), whole);
   EXPECT_EQ(store.done->replayed_blocks, 1u);
 }
@@ -171,7 +150,7 @@ TEST(ScaledBlock, RefusesGroupsThatDoNotDivide) {
   order.scratch_dir = scratch / "hidden";
   Store store;
   try {
-    run_gang(1, order, windows(), store);
+    run_gang(1, order, tiny_windows(), store);
     FAIL() << "not refused";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input);
