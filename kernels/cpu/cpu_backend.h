@@ -68,7 +68,8 @@ class CpuBackend final : public Backend {
   void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                         const float* const* hessian, std::span<double> numerators,
                         std::span<double> denominators) noexcept override;
-  void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
+  void on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) override;
+  void solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping, const TrianglePanels& layout,
                      const float* const* hessian, std::span<double> losses,
                      std::span<double> energies) noexcept override;
 

@@ -1,5 +1,6 @@
 #include "worker/quantize/block_parts.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "schemas/error.h"
@@ -100,10 +101,15 @@ std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearSh
   }
   std::vector<std::uint8_t> all(linear.outputs * row_bytes);
   const std::span mine = std::span(all).subspan(begin_row * row_bytes, counts[context.gang.rank()]);
-  if (!mine.empty()) {
-    context.source.read_bytes(linear.tensor, begin_row * row_bytes, mine);
-    check_finite(mine, tensor.dtype, begin_row * linear.inputs, context.source.place(linear.tensor));
-  }
+  // In parts of some megabytes, so that several are read and looked through at once.
+  constexpr std::uint64_t part_bytes = 4 << 20;
+  const auto parts = static_cast<std::int64_t>((mine.size() + part_bytes - 1) / part_bytes);
+  context.backend.on_host_threads(parts, [&](std::int64_t part) {
+    const std::uint64_t offset = static_cast<std::uint64_t>(part) * part_bytes;
+    const std::span bytes = mine.subspan(offset, std::min<std::uint64_t>(part_bytes, mine.size() - offset));
+    context.source.read_bytes(linear.tensor, begin_row * row_bytes + offset, bytes);
+    check_finite(bytes, tensor.dtype, begin_row * linear.inputs + offset / element, context.source.place(linear.tensor));
+  });
   if (world > 1) context.gang.all_gather(mine, counts, all, "weights " + linear.short_name);
   return all;
 }

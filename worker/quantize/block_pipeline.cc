@@ -48,6 +48,8 @@ class CalibratedPass {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
       if (recipe.method == Method::aqlm) check_additive(recipe, linears_[i].outputs, linears_[i].inputs, linears_[i].tensor);
       stored_[i] = read_shared(context_, linears_[i]);
+      // Only what is tuned is run as it was: each linear is quantized before anything passes through it.
+      if (!tunes()) continue;
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
       block_.linears[i] =
           Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
@@ -247,37 +249,47 @@ class CalibratedPass {
       if (context_.gang.rank() == 0) context_.sink.put_chunk(record.permutation.digest, std::move(bytes));
     }
 
-    std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
     const PieceDealer before = dealer_;
-    // This rank's tiles one below the other, solved when there are enough of them.
-    const std::int64_t rows_max = rows_solved_together(rows_per_tile, linear.inputs);
-    kernels::AlignedBuffer<float> weights(static_cast<std::uint64_t>(rows_max) * linear.inputs);
+    std::vector<std::uint32_t> tiles;  // this rank's
     std::vector<std::uint64_t> indices;
-    std::int64_t rows = 0;
-    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_) {
-      const bool last = tile + 1 == tile_count(linear);
+    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_)
       if (dealer_.deal()) {
-        const std::uint64_t values = std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs;
-        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
-                                element_type(tensor.dtype), values, weights.data() + rows * linear.inputs);
-        rows += rows_of_tile(linear, tile);
+        tiles.push_back(tile);
         indices.push_back(index_);
       }
-      if (rows == 0 || (rows < rows_max && !last)) continue;
-      std::vector<SolvedTile> solved =
-          solve_tiles(context_.backend, recipes_[which], ConstMatrixView(weights.data(), rows, linear.inputs), rows_per_tile,
-                      &hessian, &factor);
+    std::vector<std::uint8_t> mine;  // their chunks one after another, for the all-gather
+    const auto at_once = static_cast<std::size_t>(rows_solved_together(context_.backend, rows_per_tile, linear.inputs) / rows_per_tile);
+    for (std::size_t first = 0; first < tiles.size(); first += at_once) {
+      const std::span batch = std::span(tiles).subspan(first, std::min(at_once, tiles.size() - first));
+      // Only the last of all tiles may be short, and it is the last of its rank's.
+      const std::int64_t rows = std::int64_t{rows_per_tile} * (std::ssize(batch) - 1) + rows_of_tile(linear, batch.back());
+      const MatrixView weights = room_for_weights(rows, linear.inputs);
+      context_.backend.on_host_threads(std::ssize(batch), [&](std::int64_t i) {
+        const std::uint32_t tile = batch[static_cast<std::size_t>(i)];
+        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes, element_type(tensor.dtype),
+                                std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs, weights.row(i * rows_per_tile));
+      });
+      kernels::to_device(context_.backend.memory(), weights);
+      std::vector<SolvedTile> solved = solve_tiles(context_.backend, recipes_[which], weights, rows_per_tile, &hessian, &factor);
       for (std::size_t i = 0; i < solved.size(); ++i) {
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
-        records_.add(context_.sink, indices[i], std::move(solved[i].chunk), solved[i].loss, solved[i].energy);
+        records_.add(context_.sink, indices[first + i], solved[i].digest, std::move(solved[i].chunk), solved[i].loss,
+                     solved[i].energy);
       }
-      indices.clear();
-      rows = 0;
     }
     stored_[which] = {};
 
     Linear packed = take_packed_linear(context_, linear, record, hessian.processing, before, mine);
     keep(which, std::move(packed), std::move(record));
+  }
+
+  MatrixView room_for_weights(std::int64_t rows, std::int64_t columns) {
+    const auto count = static_cast<std::size_t>(rows * columns);
+    if (weights_.size() < count) {
+      weights_ = {};
+      weights_ = kernels::AlignedBuffer<float>(count, context_.backend.memory());
+    }
+    return {weights_.data(), rows, columns};
   }
 
   CalibratedBlock finish() {
@@ -308,6 +320,7 @@ class CalibratedPass {
   std::uint64_t index_ = 0;
   Block block_;
   std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  kernels::AlignedBuffer<float> weights_;  // of the tiles being solved
   std::array<TensorRecord, kBlockLinears> packed_records_;
   std::vector<std::size_t> solved_order_;
   // With fine-tuning: what is put at the end, and the codes' losses as they were found.

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <optional>
 
 #include "schemas/bit_budget.h"
@@ -129,13 +130,21 @@ class Activations {
     return block - earliest;
   }
 
-  // Keeps the states at the input of block `block`.
+  // Keeps the states at the input of block `block`. Where a device computes, the host's copy of them is written while the
+  // next block is under way; wait_saved() before anything else writes to it.
   void save(std::uint32_t block) {
-    for (std::uint32_t i = 0; i < share_.count(); ++i) {
-      kernels::to_host(context_.backend.memory(), one(i));
-      states_.save(block, share_.begin + i, one(i));
-      states_.keep_two(block, share_.begin + i);
-    }
+    wait_saved();
+    kernels::to_host(context_.backend.memory(), all());
+    const auto write = [this, block, view = ConstMatrixView(all()), threads = context_.backend.thread_count()] {
+      states_.save_all(block, share_.begin, view, length(), threads);
+    };
+    if (context_.backend.memory() == nullptr)
+      write();
+    else
+      saving_ = std::async(std::launch::async, write);
+  }
+  void wait_saved() {
+    if (saving_.valid()) saving_.get();
   }
 
  private:
@@ -160,6 +169,7 @@ class Activations {
   kernels::RopeTable rope_;
   HiddenStates states_;
   kernels::AlignedBuffer<float> memory_;
+  std::future<void> saving_;  // the last member: what it reads outlives it
 };
 
 // All ranks must have cut the same windows, or the sums would mix two calibration sets.
@@ -227,6 +237,8 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
     const auto on_step = [&](const std::string& step) {
       if (speaks) context.sink.report_step(order.artifact, layer, step);
     };
+    // These bring hidden states to the host themselves.
+    if (calibrated && (recipe.method == Method::awq || recipe.fine_tuning != FineTuning::none)) activations->wait_saved();
     CalibratedBlock block =
         calibrated
             ? quantize_calibrated_block(with_choices, recipe, layer, activations->rope(), activations->length(),
@@ -238,6 +250,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
       context.sink.commit_block(
           {order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false});
   }
+  if (activations) activations->wait_saved();
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});
   context.gang.barrier("artifact done");
 }

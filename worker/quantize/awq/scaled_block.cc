@@ -132,7 +132,7 @@ class ScaledPass {
     const LinearShape& linear = linears_[which];
     const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
     const TensorRecord record = packed_record(linear, recipe_);
-    const std::int64_t rows_max = rows_solved_together(rows_per_tile, linear.inputs);
+    const std::int64_t rows_max = rows_solved_together(context_.backend, rows_per_tile, linear.inputs);
     AlignedBuffer<float> weights(static_cast<std::size_t>(rows_max) * linear.inputs);
     std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
     const PieceDealer before = dealer_;
@@ -161,7 +161,7 @@ class ScaledPass {
           energy += losses.energies[row];
         }
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
-        records_.add(context_.sink, indices[i], std::move(solved[i].chunk), loss, energy);
+        records_.add(context_.sink, indices[i], solved[i].digest, std::move(solved[i].chunk), loss, energy);
       }
       indices.clear();
       rows = 0;
