@@ -243,7 +243,9 @@ struct FeedbackProduct {
     };
     typename Group::template Local<TileSums<RowsPer>> values(group);
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const float* from = place(thread, i, j);
           values[thread].v[i][j] = from != nullptr ? *from : 0.0f;
@@ -258,7 +260,9 @@ struct FeedbackProduct {
         },
         NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           float* to = place(thread, i, j);
           if (to != nullptr) *to = values[thread].v[i][j];

@@ -64,9 +64,11 @@ struct HessianLeaf {
         group, shared, products, leaf.rows, [&](std::int64_t token, int row) { return scaled(token, row0 + row); },
         [&](std::int64_t token, int col) { return scaled(token, col0 + col); }, NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
         const std::int64_t row = row0 + tile_row<8>(thread, i);
         if (row >= layout.columns) continue;
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const std::int64_t col = col0 + tile_col(thread, j), panel = panel_of(layout, col);
           if (col >= layout.columns || row < layout.first_column(panel) || sums[panel] == nullptr) continue;
@@ -250,7 +252,9 @@ struct PanelUpdate {
     };
     typename Group::template Local<TileSums<8>> values(group);
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const float* from = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
           values[thread].v[i][j] = from != nullptr ? *from : 0.0f;
@@ -267,7 +271,9 @@ struct PanelUpdate {
         [&](std::int64_t k, int col) { return col0 + col < rows ? -(source(k, col0 + col) * pivots[k]) : 0.0f; },
         NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           float* to = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
           if (to != nullptr) *to = values[thread].v[i][j];

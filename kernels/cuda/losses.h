@@ -61,7 +61,9 @@ struct LossProducts {
         NoLimit{});
     float* to = products + (((panel - first_panel) * row_blocks + group.y()) * 2 + group.z() % 2) * layout.width * rows;
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 4; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const std::int64_t col = j0 + tile_row<4>(thread, i), row = row0 + tile_col(thread, j);
           if (col < layout.column_count(panel) && row < rows) to[col * rows + row] = sums[thread].v[i][j];

@@ -72,12 +72,41 @@ struct alignas(16) FourWords {
 };
 QUENCH_DEVICE FourWords load_words(const std::uint32_t* from) { return *reinterpret_cast<const FourWords*>(from); }
 
+struct alignas(8) FourHalves {
+  std::uint16_t v[4];
+};
+struct alignas(4) FourBytes {
+  std::uint8_t v[4];
+};
+
+// Codes as floats without moving them: with the bits of 2^(23 - s) above it, a code s bits up in a word is the float
+// 2^(23 - s) + code. That holds while the code ends below bit 23, so a word is moved down every kPlaces codes.
+template <int Bits>
+struct CodePlaces {
+  static constexpr int kPlaces = Bits == 3 ? 1 : Bits == 8 ? 2 : 4;
+
+  // 2^(23 - s) for the place of column `column` of a line.
+  QUENCH_DEVICE static float base(int column) {
+    return float_of((150u - static_cast<std::uint32_t>(column % kPlaces * Bits)) << 23);
+  }
+  // That and the code.
+  QUENCH_DEVICE static float above(const LineWords<Bits>& words, int column) {
+    const auto bits = (150u - static_cast<std::uint32_t>(column % kPlaces * Bits)) << 23;
+    if constexpr (Bits == 3) {
+      return float_of(code_of<3>(words, column) | bits);
+    } else {
+      constexpr std::uint32_t mask = (1u << Bits) - 1u;
+      return float_of((words.word[0] >> (column / kPlaces * kPlaces * Bits) & mask << (column % kPlaces * Bits)) | bits);
+    }
+  }
+};
+
 // Bits 8, 4, 3, 2, or 0 for dense formats of 16 bits. Grid: x panels. A group is one, or whole runs (the backend sees
 // to that).
 template <int Bits, int Rows>
 struct GemvSlices {
   static constexpr int kThreads = 256;
-  static constexpr int kBlocks = Rows > 1 ? (Bits == 3 ? 1 : 2) : Bits == 8 ? 3 : 4;
+  static constexpr int kBlocks = Rows > 1 ? (Bits == 3 ? 1 : 2) : Bits == 8 || Bits == 4 ? 3 : 4;
   static constexpr int kRun = 32;                           // columns
   static constexpr int kOutputs = Bits == 0 ? 8 : 4;        // of a thread
   static constexpr int kSlices = kThreads * kOutputs / 16;  // 128 or 64
@@ -119,7 +148,8 @@ struct GemvSlices {
     float v[Rows][4];
   };
   // Goes on with the chains of columns k0 .. , a line's.
-  QUENCH_DEVICE void multiply_line(const Line& loaded, std::int64_t k0, const float* magic_zero, Dots& dots) const {
+  QUENCH_DEVICE void multiply_line(const Line& loaded, std::int64_t k0, const float (*zero)[CodePlaces<Bits>::kPlaces],
+                                   Dots& dots) const {
     QUENCH_UNROLL
     for (int j = 0; j < PackedLine<Bits>::kColumns; j += 4) {
       float level[4][4];
@@ -129,7 +159,7 @@ struct GemvSlices {
         QUENCH_UNROLL
         for (int part = 0; part < (Bits == 3 ? 3 : 1); ++part) line.word[part] = loaded.part[part].v[o];
         QUENCH_UNROLL
-        for (int c = 0; c < 4; ++c) level[c][o] = float_of(code_of<Bits>(line, j + c) | 0x4b000000u) - magic_zero[o];
+        for (int c = 0; c < 4; ++c) level[c][o] = CodePlaces<Bits>::above(line, j + c) - zero[o][(j + c) % CodePlaces<Bits>::kPlaces];
       }
       QUENCH_UNROLL
       for (int row = 0; row < Rows; ++row) {
@@ -151,12 +181,16 @@ struct GemvSlices {
     QUENCH_ROLLED
     for (std::uint32_t k0 = static_cast<std::uint32_t>(slice) * kRun; k0 < columns; k0 += kSlices * kRun) {
       const std::int64_t grid = grid_index(weight, panel, output, k0);
-      float factor[4], magic_zero[4];
+      const FourHalves scales = *reinterpret_cast<const FourHalves*>(weight.scales + grid);
+      const FourBytes zeros = *reinterpret_cast<const FourBytes*>(weight.zeros + grid);
+      // What is taken from a code in each place: its base and the zero, exactly.
+      float factor[4], zero[4][CodePlaces<Bits>::kPlaces];
       QUENCH_UNROLL
       for (int o = 0; o < 4; ++o) {
-        factor[o] = half_to_float(weight.scales[grid + o]);
-        // code | 2^23's bits is the float 2^23 + code, from which 2^23 + zero is taken exactly.
-        magic_zero[o] = 8388608.0f + static_cast<float>(weight.zeros[grid + o]);
+        factor[o] = half_to_float(scales.v[o]);
+        QUENCH_UNROLL
+        for (int place = 0; place < CodePlaces<Bits>::kPlaces; ++place)
+          zero[o][place] = CodePlaces<Bits>::base(place) + static_cast<float>(zeros.v[o]);
       }
       Dots dots = {};
       if constexpr (Rows == 1) {
@@ -165,7 +199,7 @@ struct GemvSlices {
         QUENCH_UNROLL
         for (int i = 0; i < lines; ++i) loaded[i] = load_part(base, k0 / per + i, line_count, output);
         QUENCH_UNROLL
-        for (int i = 0; i < lines; ++i) multiply_line(loaded[i], static_cast<std::int64_t>(k0) + i * per, magic_zero, dots);
+        for (int i = 0; i < lines; ++i) multiply_line(loaded[i], static_cast<std::int64_t>(k0) + i * per, zero, dots);
       } else {
         // With many rows registers are short: the next line alone is under way.
         Line next = load_part(base, k0 / per, line_count, output);
@@ -173,7 +207,7 @@ struct GemvSlices {
         for (int i = 0; i < lines; ++i) {
           const Line now = next;
           if (i + 1 < lines) next = load_part(base, k0 / per + i + 1, line_count, output);
-          multiply_line(now, static_cast<std::int64_t>(k0) + i * per, magic_zero, dots);
+          multiply_line(now, static_cast<std::int64_t>(k0) + i * per, zero, dots);
         }
       }
       QUENCH_UNROLL

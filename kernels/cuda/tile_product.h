@@ -43,12 +43,13 @@ struct alignas(16) FourFloats {
 // Sixteen bytes at once; `from` lies on such a boundary.
 QUENCH_DEVICE FourFloats load_four(const float* from) { return *reinterpret_cast<const FourFloats*>(from); }
 
-template <int RowsPer, int Count, typename Limit>
+// The first `count` of a step's columns; all of them with Whole, where nothing stands between one and the next.
+template <int RowsPer, bool Whole, typename Limit>
 QUENCH_DEVICE void multiply_steps(const typename TileShared<RowsPer>::Step& shared, TileSums<RowsPer>& sums, int thread, int count,
                                   std::int64_t depth, const Limit& limit) {
   QUENCH_UNROLL
-  for (int k = 0; k < Count; ++k) {
-    if (k >= count) break;
+  for (int k = 0; k < kTileDepth; ++k) {
+    if (!Whole && k >= count) break;
     float a[RowsPer], b[8];
     if constexpr (RowsPer == 8) {
       QUENCH_UNROLL
@@ -138,7 +139,10 @@ QUENCH_DEVICE void multiply_tile(Group& group, TileShared<RowsPer>& shared, Sums
     group.each([&](int thread) {
       Loads loads = {};
       if (more) load(thread, k + kTileDepth, loads);
-      multiply_steps<RowsPer, kTileDepth>(shared.steps[now], sums[thread], thread, count, k, limit);
+      if (count == kTileDepth)
+        multiply_steps<RowsPer, true>(shared.steps[now], sums[thread], thread, count, k, limit);
+      else
+        multiply_steps<RowsPer, false>(shared.steps[now], sums[thread], thread, count, k, limit);
       if (more) put(thread, loads, shared.steps[now ^ 1]);
     });
   }

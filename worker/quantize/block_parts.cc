@@ -44,16 +44,19 @@ void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece
 void take_all_tiles(const GangContext& context, const LinearShape& linear, const PieceDealer& before,
                     std::span<const std::uint8_t> mine, Linear& whole,
                     const std::function<std::uint64_t(std::uint32_t rows)>& tile_bytes) {
-  const std::vector<Bytes> all = context.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
-  for (std::uint32_t rank = 0; rank < context.gang.world(); ++rank) {
+  const std::uint32_t world = context.gang.world();
+  const std::vector<Bytes> gathered =
+      world > 1 ? context.gang.all_gather_bytes(mine, "tiles " + linear.short_name) : std::vector<Bytes>();
+  for (std::uint32_t rank = 0; rank < world; ++rank) {
+    const std::span<const std::uint8_t> from = world > 1 ? std::span<const std::uint8_t>(gathered[rank]) : mine;
     PieceDealer replay = before;
     replay.take_part_of(rank);
     std::size_t offset = 0;
     for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
       if (!replay.deal()) continue;
       const std::uint64_t bytes = tile_bytes(rows_of_tile(linear, tile));
-      QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
-      whole.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
+      QUENCH_CHECK(offset + bytes <= from.size(), offset, bytes, from.size());
+      whole.set_tile(tile, from.subspan(offset, bytes));
       offset += bytes;
     }
   }
@@ -86,7 +89,7 @@ TensorRecord norm_record(const WeightSource& source, const std::string& name, co
 
 // The weights of one linear on every rank, as stored: each rank reads its share of the rows from disk
 // and the gang brings them together, so a block crosses the file system once.
-std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
+kernels::AlignedBuffer<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
   const StoredTensor& tensor = context.source.tensor(linear.tensor);
   const std::uint64_t element = dtype_bytes(tensor.dtype);
   const std::uint64_t row_bytes = linear.inputs * element;
@@ -99,8 +102,9 @@ std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearSh
     counts[rank] = (last - first) * row_bytes;
     if (rank == context.gang.rank()) begin_row = first;
   }
-  std::vector<std::uint8_t> all(linear.outputs * row_bytes);
-  const std::span mine = std::span(all).subspan(begin_row * row_bytes, counts[context.gang.rank()]);
+  kernels::AlignedBuffer<std::uint8_t> all(linear.outputs * row_bytes);
+  const std::span whole(all.data(), all.size());
+  const std::span mine = whole.subspan(begin_row * row_bytes, counts[context.gang.rank()]);
   // In parts of some megabytes, so that several are read and looked through at once.
   constexpr std::uint64_t part_bytes = 4 << 20;
   const auto parts = static_cast<std::int64_t>((mine.size() + part_bytes - 1) / part_bytes);
@@ -110,7 +114,7 @@ std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearSh
     context.source.read_bytes(linear.tensor, begin_row * row_bytes + offset, bytes);
     check_finite(bytes, tensor.dtype, begin_row * linear.inputs + offset / element, context.source.place(linear.tensor));
   });
-  if (world > 1) context.gang.all_gather(mine, counts, all, "weights " + linear.short_name);
+  if (world > 1) context.gang.all_gather(mine, counts, whole, "weights " + linear.short_name);
   return all;
 }
 

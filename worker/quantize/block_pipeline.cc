@@ -52,7 +52,7 @@ class CalibratedPass {
       if (!tunes()) continue;
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
       block_.linears[i] =
-          Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
+          Linear::dense(bytes_of(stored_[i]), element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
                         context_.backend.memory());
     }
     block_.attention_norm = read_tensor(context_.source, norms_.at(0));
@@ -258,6 +258,7 @@ class CalibratedPass {
         indices.push_back(index_);
       }
     std::vector<std::uint8_t> mine;  // their chunks one after another, for the all-gather
+    mine.reserve(tiles.size() * PackedTileShape{rows_per_tile, linear.inputs, record.bits, record.group_size}.bytes());
     const auto at_once = static_cast<std::size_t>(rows_solved_together(context_.backend, rows_per_tile, linear.inputs) / rows_per_tile);
     for (std::size_t first = 0; first < tiles.size(); first += at_once) {
       const std::span batch = std::span(tiles).subspan(first, std::min(at_once, tiles.size() - first));
@@ -319,7 +320,7 @@ class CalibratedPass {
   PieceRecords records_;
   std::uint64_t index_ = 0;
   Block block_;
-  std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  std::array<kernels::AlignedBuffer<std::uint8_t>, kBlockLinears> stored_;
   kernels::AlignedBuffer<float> weights_;  // of the tiles being solved
   std::array<TensorRecord, kBlockLinears> packed_records_;
   std::vector<std::size_t> solved_order_;

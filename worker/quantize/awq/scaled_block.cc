@@ -34,7 +34,7 @@ class ScaledPass {
                                               " inputs, which groups of " + std::to_string(recipe.group_size) +
                                               " do not divide");
       stored_[i] = read_shared(context_, linear);
-      original_.linears[i] = Linear::dense(stored_[i], type_of(i), linear.outputs, linear.inputs, context_.backend.memory());
+      original_.linears[i] = Linear::dense(bytes_of(stored_[i]), type_of(i), linear.outputs, linear.inputs, context_.backend.memory());
     }
     original_.attention_norm = read_tensor(context_.source, norms_.at(0));
     original_.mlp_norm = read_tensor(context_.source, norms_.at(1));
@@ -204,7 +204,7 @@ class ScaledPass {
   std::uint64_t index_ = 2;  // the next piece; the norms are the first two
   std::array<bool, 2> own_norms_{};
   Block original_, quantized_;
-  std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  std::array<kernels::AlignedBuffer<std::uint8_t>, kBlockLinears> stored_;
   std::array<Hessian, kBlockStages> hessians_;
   BlockScales scales_;
 };
