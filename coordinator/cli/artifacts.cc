@@ -15,6 +15,7 @@
 #include "coordinator/cli/calibration.h"
 #include "coordinator/clock.h"
 #include "coordinator/export/export.h"
+#include "coordinator/import/import.h"
 #include "coordinator/kept_completions.h"
 #include "coordinator/report/words.h"
 #include "coordinator/store_client.h"
@@ -155,11 +156,19 @@ std::string transferred_text(const Transferred& done, bool json) {
                      megabytes(done.bytes_copied));
 }
 
+std::string imported_text(const ImportedModel& done, const std::string& name, bool json) {
+  if (json)
+    return ordered_json{{"name", name}, {"digest", done.digest.hex()}, {"format", done.format}, {"linears", done.linears}, {"not_quantized", done.left}}
+               .dump(2) +
+           "\n";
+  return fmt::format("{}  {}: {}, {} linears of which {} not quantized\n", name, done.digest.short_hex(), done.format, done.linears, done.left);
+}
+
 int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, std::string& out) {
   CLI::App app{"artifacts of a store", "quench artifacts"};
   app.require_subcommand(1);
   bool json = false;
-  std::string ref, format, to, from, as, out_file, settings_file;
+  std::string ref, format, to, from, as, method, out_file, settings_file;
   CompletionsChoice choice;
   CLI::App* ls_command = app.add_subcommand("ls", "names with digest, size and bits");
   CLI::App* show_command = app.add_subcommand("show", "one artifact: recipe, tensors, losses");
@@ -169,6 +178,11 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
   export_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
   export_command->add_option("--format", format, export_format_names())->required();
   export_command->add_option("--to", to, "directory to make")->required();
+  CLI::App* import_command = app.add_subcommand("import", "take in a model that was quantized elsewhere");
+  import_command->add_option("directory", from, "its directory: GPTQ, AWQ, AQLM, compressed-tensors or plain safetensors")->required();
+  import_command->add_option("--name", as, "its name in the store")->required();
+  import_command->add_option("--method", method, "what found the codes, where the format does not say: rtn, gptq, awq");
+  import_command->add_flag("--json", json);
   CLI::App* completions_command =
       app.add_subcommand("completions", "the kept completions, as JSON lines that `quench grade` takes");
   completions_command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
@@ -221,6 +235,7 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
     const ArtifactStore other = ArtifactStore::open(from, OpenMode::existing);
     out = transferred_text(transfer(other, store, ref, as, now_ms), json);
   }
+  if (import_command->parsed()) out = imported_text(import_model(store, from, as, method), as, json);
   if (export_command->parsed()) {
     export_artifact(store, ref, format, to);
     out = to + "\n";
@@ -255,6 +270,8 @@ int run_artifacts(const std::filesystem::path& directory, std::vector<std::strin
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
     if (arguments[i] == "--to" || arguments[i] == "--from" || arguments[i] == "--out" || arguments[i] == "--settings")
       arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
+  if (arguments.size() > 1 && arguments[0] == "import" && !arguments[1].starts_with("-"))
+    arguments[1] = std::filesystem::absolute(arguments[1]);
   const StoreReply reply = run_store_command(directory, StoreCommand{std::move(arguments)});
   std::cout << reply.out;
   if (!reply.err.empty()) std::cerr << "quench: " << reply.err << "\n";

@@ -6,6 +6,7 @@
 
 #include "coordinator/export/carried_files.h"
 #include "coordinator/export/linear_tiles.h"
+#include "coordinator/export/whole_linear.h"
 #include "schemas/error.h"
 
 namespace quench::coordinator {
@@ -62,13 +63,6 @@ ordered_json quantization_config(const QuantizeSpec& recipe, bool integers, bool
           {"config_groups", {{"group_0", group}}},
           {"kv_cache_scheme", nullptr},
           {"ignore", {"lm_head"}}};
-}
-
-template <typename Element>
-Bytes bytes_of(const std::vector<Element>& values) {
-  Bytes bytes(values.size() * sizeof(Element));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
 }
 
 // Codes of one row, low bits first, the last word filled up with zeros.

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "coordinator/export/aqlm.h"
+#include "coordinator/export/awq.h"
 #include "coordinator/export/compressed_tensors.h"
 #include "coordinator/export/gguf.h"
 #include "coordinator/export/gptq.h"
@@ -30,6 +32,8 @@ void write_gguf_as(const ArtifactStore& store, const Manifest& manifest, const f
 
 constexpr std::array kFormats = {
     Format{"gptq", "GPTQ (AutoGPTQ, GPTQModel, vLLM, transformers)", write_gptq},
+    Format{"awq", "AWQ GEMM (AutoAWQ, vLLM, transformers)", write_awq},
+    Format{"aqlm", "AQLM (aqlm, vLLM, transformers)", write_aqlm},
     Format{"fp16", "plain safetensors, dequantized and rounded to fp16",
            [](const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
              write_plain(store, manifest, DType::f16, directory);
