@@ -55,11 +55,21 @@ class Backend {
                      MatrixView out) = 0;
   // y = x / sqrt(mean(x^2) + epsilon) * weight, row by row. y may be x.
   virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) = 0;
+  // y = (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * weight + bias, row by row. y may be x.
+  virtual void layer_norm(ConstMatrixView x, const float* weight, const float* bias, float epsilon, MatrixView y);
   // Rotates x [T, heads * head_dim] in place; positions[t] < table.positions.
   virtual void rope(MatrixView x, const RopeTable& table,
                     std::span<const std::int32_t> positions) = 0;
   // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
   virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) = 0;
+  // out = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). out may be x.
+  virtual void gelu(ConstMatrixView x, MatrixView out);
+  // y[m, c] += bias[c].
+  virtual void add_bias(const float* bias, MatrixView y);
+  // y = x Wᵀ in whole numbers (cpu/lanes/integer_dot.inl), W of eight bits with one scale a row and at most 2^17 columns, x
+  // rounded to 127 steps on both sides of 0: steps of `scale`, beyond which values are cut, or, with 0, each row's own, of its
+  // largest magnitude over 127.
+  virtual void integer_gemm(ConstMatrixView x, float scale, const WeightView& weight, MatrixView y);
   // y += x.
   virtual void add(ConstMatrixView x, MatrixView y) = 0;
   // Puts rows of k and v [T, kv_heads * head_dim] behind each segment's cache and advances its length.
@@ -69,6 +79,9 @@ class Backend {
   // out has q's shape; rows of no segment are left alone.
   virtual void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
                          MatrixView out) = 0;
+  // The same where a token sees the last `window` keys up to its own and no others.
+  virtual void window_attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale, std::int64_t window,
+                                MatrixView out);
   // Log-probabilities of each row. out may be logits.
   virtual void log_softmax(ConstMatrixView logits, MatrixView out) = 0;
   // Index of the largest value of each row; the lowest index wins a tie.

@@ -44,6 +44,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("patience", value.patience);
   archive("validationSequences", value.validation_sequences);
   archive("budgetGiB", value.budget_gib);
+  archive("activations", value.activations);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -103,6 +104,8 @@ QUENCH_FIELDS(TensorRecord) {
   archive("chunks", value.chunks);
   archive("permutation", value.permutation);
   archive("codebooks", value.codebooks);
+  archive("activations", value.activations);
+  archive("activationScale", value.activation_scale);
 }
 QUENCH_FIELDS(BitChoice) {
   archive("tensor", value.tensor);

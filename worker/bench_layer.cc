@@ -102,7 +102,7 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
 
   start = std::chrono::steady_clock::now();
   std::optional<Factor> factor;
-  if (needs_calibration(recipe.method))
+  if (needs_calibration(recipe))
     factor = factor_hessian(*backend, *alone, hessian, recipe.damping, "layer");
   const double factor_s = seconds_since(start);
   const std::int64_t rows_per_tile =

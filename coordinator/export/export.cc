@@ -72,6 +72,10 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");
+  if (manifest.recipe.activations != Activations::none && format_name != "compressed-tensors")
+    throw Error(ErrorCode::bad_input, ref + " rounds activations to 8 bits (" + std::string(to_string(manifest.recipe.activations)) +
+                                          "), which --format " + format_name +
+                                          " cannot say, so that readers would compute something else: choose --format compressed-tensors");
   const fs::path partial = to.string() + ".partial-" + std::to_string(::getpid());
   std::error_code error;
   fs::create_directories(partial, error);

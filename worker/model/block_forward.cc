@@ -79,9 +79,9 @@ void BlockForward::advance() {
   if (stage_ == 0) {
     run_attention();
   } else if (stage_ == 1 || stage_ == 3) {
-    const Linear& linear = block_.linears[stage_ == 1 ? kO : kDown];
+    const BlockLinear role = stage_ == 1 ? kO : kDown;
     for_row_ranges(lengths_, [&](std::int64_t begin, std::int64_t rows) {
-      add_projection(context_, linear, input_view_.row_range(begin, rows), hidden_.row_range(begin, rows),
+      add_projection(context_, block_, role, input_view_.row_range(begin, rows), hidden_.row_range(begin, rows),
                      workspace_);
     });
     if (stage_ == 1) {

@@ -25,6 +25,11 @@ TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe
   const kernels::GridSpec grid = grid_of(recipe);
   record.bits = static_cast<std::uint32_t>(grid.bits);
   record.group_size = static_cast<std::int32_t>(grid.group_size);
+  record.activations = recipe.activations;
+  if (record.activations != Activations::none && linear.inputs > kIntegerInputsMax)
+    throw Error(ErrorCode::bad_input, "tensor \"" + linear.tensor + "\" has " + std::to_string(linear.inputs) +
+                                          " inputs; integer activations are for at most " + std::to_string(kIntegerInputsMax) +
+                                          ": choose \"activations\": \"none\"");
   return record;
 }
 
@@ -66,7 +71,8 @@ Linear take_packed_linear(const GangContext& context, const LinearShape& linear,
                           std::vector<std::int32_t> processing, const PieceDealer& before,
                           std::span<const std::uint8_t> mine) {
   Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
-                                 record.rows_per_tile, std::move(processing), context.backend.memory());
+                                 record.rows_per_tile, std::move(processing), context.backend.memory(),
+                                 {record.activations, static_cast<float>(record.activation_scale)});
   take_all_tiles(context, linear, before, mine, packed, [&](std::uint32_t rows) {
     return PackedTileShape{rows, linear.inputs, record.bits, record.group_size}.bytes();
   });

@@ -14,6 +14,7 @@
 #include "worker/quantize/awq/scaled_block.h"
 #include "worker/quantize/block_parts.h"
 #include "worker/quantize/methods.h"
+#include "worker/quantize/static_activations.h"
 
 namespace quench::worker {
 namespace {
@@ -43,7 +44,7 @@ class CalibratedPass {
         recipe_(recipe),
         linears_(block_linears(context.source.config(), layer)),
         recipes_(recipes_of(recipe, context.choices, linears_)),
-        norms_(block_norms(layer)),
+        vectors_(block_vectors(context.source.config(), layer)),
         dealer_(context.gang.rank(), context.gang.world()) {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
       if (recipe.method == Method::aqlm) check_additive(recipe, linears_[i].outputs, linears_[i].inputs, linears_[i].tensor);
@@ -51,16 +52,15 @@ class CalibratedPass {
       // Only what is tuned is run as it was: each linear is quantized before anything passes through it.
       if (!tunes()) continue;
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
-      block_.linears[i] =
+      block_.linears[linears_[i].role] =
           Linear::dense(bytes_of(stored_[i]), element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
                         context_.backend.memory());
     }
-    block_.attention_norm = read_tensor(context_.source, norms_.at(0));
-    block_.mlp_norm = read_tensor(context_.source, norms_.at(1));
+    load_vectors(context_.source, layer, block_);
     // Norms that are trained are put when they are, as fp32.
-    for (std::size_t i = 0; i < norms_.size(); ++i) {
+    for (const BlockVector& vector : vectors_) {
       if (!tunes())
-        put_raw_pieces(context_.source, norms_[i], dealer_, index_, records_, context_.sink);
+        put_raw_pieces(context_.source, vector.tensor, dealer_, index_, records_, context_.sink);
       else
         norm_pieces_.push_back({index_++, dealer_.deal()});
     }
@@ -214,7 +214,7 @@ class CalibratedPass {
       for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile)
         tuned.set_tile(tile, trained.tile(i, std::int64_t{tile} * rows_per_tile, rows_of_tile(linear, tile)));
       put_codebooks(packed_records_[i], std::move(codebooks));
-      block_.linears[i] = std::move(tuned);
+      block_.linears[linear.role] = std::move(tuned);
     }
     for (const TileToTune& tile : tiles_to_tune_) {
       const LinearShape& linear = linears_[tile.linear];
@@ -224,12 +224,12 @@ class CalibratedPass {
     }
     block_.attention_norm.assign(trained.norm(0).begin(), trained.norm(0).end());
     block_.mlp_norm.assign(trained.norm(1).begin(), trained.norm(1).end());
-    for (std::size_t n = 0; n < norms_.size(); ++n)
+    for (std::size_t n = 0; n < vectors_.size(); ++n)
       if (norm_pieces_[n].own) put_norm(records_, context_.sink, norm_pieces_[n].index, trained.norm(n));
   }
 
   void keep(std::size_t which, Linear linear, TensorRecord record) {
-    block_.linears[which] = std::move(linear);
+    block_.linears[linears_[which].role] = std::move(linear);
     packed_records_[which] = std::move(record);
     // The pieces' plan order is the order of solving, by stage; losses are put in linear order at the end.
     solved_order_.push_back(which);
@@ -298,9 +298,9 @@ class CalibratedPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_)
-      result.tensors.push_back(tunes() ? norm_record(context_.source, norm, pieces.at(next++))
-                                       : raw_record(context_.source, norm, pieces, next));
+    for (const BlockVector& vector : vectors_)
+      result.tensors.push_back(tunes() ? norm_record(context_.source, vector.tensor, pieces.at(next++))
+                                       : raw_record(context_.source, vector.tensor, pieces, next));
     std::map<std::size_t, std::vector<LinearLoss>> losses;
     for (const std::size_t which : solved_order_)
       take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);
@@ -315,7 +315,7 @@ class CalibratedPass {
   QuantizeSpec recipe_;
   std::vector<LinearShape> linears_;
   std::vector<QuantizeSpec> recipes_;  // of each linear
-  std::vector<std::string> norms_;
+  std::vector<BlockVector> vectors_;
   PieceDealer dealer_;
   PieceRecords records_;
   std::uint64_t index_ = 0;
@@ -348,6 +348,7 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
   return in_context("block " + std::to_string(layer), [&] {
     if (recipe.method == Method::awq)
       return quantize_scaled_block(context, recipe, layer, rope, length, total_tokens, hidden, on_step);
+    if (recipe.method == Method::int8) return quantize_static_block(context, recipe, layer, rope, length, hidden, on_step);
     CalibratedPass pass(context, recipe, layer);
     return pass.run({context.backend, context.source.config(), rope}, length, total_tokens, hidden, on_step);
   });
@@ -357,12 +358,12 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
                                      std::uint32_t layer) {
   return in_context("block " + std::to_string(layer), [&] {
     const std::vector<LinearShape> linears = block_linears(context.source.config(), layer);
-    const std::vector<std::string> norms = block_norms(layer);
+    const std::vector<BlockVector> vectors = block_vectors(context.source.config(), layer);
     PieceDealer dealer(context.gang.rank(), context.gang.world());
     PieceRecords records;
     std::uint64_t index = 0;
-    for (const std::string& norm : norms)
-      put_raw_pieces(context.source, norm, dealer, index, records, context.sink);
+    for (const BlockVector& vector : vectors)
+      put_raw_pieces(context.source, vector.tensor, dealer, index, records, context.sink);
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         put_raw_pieces(context.source, linear.tensor, dealer, index, records, context.sink);
@@ -383,8 +384,8 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
     const std::vector<PieceRecords::Piece> pieces = records.gather(context.gang, index, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms)
-      result.tensors.push_back(raw_record(context.source, norm, pieces, next));
+    for (const BlockVector& vector : vectors)
+      result.tensors.push_back(raw_record(context.source, vector.tensor, pieces, next));
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         result.tensors.push_back(raw_record(context.source, linear.tensor, pieces, next));

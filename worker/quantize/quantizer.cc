@@ -79,7 +79,7 @@ std::uint64_t bytes_for_linears(const GangContext& context, const QuantizeOrder&
   };
   for (const NamedShape& tensor : outer_tensors(context.source.config())) add(tensor.name);
   for (std::uint32_t layer = 0; layer < context.source.config().layers; ++layer)
-    for (const std::string& norm : block_norms(layer)) add(norm);
+    for (const BlockVector& vector : block_vectors(context.source.config(), layer)) add(vector.tensor);
   const std::uint64_t budget = budget_bytes(recipe);
   return budget > fixed ? budget - fixed : 0;
 }
@@ -188,15 +188,22 @@ void check_calibration(const GangContext& context, const QuantizeOrder& order,
         "the calibration files changed since the job began: restore them, or run the job under another name");
 }
 
+void check_fine_tuning(const ModelConfig& config, const QuantizeSpec& recipe) {
+  if (recipe.fine_tuning == FineTuning::none || config.family == ModelFamily::llama) return;
+  throw Error(ErrorCode::bad_input, recipe.name + ": \"fineTuning\" is for blocks of Llama models; this model is of the family " +
+                                        std::string(to_string(config.family)) + ": leave the key out");
+}
+
 }  // namespace
 
 void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
                        const CalibrationSet& calibration, const ChunkReader& read_chunk) {
   const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
-  const bool calibrated = needs_calibration(recipe.method);
+  const bool calibrated = needs_calibration(recipe);
   const bool speaks = context.gang.rank() == 0;
   const std::uint32_t layers = context.source.config().layers;
   QUENCH_CHECK(order.first_block <= layers, order.first_block, layers);
+  check_fine_tuning(context.source.config(), recipe);
   if (calibrated) check_calibration(context, order, calibration);
 
   std::optional<Activations> activations;
