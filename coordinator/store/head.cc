@@ -51,7 +51,8 @@ std::uint32_t claimed_format(std::string_view slot) {
 }
 
 std::optional<HeadRecord> decode(std::string_view slot) {
-  if (claimed_format(slot) != kStoreFormat) return std::nullopt;
+  if (const std::uint32_t format = claimed_format(slot); format < kStoreFormatOldest || format > kStoreFormat)
+    return std::nullopt;
   std::string_view sum = slot.substr(kSummedBytes);
   if (take_digest(sum) != sha256(slot.substr(0, kSummedBytes))) return std::nullopt;
   slot.remove_prefix(16);
