@@ -78,6 +78,13 @@ auto translating(const fs::path& directory, Body&& body) -> decltype(body()) {
 
 }  // namespace
 
+void require_weights(const StoredObject& object, std::string_view ref) {
+  if (!object.collected_ms) return;
+  throw Error(ErrorCode::bad_input, std::string(ref) + " (" + object.digest.short_hex() +
+                                        ") has no weights here any more: the collector took them, and its record is left; "
+                                        "pull or import it, or quantize it again");
+}
+
 struct ArtifactStore::State {
   fs::path directory;
   OpenMode mode;

@@ -51,6 +51,9 @@ struct StoredObject {
   std::optional<std::uint64_t> collected_ms;
 };
 
+// Throws Error(bad_input) when the collector took the object's chunks; `ref` is what it was asked for by.
+void require_weights(const StoredObject& object, std::string_view ref);
+
 // A name, or one entry of its history.
 struct Ref {
   std::string name;

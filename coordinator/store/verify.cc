@@ -34,10 +34,11 @@ class Walk {
   void objects(const ObjectCheck& check) {
     records(Catalog::objects, [&](std::string_view key, std::string_view value) {
       Suspect suspect(report_.damaged_objects, Digest::from_bytes(as_bytes(key)));
-      const StoredObject object = Catalog::decode_object(key, value);
+      StoredObject object = Catalog::decode_object(key, value);
+      object.collected_ms = catalog_.collected_ms(object.digest);
       suspect.clear();
       ++report_.objects;
-      if (!catalog_.collected_ms(object.digest)) require_chunks(object.chunks);
+      if (!object.collected_ms) require_chunks(object.chunks);
       if (!check) return;
       const ObjectOpinion opinion = check(object);
       const std::string finding = "object " + object.digest.hex() + ": " + opinion.reason;
