@@ -72,23 +72,26 @@ std::string describe_lineage(const ArtifactStore& store, const std::string& ref,
   const Judgement judgement = store.judge(lineage.digest);
   if (json) {
     ordered_json out = ordered_json::parse(manifest_to_json(manifest));
-    out["digest"] = lineage.digest.hex();
-    out["names"] = ordered_json::array();
-    for (const Ref& name : lineage.names) out["names"].push_back(name.name);
-    out["model"] = lineage.model_name();
-    out["job"] = lineage.job ? ordered_json(lineage.job->name) : ordered_json(nullptr);
-    out["runs"] = ordered_json::array();
-    for (const RunRecord& run : lineage.runs) out["runs"].push_back(run_to_json(run));
-    out["scores"] = ordered_json::array();
+    // Beside the manifest, which is the same in every store: what this one knows of it.
+    ordered_json known;
+    known["digest"] = lineage.digest.hex();
+    known["names"] = ordered_json::array();
+    for (const Ref& name : lineage.names) known["names"].push_back(name.name);
+    known["model"] = lineage.model_name();
+    known["job"] = lineage.job ? ordered_json(lineage.job->name) : ordered_json(nullptr);
+    known["runs"] = ordered_json::array();
+    for (const RunRecord& run : lineage.runs) known["runs"].push_back(run_to_json(run));
+    known["scores"] = ordered_json::array();
     for (const KnownScore& score : lineage.scores)
-      out["scores"].push_back({{"benchmark", score.spec.benchmark},
+      known["scores"].push_back({{"benchmark", score.spec.benchmark},
                                {"language", score.spec.language},
                                {"samples", score.spec.samples},
                                {"temperature", score.spec.temperature},
                                {"evaluation", score.evaluation.hex()},
                                {"pass_at_1", score.pass_at_1 ? ordered_json(*score.pass_at_1) : ordered_json(nullptr)}});
-    out["signature"] = {{"standing", standing_text(judgement.standing)}, {"reason", judgement.reason}};
-    if (lineage.collected_ms) out["collected_unix_ms"] = *lineage.collected_ms;
+    known["signature"] = {{"standing", standing_text(judgement.standing)}, {"reason", judgement.reason}};
+    if (lineage.collected_ms) known["collected_unix_ms"] = *lineage.collected_ms;
+    out["known"] = std::move(known);
     return out.dump(2) + "\n";
   }
   std::string text = fmt::format("digest       {}\nmethod       {}\n", lineage.digest.hex(), derived_name(manifest.recipe));

@@ -108,7 +108,9 @@ void Databases::apply(const Commit& commit) {
 }
 
 void Databases::checkpoint(const std::filesystem::path& to) const {
-  std::filesystem::create_directories(to);
+  std::error_code error;
+  std::filesystem::create_directories(to, error);
+  if (error) throw errno_error(ErrorCode::failed, "cannot make " + to.string(), error.value());
   chunks_->checkpoint(to / "chunks");
   catalog_->checkpoint(to / "catalog");
   HeadFile::create(to / "HEAD", record_of(state_, ManifestWatch(to / "chunks").mark(), ManifestWatch(to / "catalog").mark()));

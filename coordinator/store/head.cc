@@ -100,7 +100,9 @@ void HeadFile::create(const std::filesystem::path& path, const HeadRecord& first
   File file(draft, O_RDWR | O_CREAT | O_TRUNC);
   file.write_at(0, slot + slot);
   file.sync();
-  std::filesystem::rename(draft, path);
+  std::error_code error;
+  std::filesystem::rename(draft, path, error);
+  if (error) throw errno_error(ErrorCode::failed, "cannot rename " + draft.string(), error.value());
   sync_directory(path.parent_path());
 }
 
