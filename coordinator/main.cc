@@ -95,9 +95,10 @@ int run(int argc, char** argv) {
 
   std::string artifacts_store;
   CLI::App* artifacts_command =
-      app.add_subcommand("artifacts", "ls, show REF, verify, push REF --to STORE, pull REF --from STORE, export REF --format F --to DIR, completions REF --out FILE");
+      app.add_subcommand("artifacts", "names, lineage, moving, trust and care of what a store holds; `quench artifacts --help` lists the commands");
   artifacts_command->add_option("--store", artifacts_store);
   artifacts_command->prefix_command();
+  artifacts_command->set_help_flag();  // its own commands say more
 
   BuildSetArguments set_arguments;
   std::string sets_store;

@@ -12,6 +12,7 @@
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
+#include "coordinator/repository/signing.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {
@@ -271,6 +272,7 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   Commit commit;
   commit.put_object(digest, bytes, chunks);
   commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
+  sign_published(commit, name, digest, manifest);
   commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
   commit.append_journal(
       journal_name(state_.job_id),

@@ -67,8 +67,10 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
     throw Error(ErrorCode::bad_input,
                 "--to " + to.string() + " is there already: name a directory that is not");
   const Digest digest = store.resolve(ref);
-  const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
+  const StoredObject object = store.get_object(digest);
+  const Manifest manifest = decode_manifest(object.bytes);
   require_model(manifest, ref);
+  require_weights(object, ref);
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");

@@ -7,6 +7,7 @@
 #include "coordinator/clock.h"
 #include "coordinator/import/linear_reader.h"
 #include "coordinator/plan/planner.h"
+#include "coordinator/repository/signing.h"
 #include "schemas/build_id.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
@@ -135,7 +136,7 @@ class Import {
     const Bytes bytes = encode(manifest_);
     const Digest digest = sha256(bytes);
     if (const std::optional<Ref> there = store_.find_ref(name); there && there->object != digest)
-      throw Error(ErrorCode::bad_input, "the name " + name + " is taken by " + there->object.short_hex() + ": choose another --name");
+      throw Error(ErrorCode::bad_input, "the name " + name + " is taken by " + there->object.short_hex() + ": choose another with --as");
     std::vector<Digest> chunks;
     for (const ChunkRef& chunk : chunks_of(manifest_)) chunks.push_back(chunk.digest);
     RunRecord run;
@@ -146,6 +147,7 @@ class Import {
     Commit commit;
     commit.put_object(digest, bytes, chunks);
     commit.set_ref(name, digest, static_cast<std::uint64_t>(run.finished_unix_ms));
+    sign_published(commit, name, digest, manifest_);
     commit.put_result("run/" + digest.hex() + "/import", encode(run));
     store_.commit(commit);
     return digest;

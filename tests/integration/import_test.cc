@@ -41,7 +41,7 @@ class ImportOfAnExport : public ExportOfAJob {
     return to;
   }
   static Finished import(const fs::path& directory, const std::string& name, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {"artifacts", "import", directory.string(), "--name", name};
+    std::vector<std::string> arguments = {"artifacts", "import", "--from", directory.string(), "--as", name};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return quench(arguments);
   }

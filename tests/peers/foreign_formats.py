@@ -89,7 +89,7 @@ def main():
             made = GPTQModel.load(str(model), QuantizeConfig(bits=4, group_size=64, **settings), device="cpu")
             made.quantize(windows, batch_size=1)
             made.save(str(directory))
-            run(options.binaries / "quench", "artifacts", "import", directory, "--name", f"elsewhere/{name}", "--store", store)
+            run(options.binaries / "quench", "artifacts", "import", "--from", directory, "--as", f"elsewhere/{name}", "--store", store)
             plain = export(f"elsewhere/{name}", "fp16")
             theirs = GPTQModel.load(str(directory), device="cpu", backend=BACKEND.TORCH).model
             reference, worst, count = load_file(plain / "model.safetensors"), 0.0, 0
