@@ -317,7 +317,8 @@ void on_evaluator_lost(State& state, Outbox& outbox, ConnectionId connection, co
     on_evaluator_exited(state, outbox, *slot, *state.slots.at(*slot));
 }
 
-void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const std::string& reason) {
+void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const std::string& reason,
+                         cluster::GangEnd end) {
   for (const auto& [connection, evaluator] : state.evaluators)
     if (evaluator.slot == slot) {
       // What it said last may still be on its way; the connection's end comes behind it.
@@ -332,6 +333,14 @@ void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const
     state.phase = Phase::failed;
   }
   if (state.phase != Phase::evaluating) return;
+  if (end == cluster::GangEnd::cancelled)
+    return fail_evaluation(state, outbox, {ErrorCode::interrupted, reason + "; run the same job again to go on"});
+  if (end == cluster::GangEnd::refused) return fail_evaluation(state, outbox, {ErrorCode::bad_input, reason});
+  if (end == cluster::GangEnd::preempted) {
+    state.evaluator_failure.reset();
+    outbox.tell("starting evaluation worker " + std::to_string(slot) + " again: " + reason);
+    return start(state, outbox, slot);
+  }
   const JobFailure failure = std::exchange(state.evaluator_failure, std::nullopt)
                                  .value_or(JobFailure{ErrorCode::failed, "evaluation worker " +
                                                                              std::to_string(slot) + " " + reason});

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "cluster/launch/launcher.h"
 #include "coordinator/outbox.h"
 #include "coordinator/state.h"
 #include "schemas/messages.h"
@@ -25,7 +26,8 @@ void on_evaluator_joined(State& state, Outbox& outbox, ConnectionId connection, 
 void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection, const Message& message);
 void on_evaluator_lost(State& state, Outbox& outbox, ConnectionId connection, const std::string& reason);
 // A process that start_evaluator started has ended.
-void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const std::string& reason);
+void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const std::string& reason,
+                         cluster::GangEnd end = cluster::GangEnd::own);
 
 // For the reactor: artifacts are published and the gang is gone; starts workers for what is left.
 void begin_evaluating(State& state, Outbox& outbox);

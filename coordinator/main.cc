@@ -73,8 +73,14 @@ int run(int argc, char** argv) {
   run_command->add_option("--store", run_arguments.store,
                           "artifact store; default $QUENCH_STORE or ./quench-store");
   run_command->add_option("--report", run_arguments.report, "directory for the HTML report");
+  run_command->add_option("--launcher", run_arguments.launcher,
+                          "auto: the Slurm allocation this runs in, else this machine; local; slurm: sbatch");
+  run_command->add_option("--slurm-template", run_arguments.slurm_template,
+                          "batch script for --launcher slurm, a copy of cluster/launch/slurm.sbatch");
+  run_command->add_option("--hosts", run_arguments.hosts, "HOST[:RANKS],... where mpirun starts ranks by ssh")
+      ->delimiter(',');
   run_command->add_option("--listen", run_arguments.listen,
-                          "ADDRESS:PORT where evaluation workers may join (quench-worker evaluate)");
+                          "ADDRESS:PORT where ranks and evaluation workers of other hosts join (port 0: a free one)");
   run_command->add_flag("--plain-network", run_arguments.plain_network,
                         "let --listen be reachable from other hosts, unencrypted");
   run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");

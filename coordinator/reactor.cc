@@ -1,6 +1,7 @@
 #include "coordinator/reactor.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "coordinator/fan_out.h"
@@ -284,6 +285,8 @@ void on_start(State& state, Outbox& outbox) {
 void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const Hello& hello) {
   if (state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
   if (state.phase != Phase::gathering) out_of_order("a rank's hello");
+  // Of an allocation that has another size than was wished for.
+  if (state.ranks.empty()) state.job.ranks = hello.rank.world;
   state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa};
   if (state.ranks.size() == state.job.ranks) give_next_order(state, outbox);
 }
@@ -324,7 +327,17 @@ void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const s
   outbox.stop_gang(text);
 }
 
-void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
+void on_gang_waiting(State& state, Outbox& outbox, const std::string& reason) {
+  outbox.tell(reason);
+  if (state.phase == Phase::gathering) state.gathering_deadline = std::numeric_limits<TimeMs>::max();
+}
+
+void on_gang_running(State& state, Outbox& outbox, const std::string& where) {
+  outbox.tell(where);
+  if (state.phase == Phase::gathering) state.gathering_deadline = state.now + kGatheringMsMax;
+}
+
+void on_gang_exited(State& state, Outbox& outbox, const std::string& reason, cluster::GangEnd end) {
   outbox.record(AttemptEnded{state.attempt.value, reason}, {});
   state.ranks.clear();
   if (state.phase == Phase::leaving) {
@@ -339,10 +352,27 @@ void on_gang_exited(State& state, Outbox& outbox, const std::string& reason) {
     state.phase = Phase::failed;
     return;
   }
-  if (!state.first_failure)
-    state.first_failure =
-        JobFailure{ErrorCode::failed, reason.empty() ? "the gang ended before its work" : reason};
-  if (!state.progress_in_attempt) ++state.attempts_without_progress;
+  const std::string why = reason.empty() ? "the gang ended before its work" : reason;
+  switch (end) {
+    case cluster::GangEnd::refused:
+      state.first_failure = JobFailure{ErrorCode::bad_input, why};
+      break;
+    case cluster::GangEnd::cancelled:
+      state.failure = JobFailure{ErrorCode::interrupted, why + "; run the same job again to go on"};
+      state.phase = Phase::failed;
+      return;
+    // The ranks' own last words are about losing each other.
+    case cluster::GangEnd::preempted:
+    case cluster::GangEnd::time_limit:
+      state.first_failure = JobFailure{ErrorCode::failed, why};
+      break;
+    case cluster::GangEnd::own:
+    case cluster::GangEnd::stopped:
+      if (!state.first_failure) state.first_failure = JobFailure{ErrorCode::failed, why};
+      break;
+  }
+  // What the batch system gives to others is no fault of the job; a limit too short for one block is.
+  if (!state.progress_in_attempt && end != cluster::GangEnd::preempted) ++state.attempts_without_progress;
   const ErrorCode code = state.first_failure->code;
   const bool hopeless = code == ErrorCode::bad_input || code == ErrorCode::refused ||
                         code == ErrorCode::internal ||

@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "cluster/launch/launcher.h"
 #include "coordinator/outbox.h"
 #include "coordinator/state.h"
 #include "schemas/messages.h"
@@ -27,8 +28,12 @@ void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const
 // Any message of a rank but chunks and store requests, which the service answers by itself.
 void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, const Message& message);
 void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const std::string& reason);
+// The gang stands in a batch system's queue, for `reason`: no rank is awaited until on_gang_running.
+void on_gang_waiting(State& state, Outbox& outbox, const std::string& reason);
+void on_gang_running(State& state, Outbox& outbox, const std::string& where);
 // Every process of the gang has ended. `reason` is empty when all ended with 0.
-void on_gang_exited(State& state, Outbox& outbox, const std::string& reason);
+void on_gang_exited(State& state, Outbox& outbox, const std::string& reason,
+                    cluster::GangEnd end = cluster::GangEnd::own);
 void on_tick(State& state, Outbox& outbox, TimeMs now);
 // SIGINT or SIGTERM: gang and evaluation workers end, what is committed stays.
 void on_stop_requested(State& state, Outbox& outbox);

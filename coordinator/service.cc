@@ -2,12 +2,12 @@
 
 #include <openssl/rand.h>
 
+#include <boost/asio/ip/host_name.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <csignal>
 #include <utility>
 
-#include "cluster/launch/local.h"
 #include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
@@ -44,6 +44,7 @@ Service::Service(ServiceOptions options, ArtifactStore& store, State& state, Pro
     : options_(std::move(options)),
       store_(store),
       state_(state),
+      ranks_wished_(state.job.ranks),
       sink_(sink),
       hash_pool_(2),
       store_server_(loop_, store, options_.build, std::move(run_command)),
@@ -64,15 +65,14 @@ Service::Service(ServiceOptions options, ArtifactStore& store, State& state, Pro
                                          reception_.greet(std::move(socket), transport);
                                        })),
       join_listener_(join_listener()),
+      join_secret_(make_secret()),
       join_folder_(store.directory() / "join",
-                   (join_listener_ ? *join_listener_ : listener_).endpoint().to_string(), [this] {
-                     const std::string secret = make_secret();
-                     roster_.expect_evaluators(secret);
-                     return secret;
-                   }()),
-      launcher_(cluster::make_local_launcher(loop_)),
+                   (join_listener_ ? *join_listener_ : listener_).endpoint().to_string(), join_secret_),
+      launcher_(cluster::make_launcher(loop_, options_.launcher)),
       signals_(loop_, SIGINT, SIGTERM),
-      tick_(loop_) {}
+      tick_(loop_) {
+  roster_.expect_evaluators(join_secret_);
+}
 
 Service::~Service() { hash_pool_.join(); }
 
@@ -111,7 +111,7 @@ void Service::decide(const std::function<void()>& decision) {
 }
 
 void Service::end_if_over() {
-  if (gang_ != nullptr || !evaluators_.empty()) return;
+  if (gang_ != nullptr || !evaluators_.empty() || workers_ != nullptr) return;
   if (state_.phase != Phase::finished && state_.phase != Phase::failed) return;
   loop_.stop();
 }
@@ -121,6 +121,8 @@ void Service::schedule_tick() {
   tick_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled) return;
     ended_gang_.reset();
+    ended_workers_.reset();
+    if (!awaited_slots_.empty() && workers_ == nullptr) decide([this] { start_workers(); });
     ended_evaluators_.clear();
     decide([this] { on_tick(state_, *this, steady_now_ms()); });
     schedule_tick();
@@ -183,7 +185,30 @@ void Service::on_gang_ended(const cluster::GangExit& exit) {
   const std::string reason = exit.ok() ? std::string() : exit.describe();
   if (!exit.ok())
     for (const std::string& line : exit.last_lines) sink_.detail(line);
-  decide([&] { on_gang_exited(state_, *this, reason); });
+  decide([&] { on_gang_exited(state_, *this, reason, exit.end); });
+}
+
+std::string Service::endpoint_for_ours() const {
+  if (!launcher_->other_hosts() || !join_listener_) return listener_.endpoint().to_string();
+  cluster::Endpoint endpoint = join_listener_->endpoint();
+  if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = boost::asio::ip::host_name();
+  return endpoint.to_string();
+}
+
+cluster::GangHandlers Service::gang_handlers(const std::string& who,
+                                             std::function<void(const cluster::GangExit&)> on_exit) {
+  cluster::GangHandlers handlers;
+  handlers.on_line = [this, who](std::optional<std::uint32_t> rank, const std::string& line) {
+    sink_.detail(rank ? who + std::to_string(*rank) + ": " + line : line);
+  };
+  handlers.on_waiting = [this](const std::string& reason) {
+    decide([&] { on_gang_waiting(state_, *this, reason); });
+  };
+  handlers.on_running = [this](const std::string& where) {
+    decide([&] { on_gang_running(state_, *this, where); });
+  };
+  handlers.on_exit = std::move(on_exit);
+  return handlers;
 }
 
 void Service::send(ConnectionId to, const Message& message) {
@@ -197,19 +222,15 @@ void Service::start_gang(AttemptNumber attempt) {
                        std::to_string(options_.threads),
                        "gang",
                        "--coordinator",
-                       listener_.endpoint().to_string(),
+                       endpoint_for_ours(),
                        "--attempt",
                        std::to_string(attempt.value)};
   command.secret = make_secret();
-  command.ranks = state_.job.ranks;
+  command.ranks = ranks_wished_;
   command.threads = options_.threads;
-  roster_.expect(attempt, state_.job.ranks, command.secret);
-  cluster::GangHandlers handlers;
-  handlers.on_line = [this](std::optional<std::uint32_t> rank, const std::string& line) {
-    sink_.detail(rank ? "rank " + std::to_string(*rank) + ": " + line : line);
-  };
-  handlers.on_exit = [this](const cluster::GangExit& exit) { on_gang_ended(exit); };
-  gang_ = launcher_->start(command, std::move(handlers));
+  roster_.expect(attempt, launcher_->elastic() ? 0 : ranks_wished_, command.secret);
+  gang_ = launcher_->start(
+      command, gang_handlers("rank ", [this](const cluster::GangExit& exit) { on_gang_ended(exit); }));
 }
 
 void Service::stop_gang(const std::string& reason) {
@@ -217,7 +238,35 @@ void Service::stop_gang(const std::string& reason) {
   if (gang_ != nullptr) gang_->stop(kStopGrace);
 }
 
+// On the tick, when all slots that are to be started are known.
+void Service::start_workers() {
+  cluster::GangCommand command;
+  command.kind = cluster::GangKind::workers;
+  command.program = options_.worker;
+  command.arguments = {"--threads", std::to_string(options_.threads), "evaluate", "--coordinator",
+                       endpoint_for_ours(), "--numbered"};
+  command.secret = join_secret_;
+  command.ranks = ranks_wished_;
+  command.threads = options_.threads;
+  worker_slots_ = std::exchange(awaited_slots_, {});
+  workers_ = launcher_->start(command, gang_handlers("evaluation worker ", [this](const cluster::GangExit& exit) {
+                                on_workers_ended(exit);
+                              }));
+}
+
+void Service::on_workers_ended(const cluster::GangExit& exit) {
+  ended_workers_ = std::move(workers_);
+  if (!exit.ok())
+    for (const std::string& line : exit.last_lines) sink_.detail(line);
+  for (const std::uint32_t slot : std::exchange(worker_slots_, {}))
+    decide([&] { on_evaluator_exited(state_, *this, slot, exit.describe(), exit.end); });
+}
+
 void Service::start_evaluator(std::uint32_t slot) {
+  if (launcher_->other_hosts()) {
+    awaited_slots_.insert(slot);
+    return;
+  }
   cluster::ChildCommand command;
   command.program = options_.worker;
   command.arguments = {"--threads",
@@ -246,6 +295,10 @@ void Service::on_evaluator_ended(std::uint32_t slot, const cluster::ChildExit& e
 }
 
 void Service::stop_evaluators(const std::string& reason) {
+  // Slots that were never started have ended already.
+  for (const std::uint32_t slot : std::exchange(awaited_slots_, {}))
+    on_evaluator_exited(state_, *this, slot, reason, cluster::GangEnd::stopped);
+  if (workers_ != nullptr) workers_->stop(kStopGrace);
   if (evaluators_.empty()) return;
   sink_.detail("stopping the evaluation workers: " + reason);
   for (const auto& [slot, process] : evaluators_) process->stop(kStopGrace);

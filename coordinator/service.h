@@ -11,11 +11,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "cluster/launch/child_process.h"
 #include "cluster/launch/launcher.h"
+#include "cluster/launch/launcher_choice.h"
 #include "cluster/net/handshake.h"
 #include "cluster/net/listener.h"
 #include "coordinator/join_folder.h"
@@ -43,6 +45,7 @@ struct ServiceOptions {
   std::string build;
   // Where evaluation workers of other hosts may join, beside the loopback address that is always there.
   std::optional<cluster::Endpoint> listen;
+  cluster::LauncherSettings launcher = {};
 };
 
 class Service final : public Outbox {
@@ -81,6 +84,11 @@ class Service final : public Outbox {
   void decide(const std::function<void()>& decision);
   void admit(std::unique_ptr<cluster::Connection> connection, const Hello& hello);
   void on_message(ConnectionId id, const Message& message, const Bytes& payload);
+  // Where processes of ours dial: on other hosts, where `listen` is.
+  std::string endpoint_for_ours() const;
+  cluster::GangHandlers gang_handlers(const std::string& who, std::function<void(const cluster::GangExit&)> on_exit);
+  void start_workers();
+  void on_workers_ended(const cluster::GangExit& exit);
   void on_gang_ended(const cluster::GangExit& exit);
   void on_evaluator_ended(std::uint32_t slot, const cluster::ChildExit& exit);
   std::optional<cluster::Listener> join_listener();
@@ -90,6 +98,7 @@ class Service final : public Outbox {
   ServiceOptions options_;
   ArtifactStore& store_;
   State& state_;
+  std::uint32_t ranks_wished_;  // the state's are those that came
   ProgressSink& sink_;
   cluster::Loop loop_;
   boost::asio::thread_pool hash_pool_;
@@ -98,12 +107,18 @@ class Service final : public Outbox {
   cluster::Reception reception_;
   cluster::Listener listener_;
   std::optional<cluster::Listener> join_listener_;
+  std::string join_secret_;
   JoinFolder join_folder_;
   std::unique_ptr<cluster::Launcher> launcher_;
   std::unique_ptr<cluster::Gang> gang_;
   std::unique_ptr<cluster::Gang> ended_gang_;  // destroyed outside its own callback
   std::map<std::uint32_t, std::unique_ptr<cluster::ChildProcess>> evaluators_;  // by slot
   std::vector<std::unique_ptr<cluster::ChildProcess>> ended_evaluators_;
+  // The same on other hosts: one gang of workers for all slots.
+  std::unique_ptr<cluster::Gang> workers_;
+  std::unique_ptr<cluster::Gang> ended_workers_;
+  std::set<std::uint32_t> worker_slots_;    // that workers_ has been started for
+  std::set<std::uint32_t> awaited_slots_;   // that it will be started for
   boost::asio::signal_set signals_;
   boost::asio::steady_timer tick_;
   std::map<ConnectionId, Peer> peers_;

@@ -1,7 +1,9 @@
 #include "worker/join.h"
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -21,6 +23,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kEndAfterLoss{5'000};
 constexpr std::chrono::milliseconds kTryEvery{500};
 constexpr std::size_t kFileBytesMax = 4096;
+// What launchers call the secret's file.
+constexpr char kGangSecretVariable[] = "QUENCH_GANG_SECRET_FILE";
 
 // The files of a coordinator that is not there yet, or was here, are missing: that is worth waiting for.
 std::string read_small(const fs::path& file, const char* what) {
@@ -36,7 +40,9 @@ std::string read_small(const fs::path& file, const char* what) {
 
 fs::path secret_file(const JoinArguments& arguments) {
   if (!arguments.secret_file.empty()) return arguments.secret_file;
-  if (const char* named = std::getenv(kJoinSecretVariable); named != nullptr && *named != '\0') return named;
+  // A launcher gives its own.
+  const char* const variable = arguments.numbered ? kGangSecretVariable : kJoinSecretVariable;
+  if (const char* named = std::getenv(variable); named != nullptr && *named != '\0') return named;
   if (!arguments.folder.empty()) return arguments.folder / "secret";
   throw Error(ErrorCode::bad_input,
               std::string("no secret: name the folder join of the store with --join, or a copy of the file "
@@ -82,6 +88,19 @@ bool worth_waiting(const Error& error) {
 }
 
 }  // namespace
+
+std::uint32_t task_number() {
+  for (const char* const name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) {
+    const char* const text = std::getenv(name);
+    if (text == nullptr) continue;
+    std::uint32_t number = 0;
+    const char* const end = text + std::strlen(text);
+    if (const auto parsed = std::from_chars(text, end, number); parsed.ec == std::errc() && parsed.ptr == end)
+      return number;
+  }
+  throw Error(ErrorCode::bad_input, "no number among tasks (OMPI_COMM_WORLD_RANK, PMIX_RANK, SLURM_PROCID): --numbered is "
+                                    "for workers that srun or mpirun starts");
+}
 
 int join_evaluation(const ComputeOptions& compute, const JoinArguments& arguments) {
   const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);

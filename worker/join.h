@@ -18,9 +18,13 @@ struct JoinArguments {
   std::string coordinator;       // instead of the folder's endpoint: HOST:PORT or tcp://HOST:PORT
   std::filesystem::path secret_file;  // instead of the folder's secret and of QUENCH_JOIN_SECRET_FILE
   std::optional<std::uint32_t> slot;  // given by the coordinator that started us
+  bool numbered = false;              // the coordinator started us through a launcher, whose number is our slot
   std::filesystem::path cache_dir;    // keeps chunks between evaluations and jobs; empty: nowhere
   std::uint32_t wait_seconds = 0;     // how long to try while there is no coordinator, before and after a loss
 };
+
+// Our number among the tasks that srun or mpirun started. Throws Error(bad_input) when neither did.
+std::uint32_t task_number();
 
 // Evaluates until the coordinator has no more work. Returns the exit code; throws the Error that ended it.
 int join_evaluation(const ComputeOptions& compute, const JoinArguments& arguments);

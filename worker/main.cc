@@ -137,6 +137,7 @@ int run(int argc, char** argv) {
   evaluate_verb->add_option("--secret-file", joining.secret_file,
                             "instead of the folder's; default: $QUENCH_JOIN_SECRET_FILE");
   evaluate_verb->add_option("--slot", joining.slot, "given by a coordinator to workers that it starts");
+  evaluate_verb->add_flag("--numbered", joining.numbered, "the same, by srun or mpirun, whose task number is the slot");
   evaluate_verb->add_option("--cache", joining.cache_dir, "directory that keeps chunks between artifacts and jobs");
   evaluate_verb->add_option("--wait", joining.wait_seconds,
                             "seconds to wait for a coordinator, also for the next one after a loss");
@@ -267,6 +268,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
   }
   if (gang_verb->parsed()) return run_gang(compute, gang);
+  if (joining.numbered) joining.slot = task_number();
   // A child of `quench` must not outlive it; an evaluation worker that joins by itself is nobody's child.
   if (!evaluate_verb->parsed() || joining.slot) cluster::die_with_parent(SIGTERM);
   if (evaluate_verb->parsed()) return join_evaluation(compute, joining);

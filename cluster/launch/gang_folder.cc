@@ -28,7 +28,7 @@ std::vector<fs::path> candidates() {
 std::string prefix() { return "quench-gang-" + std::to_string(::geteuid()) + "-"; }
 
 // The lock of a living coordinator cannot be had. Another user's folder cannot be opened or removed.
-void remove_dead_gangs(const fs::path& parent) {
+void remove_dead_gangs(const fs::path& parent, const std::function<void(const std::string&)>& on_dead = {}) {
   std::error_code ignored;
   std::vector<fs::path> dead;
   for (auto entry = fs::directory_iterator(parent, ignored); entry != fs::directory_iterator();
@@ -39,33 +39,50 @@ void remove_dead_gangs(const fs::path& parent) {
     if (::flock(lock, LOCK_EX | LOCK_NB) == 0) dead.push_back(entry->path());
     ::close(lock);
   }
-  for (const fs::path& folder : dead) fs::remove_all(folder, ignored);
+  for (const fs::path& folder : dead) {
+    if (on_dead) on_dead(folder.filename().string());
+    fs::remove_all(folder, ignored);
+  }
 }
 
 }  // namespace
+
+bool GangFolder::make_in(const fs::path& parent, int& why) {
+  std::string name = (parent / (prefix() + "XXXXXX")).string();
+  if (::mkdtemp(name.data()) == nullptr) {
+    why = errno;
+    return false;
+  }
+  path_ = name;
+  // Made and locked under another name first: a lock file that is there unlocked means a dead gang.
+  const fs::path unfinished = path_ / "lock.new";
+  lock_ = ::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0 &&
+      ::rename(unfinished.c_str(), (path_ / "lock").c_str()) == 0)
+    return true;
+  why = errno;
+  if (lock_ >= 0) ::close(lock_);
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+  return false;
+}
 
 GangFolder::GangFolder() {
   int why = ENOENT;
   for (const fs::path& parent : candidates()) {
     remove_dead_gangs(parent);
-    std::string name = (parent / (prefix() + "XXXXXX")).string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      why = errno;
-      continue;
-    }
-    path_ = name;
-    // Made and locked under another name first: a lock file that is there unlocked means a dead gang.
-    const fs::path unfinished = path_ / "lock.new";
-    lock_ = ::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0 &&
-        ::rename(unfinished.c_str(), (path_ / "lock").c_str()) == 0)
-      return;
-    why = errno;
-    if (lock_ >= 0) ::close(lock_);
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
+    if (make_in(parent, why)) return;
   }
   throw errno_error(ErrorCode::failed, "cannot make a folder for the gang in /dev/shm, TMPDIR or /tmp", why);
+}
+
+GangFolder::GangFolder(const fs::path& parent, const std::function<void(const std::string&)>& on_dead) {
+  std::error_code ignored;
+  fs::create_directories(parent, ignored);
+  remove_dead_gangs(parent, on_dead);
+  int why = ENOENT;
+  if (!make_in(parent, why))
+    throw errno_error(ErrorCode::failed, "cannot make a folder for the gang in " + parent.string(), why);
 }
 
 GangFolder::~GangFolder() {

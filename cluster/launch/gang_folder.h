@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 namespace quench::cluster {
@@ -13,6 +14,9 @@ class GangFolder {
   // In /dev/shm where that can be written, else in TMPDIR, else in /tmp; mode 0700. Removes the folders
   // of gangs whose coordinator is dead. Throws Error(failed) when no folder can be made.
   GangFolder();
+  // In `parent`, which the gang's hosts share. `on_dead` is told the name of each dead gang before its folder goes.
+  explicit GangFolder(const std::filesystem::path& parent,
+                      const std::function<void(const std::string& name)>& on_dead = {});
   ~GangFolder();  // removes it with all it holds
   GangFolder(const GangFolder&) = delete;
   GangFolder& operator=(const GangFolder&) = delete;
@@ -23,6 +27,8 @@ class GangFolder {
   std::filesystem::path write_secret(const std::string& text) const;
 
  private:
+  bool make_in(const std::filesystem::path& parent, int& why);
+
   std::filesystem::path path_;
   int lock_ = -1;
 };

@@ -25,9 +25,10 @@ namespace {
 constexpr std::size_t kLastLines = 40;
 
 // A surrounding batch job or mpirun must not make ours believe that it is part of it.
-bool keep_variable(const std::string& name) {
+bool keep_variable(const std::string& name, bool keep_slurm) {
+  if (name.starts_with("SLURM_")) return keep_slurm;
   for (const char* const prefix :
-       {"SLURM_", "PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "OMPI_MCA_orte_", "OMPI_MCA_ess_",
+       {"PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "OMPI_MCA_orte_", "OMPI_MCA_ess_",
         "OMPI_MCA_pmix", "OMPI_APP_CTX_", "OMPI_FILE_LOCATION"})
     if (name.starts_with(prefix)) return false;
   return true;
@@ -48,8 +49,11 @@ bool siblings_share_memory() {
 
 class LocalGang final : public Gang {
  public:
-  LocalGang(Loop& loop, const std::string& mpirun, const GangCommand& command, GangHandlers handlers)
-      : handlers_(std::move(handlers)), stop_timer_(loop) {
+  LocalGang(Loop& loop, const std::string& mpirun, const MpirunOptions& options, const GangCommand& command,
+            GangHandlers handlers)
+      : handlers_(std::move(handlers)),
+        folder_(options.folder.empty() ? GangFolder() : GangFolder(options.folder)),
+        stop_timer_(loop) {
     const std::filesystem::path secret = folder_.write_secret(command.secret);
     ChildCommand child;
     child.program = mpirun;
@@ -57,8 +61,10 @@ class LocalGang final : public Gang {
     child.environment[kSecretFileVariable] = secret.string();
     child.environment[kGangVariable] = folder_.name();
     child.environment["OMP_NUM_THREADS"] = std::to_string(command.threads);
-    child.arguments = arguments(command, child.environment);
-    child.keep_variable = keep_variable;
+    child.arguments = arguments(options, command, child.environment);
+    child.keep_variable = [keep_slurm = options.in_allocation](const std::string& name) {
+      return keep_variable(name, keep_slurm);
+    };
     child.out = ChildStream::lines;
     child.err = ChildStream::lines;
     child.group = ChildGroup::own;
@@ -77,7 +83,7 @@ class LocalGang final : public Gang {
 
   void stop(std::chrono::milliseconds grace) override {
     if (!child_->running()) return;
-    stopped_ = true;
+    end_ = GangEnd::stopped;
     child_->signal(SIGTERM);
     child_->signal(SIGCONT);
     stop_timer_.expires_after(grace);
@@ -89,27 +95,40 @@ class LocalGang final : public Gang {
   int pid() const override { return child_->pid(); }
 
  private:
-  std::vector<std::string> arguments(const GangCommand& command,
+  std::vector<std::string> arguments(const MpirunOptions& options, const GangCommand& command,
                                      const std::map<std::string, std::string>& environment) const {
     const std::string folder = folder_.path().string();
-    std::vector<std::string> all = {"-n", std::to_string(command.ranks), "--host",
-                                    "localhost:" + std::to_string(command.ranks),
-                                    // Bound to one core each (the default for -n 1 and 2), a rank's threads
-                                    // would share it.
-                                    "--bind-to", "none", "--tag-output"};
-    if (command.ranks * command.threads > static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN)))
-      all.emplace_back("--oversubscribe");
+    // Bound to one core each (the default for -n 1 and 2), a rank's threads would share it.
+    std::vector<std::string> all = {"-n", std::to_string(command.ranks), "--bind-to", "none", "--tag-output"};
     if (::geteuid() == 0) all.emplace_back("--allow-run-as-root");
-    const std::vector<std::pair<std::string, std::string>> settings = {
-        {"plm", "isolated"},  // no ssh: one machine
-        {"pml", "ob1"},
-        {"btl", "self,vader,tcp"},
-        {"btl_tcp_if_include", "lo"},
-        {"btl_vader_single_copy_mechanism", siblings_share_memory() ? "cma" : "none"},
-        {"btl_vader_backing_directory", folder},
-        {"orte_tmpdir_base", folder},
-        {"orte_base_help_aggregate", "0"},
-    };
+    // Workers live and die alone.
+    if (command.kind == GangKind::workers) all.emplace_back("--enable-recovery");
+    std::vector<std::pair<std::string, std::string>> settings = {{"pml", "ob1"},
+                                                                 {"btl", "self,vader,tcp"},
+                                                                 {"orte_base_help_aggregate", "0"}};
+    if (options.hosts.empty() && !options.in_allocation) {
+      all.insert(all.end(), {"--host", "localhost:" + std::to_string(command.ranks)});
+      if (command.ranks * command.threads > static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN)))
+        all.emplace_back("--oversubscribe");
+      settings.insert(settings.end(), {{"plm", "isolated"},  // no ssh: one machine
+                                       {"btl_tcp_if_include", "lo"},
+                                       {"btl_vader_single_copy_mechanism", siblings_share_memory() ? "cma" : "none"},
+                                       {"btl_vader_backing_directory", folder},
+                                       {"orte_tmpdir_base", folder}});
+    } else {
+      // The shared folder may be no place for sockets and segments: those lie where each host keeps them.
+      all.emplace_back("--oversubscribe");
+      settings.emplace_back("btl_vader_single_copy_mechanism", "none");
+      if (!options.hosts.empty()) {
+        settings.emplace_back("plm", "rsh");
+        std::string hosts;
+        for (const std::string& host : options.hosts) {
+          if (!hosts.empty()) hosts.push_back(',');
+          hosts.append(host);
+        }
+        all.insert(all.end(), {"--host", hosts});
+      }
+    }
     for (const auto& [name, value] : settings) all.insert(all.end(), {"--mca", name, value});
     for (const auto& [name, value] : environment) all.insert(all.end(), {"-x", name});
     all.push_back(std::filesystem::absolute(command.program).string());
@@ -134,7 +153,7 @@ class LocalGang final : public Gang {
     end.rank = report_.rank();
     end.signal = report_.rank() ? report_.signal() : exit.signal;
     end.last_lines.assign(last_lines_.begin(), last_lines_.end());
-    end.stopped = stopped_;
+    end.end = end_;
     if (handlers_.on_exit) std::exchange(handlers_, {}).on_exit(end);
   }
 
@@ -144,16 +163,18 @@ class LocalGang final : public Gang {
   std::unique_ptr<ChildProcess> child_;
   ExitReport report_;
   std::deque<std::string> last_lines_;
-  bool stopped_ = false;
+  GangEnd end_ = GangEnd::own;
 };
 
 class LocalLauncher final : public Launcher {
  public:
-  LocalLauncher(Loop& loop, std::filesystem::path mpirun) : loop_(loop), mpirun_(std::move(mpirun)) {}
+  LocalLauncher(Loop& loop, MpirunOptions options) : loop_(loop), options_(std::move(options)) {
+    QUENCH_CHECK(!other_hosts() || !options_.folder.empty());
+  }
 
   std::unique_ptr<Gang> start(const GangCommand& command, GangHandlers handlers) override {
     QUENCH_CHECK(command.ranks > 0 && command.threads > 0, command.ranks, command.threads);
-    const std::string name = mpirun_.empty() ? "mpirun" : mpirun_.string();
+    const std::string name = options_.mpirun.empty() ? "mpirun" : options_.mpirun.string();
     const auto mpirun = find_program(name);
     if (!mpirun) {
       const char* const path = std::getenv("PATH");
@@ -163,18 +184,20 @@ class LocalLauncher final : public Launcher {
     }
     if (!find_program(std::filesystem::absolute(command.program).string()))
       throw Error(ErrorCode::bad_input, command.program.string() + " is not an executable program");
-    return std::make_unique<LocalGang>(loop_, *mpirun, command, std::move(handlers));
+    return std::make_unique<LocalGang>(loop_, *mpirun, options_, command, std::move(handlers));
   }
+  bool other_hosts() const override { return options_.in_allocation || !options_.hosts.empty(); }
 
  private:
   Loop& loop_;
-  std::filesystem::path mpirun_;
+  MpirunOptions options_;
 };
 
 }  // namespace
 
 std::string GangExit::describe() const {
   if (ok()) return "the gang ended well";
+  if (!told.empty()) return told;
   const std::string who = rank ? "rank " + std::to_string(*rank) : "mpirun";
   if (signal)
     return who + " was killed by signal " + std::to_string(*signal) + " (" + ::strsignal(*signal) + ")";
@@ -182,7 +205,11 @@ std::string GangExit::describe() const {
 }
 
 std::unique_ptr<Launcher> make_local_launcher(Loop& loop, std::filesystem::path mpirun) {
-  return std::make_unique<LocalLauncher>(loop, std::move(mpirun));
+  return make_mpirun_launcher(loop, {.mpirun = std::move(mpirun), .hosts = {}, .in_allocation = false, .folder = {}});
+}
+
+std::unique_ptr<Launcher> make_mpirun_launcher(Loop& loop, MpirunOptions options) {
+  return std::make_unique<LocalLauncher>(loop, std::move(options));
 }
 
 }  // namespace quench::cluster

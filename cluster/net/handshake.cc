@@ -30,6 +30,11 @@ std::optional<Refused> check_rank(const Roster& roster, const std::string& build
     return refuse("this rank is build \"" + hello.build + "\", the coordinator \"" + build +
                   "\"; install the same Quench on every node");
   const RankId id = hello.rank;
+  if (roster.world() == 0) {
+    if (id.world >= 1 && id.world <= kWorldMax && id.rank < id.world) return std::nullopt;
+    return refuse("rank " + std::to_string(id.rank) + " of " + std::to_string(id.world) + " came, expected 1 to " +
+                  std::to_string(kWorldMax) + " ranks");
+  }
   if (id.world != roster.world() || id.rank >= roster.world())
     return refuse("rank " + std::to_string(id.rank) + " of " + std::to_string(id.world) +
                   " came, expected ranks 0 to " + std::to_string(roster.world() - 1) + " of " +
@@ -62,7 +67,7 @@ void Roster::expect_evaluators(std::string secret) {
 }
 
 void Roster::expect(AttemptNumber attempt, std::uint32_t world, std::string secret) {
-  QUENCH_CHECK(world > 0 && !secret.empty(), world);
+  QUENCH_CHECK(!secret.empty());
   expected_ = true;
   attempt_ = attempt;
   world_ = world;
@@ -70,9 +75,13 @@ void Roster::expect(AttemptNumber attempt, std::uint32_t world, std::string secr
   present_.assign(world, false);
 }
 
-void Roster::join(std::uint32_t rank) {
-  QUENCH_CHECK(rank < present_.size() && !present_[rank], rank);
-  present_[rank] = true;
+void Roster::join(RankId id) {
+  if (world_ == 0) {
+    world_ = id.world;
+    present_.assign(world_, false);
+  }
+  QUENCH_CHECK(id.world == world_ && id.rank < world_ && !present_[id.rank], id.rank, world_);
+  present_[id.rank] = true;
 }
 
 std::uint32_t Roster::joined() const {

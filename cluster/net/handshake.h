@@ -25,7 +25,8 @@ namespace quench::cluster {
 // any number of them at any time, once there is a secret for them.
 class Roster {
  public:
-  // A new attempt replaces the one before: its ranks are no longer let in.
+  // A new attempt replaces the one before: its ranks are no longer let in. `world` 0: as many as the first rank
+  // says, whose proof covers that number.
   void expect(AttemptNumber attempt, std::uint32_t world, std::string secret);
   void dismiss() { expected_ = false; }
   // Their secret is another than the gang's: it outlives gangs and may be carried to other hosts.
@@ -37,7 +38,7 @@ class Roster {
   const std::string& secret() const { return secret_; }
   const std::string& evaluator_secret() const { return evaluator_secret_; }  // empty: none are expected
   bool has(std::uint32_t rank) const { return rank < present_.size() && present_[rank]; }
-  void join(std::uint32_t rank);
+  void join(RankId id);
   std::uint32_t joined() const;
 
  private:

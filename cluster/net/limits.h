@@ -40,6 +40,8 @@ inline constexpr std::uint32_t kSilenceMsMax = 8'000;
 inline constexpr std::size_t kHandshakeBytesMax = 64 << 10;
 inline constexpr std::size_t kHelloTextBytesMax = 1024;
 inline constexpr std::size_t kNonceBytes = 32;
+// Ranks of a gang; what a job may ask for.
+inline constexpr std::uint32_t kWorldMax = 4096;
 // Connections in handshake at once: a gang of 1,024 ranks may dial in the same second; 1,024 × 64 KiB is
 // 64 MiB.
 inline constexpr std::size_t kHandshakesMax = 1024;

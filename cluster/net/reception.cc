@@ -88,7 +88,7 @@ class Reception::State : public std::enable_shared_from_this<State> {
       guest.connection->send(*refused);
       return guest.connection->close_after_sending(Error(refused->code, refused->message));
     }
-    if (hello->role == PeerRole::rank) roster_.join(hello->rank.rank);
+    if (hello->role == PeerRole::rank) roster_.join(hello->rank);
     std::unique_ptr<Connection> connection = std::move(guest.connection);
     const Transport transport = guest.transport;
     guests_.erase(found);

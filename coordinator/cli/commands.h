@@ -19,7 +19,10 @@ struct RunArguments {
   std::optional<std::uint32_t> threads;
   std::filesystem::path store;
   std::optional<std::filesystem::path> report;
-  std::string listen;          // ADDRESS:PORT for evaluation workers that join; empty: loopback only
+  std::string launcher = "auto";           // auto, local, slurm
+  std::filesystem::path slurm_template;    // slurm only; empty: the built-in one
+  std::vector<std::string> hosts;          // HOST[:RANKS], by ssh
+  std::string listen;          // ADDRESS:PORT for processes of other hosts; empty: loopback only
   bool plain_network = false;  // `listen` may be reachable from other hosts, unencrypted
   bool json = false;
 };

@@ -3,6 +3,8 @@
 #include <iostream>
 #include <thread>
 
+#include "cluster/launch/launcher_choice.h"
+#include "cluster/launch/slurm_words.h"
 #include "coordinator/calibration_sets.h"
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/commands.h"
@@ -40,11 +42,55 @@ State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& sou
   return open_job(job, id, source, blocks, history);
 }
 
-// Frames are not encrypted: beyond this host that must be asked for.
-std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments) {
+// What the launcher's choice changes about a run.
+struct Placement {
+  cluster::LauncherSettings launcher;
+  std::optional<cluster::SlurmAllocation> allocation;  // that we run in, and use
+  std::optional<std::uint32_t> ranks;                  // where the place says so; the command line's come first
+  std::optional<std::uint32_t> threads;
+};
+
+Placement place(const RunArguments& arguments) {
+  Placement placement;
+  placement.launcher.kind = in_context("--launcher", [&] { return cluster::parse_launcher_kind(arguments.launcher); });
+  placement.launcher.slurm_template = arguments.slurm_template;
+  placement.launcher.hosts = arguments.hosts;
+  // Where every host finds the store: secrets and scripts lie beside what they work on.
+  placement.launcher.folder = fs::absolute(store_directory(arguments.store)) / "gangs";
+  cluster::check_launcher(placement.launcher);
+  if (placement.launcher.kind == cluster::LauncherKind::automatic && arguments.hosts.empty())
+    placement.allocation = cluster::slurm_allocation();
+  if (placement.allocation) {
+    placement.ranks = placement.allocation->ranks;
+    placement.threads = placement.allocation->threads;
+  }
+  for (const std::string& host : arguments.hosts) {
+    const std::size_t colon = host.find(':');
+    placement.ranks = placement.ranks.value_or(0) +
+                      (colon == std::string::npos ? 1u : static_cast<std::uint32_t>(std::stoul(host.substr(colon + 1))));
+  }
+  // Cores of this host say nothing of those that Slurm will choose.
+  if (placement.launcher.kind == cluster::LauncherKind::slurm) placement.threads = 1;
+  return placement;
+}
+
+// Frames are not encrypted: beyond this host that must be asked for. An allocation is an exception: MPI sends
+// everything in the clear between its nodes anyway.
+std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments, const Placement& placement) {
+  const bool elsewhere = placement.launcher.kind == cluster::LauncherKind::slurm || !placement.launcher.hosts.empty();
+  if (arguments.listen.empty() && elsewhere)
+    throw Error(ErrorCode::bad_input,
+                std::string(placement.launcher.hosts.empty() ? "--launcher slurm" : "--hosts") +
+                    " starts ranks on other hosts, which must reach this one: add --listen ADDRESS:PORT (0.0.0.0:0 for "
+                    "any free port of all addresses) and, on a network that you trust, --plain-network");
+  if (arguments.listen.empty() && placement.allocation && placement.allocation->nodes > 1)
+    return cluster::Endpoint{.host = "0.0.0.0", .path = {}};
   if (arguments.listen.empty()) return std::nullopt;
-  cluster::Endpoint endpoint = in_context(
-      "--listen", [&] { return cluster::Endpoint::parse("tcp://" + arguments.listen); });
+  // Port 0, any free one, is no place to dial, so an endpoint does not have it.
+  const bool any_port = arguments.listen.ends_with(":0");
+  const std::string text = any_port ? arguments.listen.substr(0, arguments.listen.size() - 1) + "1" : arguments.listen;
+  cluster::Endpoint endpoint = in_context("--listen", [&] { return cluster::Endpoint::parse("tcp://" + text); });
+  if (any_port) endpoint.port = 0;
   const bool loopback = endpoint.host == "::1" || endpoint.host.starts_with("127.");
   if (!loopback && !arguments.plain_network)
     throw Error(ErrorCode::bad_input,
@@ -91,8 +137,9 @@ std::uint32_t threads_per_rank(const JobSpec& job, std::optional<std::uint32_t> 
 }
 
 int run_job(const RunArguments& arguments) {
-  const JobSpec asked = read_job_for(arguments.job, arguments.ranks);
-  const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments);
+  const Placement placement = place(arguments);
+  const JobSpec asked = read_job_for(arguments.job, arguments.ranks ? arguments.ranks : placement.ranks);
+  const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments, placement);
   const JobSource source = job_source(asked);
   const fs::path worker = worker_program();
   ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
@@ -106,7 +153,14 @@ int run_job(const RunArguments& arguments) {
     std::cerr << job.name << ": done before, nothing to run\n";
   } else {
     TerminalProgress progress(store.directory() / "logs" / (state.job_id.short_hex() + ".log"));
-    ServiceOptions options{worker, threads_per_rank(job, arguments.threads), kBuildId, listen};
+    // Of an allocation as many as it gives a rank, unless there are to be other ranks than it has.
+    std::optional<std::uint32_t> threads = arguments.threads;
+    if (!threads && job.threads == 0 && (!placement.allocation || job.ranks == placement.allocation->ranks))
+      threads = placement.threads;
+    if (placement.allocation)
+      progress.line("on Slurm job " + placement.allocation->job_id + ": " + std::to_string(job.ranks) + " ranks on " +
+                    placement.allocation->node_list);
+    ServiceOptions options{worker, threads_per_rank(job, threads), kBuildId, listen, placement.launcher};
     Service service(options, store, state, progress, answer_store_command);
     service.run();
     if (state.failure) throw Error(state.failure->code, state.failure->message).with_context(job.name);

@@ -280,6 +280,77 @@ TEST_F(Reactor, RanksThatComeWhileTheirGangEndsAreLetIn) {
   EXPECT_EQ(outbox.started.size(), 1u);
 }
 
+// Hours in a queue are no sign of a lost rank.
+TEST_F(Reactor, AGangInAQueueIsWaitedForAndItsRanksOnlyOnceItRuns) {
+  state = open_job(job, named("id"), named("source"), kBlocks, {});
+  on_start(state, outbox);
+  on_gang_waiting(state, outbox, "Slurm job 7 waits: Resources");
+  on_tick(state, outbox, 100 * kGatheringMsMax);
+  EXPECT_TRUE(outbox.stopped.empty());
+  EXPECT_EQ(outbox.lines.back(), "Slurm job 7 waits: Resources");
+  on_gang_running(state, outbox, "on n1");
+  on_tick(state, outbox, 101 * kGatheringMsMax);
+  EXPECT_TRUE(outbox.stopped.empty());
+  on_tick(state, outbox, 101 * kGatheringMsMax + 1);
+  EXPECT_EQ(outbox.stopped.size(), 1u);
+}
+
+TEST_F(Reactor, AnAllocationMayHaveAnotherSizeThanWasWishedFor) {
+  state = open_job(job, named("id"), named("source"), kBlocks, {});
+  on_start(state, outbox);
+  Hello hello;
+  for (std::uint32_t rank = 0; rank < 3; ++rank) {
+    EXPECT_TRUE(outbox.to<QuantizeOrder>(connection(0)).empty());
+    hello.rank = {rank, 3};
+    on_rank_joined(state, outbox, connection(rank), hello);
+  }
+  EXPECT_EQ(outbox.to<QuantizeOrder>(connection(2)).size(), 1u);
+  do_artifact(0);
+  EXPECT_EQ(outbox.runs.at(0).ranks, 3u);
+}
+
+TEST_F(Reactor, PreemptionsAreNotCountedAgainstTheJob) {
+  start();
+  for (int preemption = 0; preemption < 20; ++preemption) {
+    on_rank_lost(state, outbox, connection(1), "closed");
+    on_gang_exited(state, outbox, "Slurm put job 7 back into its queue", cluster::GangEnd::preempted);
+    ASSERT_FALSE(state.failure);
+    join();
+  }
+  EXPECT_EQ(outbox.started.size(), 21u);
+}
+
+// Submitting for ever would use up a lab's hours.
+TEST_F(Reactor, ATimeLimitTooShortForOneBlockEndsTheJob) {
+  start();
+  do_outer(0);
+  for (std::uint32_t attempt = 0; attempt <= kFruitlessAttemptsMax; ++attempt) {
+    ASSERT_FALSE(state.failure) << attempt;
+    on_rank_lost(state, outbox, connection(1), "closed");
+    on_gang_exited(state, outbox, "Slurm job 7 met its time limit of 60 s", cluster::GangEnd::time_limit);
+    if (attempt < kFruitlessAttemptsMax) join();
+  }
+  ASSERT_TRUE(state.failure);
+  EXPECT_NE(state.failure->message.find("time limit"), std::string::npos);
+}
+
+TEST_F(Reactor, APersonWhoCancelsInTheBatchSystemIsObeyed) {
+  start();
+  on_rank_lost(state, outbox, connection(1), "closed");
+  on_gang_exited(state, outbox, "Slurm job 7 was cancelled in Slurm", cluster::GangEnd::cancelled);
+  ASSERT_TRUE(state.failure);
+  EXPECT_EQ(state.failure->code, ErrorCode::interrupted);
+  EXPECT_EQ(outbox.started.size(), 1u);
+}
+
+TEST_F(Reactor, WhatTheBatchSystemRefusesIsTheInputsFault) {
+  state = open_job(job, named("id"), named("source"), kBlocks, {});
+  on_start(state, outbox);
+  on_gang_exited(state, outbox, "sbatch refused site.sbatch: Invalid partition", cluster::GangEnd::refused);
+  ASSERT_TRUE(state.failure);
+  EXPECT_EQ(state.failure->code, ErrorCode::bad_input);
+}
+
 TEST_F(Reactor, ASignalEndsTheRunAsInterrupted) {
   start();
   do_outer(0);

@@ -154,7 +154,7 @@ TEST_F(LauncherTest, StopLeavesNoProcess) {
   ASSERT_TRUE(wait_for_ranks(2));
   gang->stop(seconds(5));
   ASSERT_TRUE(wait_for_end(kOutliveMax));
-  EXPECT_TRUE(end->stopped);
+  EXPECT_EQ(end->end, GangEnd::stopped);
   EXPECT_FALSE(end->ok());
   EXPECT_FALSE(witness.anyone_alive());
   EXPECT_FALSE(alive(gang->pid()));

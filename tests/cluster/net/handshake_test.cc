@@ -55,10 +55,24 @@ Hello proven(Hello hello, AttemptNumber attempt, const std::string& secret = kSe
 TEST(CheckHello, LetsEachRankInOnce) {
   Roster roster = roster_of(3, 2);
   EXPECT_EQ(refusal(roster, Transport::tcp, {3}, proven(hello_of(1, 2), {3})), "");
-  roster.join(1);
+  roster.join({1, 2});
   EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(1, 2), {3})), HasSubstr("here already"));
   EXPECT_EQ(refusal(roster, Transport::tcp, {3}, proven(hello_of(0, 2), {3})), "");
   EXPECT_EQ(roster.joined(), 1u);
+}
+
+// A batch system decides how many.
+TEST(CheckHello, TheFirstRankOfAnElasticGangSaysHowManyThereAre) {
+  Roster roster = roster_of(3, 0);
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(4, 4), {3})), HasSubstr("rank 4 of 4"));
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(0, 0), {3})), HasSubstr("rank 0 of 0"));
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(0, kWorldMax + 1), {3})), HasSubstr("4096"));
+  EXPECT_EQ(refusal(roster, Transport::tcp, {3}, proven(hello_of(2, 3), {3})), "");
+  roster.join({2, 3});
+  EXPECT_EQ(roster.world(), 3u);
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(0, 2), {3})), HasSubstr("of 3"));
+  EXPECT_THAT(refusal(roster, Transport::tcp, {3}, proven(hello_of(2, 3), {3})), HasSubstr("here already"));
+  EXPECT_EQ(refusal(roster, Transport::tcp, {3}, proven(hello_of(0, 3), {3})), "");
 }
 
 TEST(CheckHello, EvaluationWorkersComeAtAnyTimeWithASecretOfTheirOwn) {
