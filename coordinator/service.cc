@@ -4,7 +4,6 @@
 
 #include <boost/asio/post.hpp>
 #include <chrono>
-#include <csignal>
 #include <utility>
 
 #include "cluster/launch/local.h"
@@ -38,14 +37,16 @@ std::string make_secret() {
 
 }  // namespace
 
-Service::Service(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& sink,
-                 StoreCommandRunner run_command)
+Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store_server, ArtifactStore& store,
+                 State& state, ProgressSink& sink, std::function<void()> on_over)
     : options_(std::move(options)),
       store_(store),
       state_(state),
       sink_(sink),
+      on_over_(std::move(on_over)),
+      loop_(loop),
       hash_pool_(2),
-      store_server_(loop_, store, options_.build, std::move(run_command)),
+      store_server_(store_server),
       reception_(
           loop_, roster_,
           [this] {
@@ -63,14 +64,13 @@ Service::Service(ServiceOptions options, ArtifactStore& store, State& state, Pro
                                          reception_.greet(std::move(socket), transport);
                                        })),
       join_listener_(join_listener()),
-      join_folder_(store.directory() / "join",
+      join_folder_(options_.join_folder,
                    (join_listener_ ? *join_listener_ : listener_).endpoint().to_string(), [this] {
                      const std::string secret = make_secret();
                      roster_.expect_evaluators(secret);
                      return secret;
                    }()),
-      launcher_(cluster::make_local_launcher(loop_)),
-      signals_(loop_, SIGINT, SIGTERM),
+      launcher_(options_.launcher ? options_.launcher(loop_) : cluster::make_local_launcher(loop_)),
       tick_(loop_) {}
 
 Service::~Service() { hash_pool_.join(); }
@@ -83,10 +83,7 @@ std::optional<cluster::Listener> Service::join_listener() {
                                 });
 }
 
-void Service::run() {
-  signals_.async_wait([this](const boost::system::error_code& cancelled, int) {
-    if (!cancelled) decide([this] { on_stop_requested(state_, *this); });
-  });
+void Service::start() {
   state_.now = steady_now_ms();
   if (join_listener_)
     tell("evaluation workers may join: quench-worker evaluate --join " +
@@ -94,7 +91,10 @@ void Service::run() {
          join_listener_->endpoint().to_string() + ")");
   on_start(state_, *this);
   schedule_tick();
-  loop_.run();
+}
+
+void Service::stop(const std::string& reason) {
+  decide([&] { on_stop_requested(state_, *this, reason); });
 }
 
 void Service::decide(const std::function<void()>& decision) {
@@ -112,13 +112,13 @@ void Service::decide(const std::function<void()>& decision) {
 void Service::end_if_over() {
   if (gang_ != nullptr || !evaluators_.empty()) return;
   if (state_.phase != Phase::finished && state_.phase != Phase::failed) return;
-  loop_.stop();
+  if (on_over_) std::exchange(on_over_, {})();
 }
 
 void Service::schedule_tick() {
   tick_.expires_after(kTick);
-  tick_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (cancelled) return;
+  tick_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& cancelled) {
+    if (cancelled || alive.expired()) return;
     ended_gang_.reset();
     ended_evaluators_.clear();
     decide([this] { on_tick(state_, *this, steady_now_ms()); });
@@ -168,11 +168,11 @@ void Service::on_message(ConnectionId id, const Message& message, const Bytes& p
     sink_.step("block " + std::to_string(progress->block) + " " + progress->step);
     return;
   }
-  if (const auto* block = std::get_if<BlockDone>(&message))
-    for (const LinearLoss& loss : block->losses)
-      sink_.detail(loss.tensor + "  loss " + std::to_string(loss.loss) + "  relative " +
-                   std::to_string(loss.relative_loss));
+  const bool failed_before = state_.phase == Phase::failed;
   decide([&] { on_rank_message(state_, *this, id, message); });
+  const auto* block = std::get_if<BlockDone>(&message);
+  if (block != nullptr && !failed_before && state_.phase != Phase::failed)
+    sink_.block(state_.artifacts.at(block->artifact).recipe.name, *block);
 }
 
 void Service::on_gang_ended(const cluster::GangExit& exit) {
