@@ -23,6 +23,16 @@ void make_absolute(std::string& path, const fs::path& folder) {
 
 bool is_loopback(const std::string& host) { return host == "::1" || host.starts_with("127."); }
 
+// Port 0: any that is free, which is then told.
+cluster::Endpoint listen_endpoint(const std::string& text) {
+  const bool any = text.ends_with(":0");
+  cluster::Endpoint endpoint = in_context("\"listen\"", [&] {
+    return cluster::Endpoint::parse("tcp://" + (any ? text.substr(0, text.size() - 1) + "1" : text));
+  });
+  if (any) endpoint.port = 0;
+  return endpoint;
+}
+
 void check(const ServeConfig& config) {
   if (config.store.empty())
     throw Error(ErrorCode::bad_input, "\"store\" is missing: name the directory of the artifact store");
@@ -33,8 +43,7 @@ void check(const ServeConfig& config) {
   if (config.tls_certificate.empty() != config.tls_key.empty())
     throw Error(ErrorCode::bad_input, "\"tlsCertificate\" and \"tlsKey\" belong together");
   if (config.listen.empty()) return;
-  const cluster::Endpoint endpoint =
-      in_context("\"listen\"", [&] { return cluster::Endpoint::parse("tcp://" + config.listen); });
+  const cluster::Endpoint endpoint = listen_endpoint(config.listen);
   if (config.tls_certificate.empty() && !is_loopback(endpoint.host))
     throw Error(ErrorCode::bad_input, "\"listen\": " + config.listen +
                                           " is reachable from other hosts, and tokens must not travel unencrypted: give "
@@ -78,7 +87,7 @@ int serve(const fs::path& config_file) {
                      config.local_users.empty() ? cluster::UnixPeers::same_user : cluster::UnixPeers::every_user);
   std::cerr << "quench serves " << config.store << " at unix://" << config.socket;
   if (!config.listen.empty()) {
-    const cluster::Endpoint at = cluster::Endpoint::parse("tcp://" + config.listen);
+    const cluster::Endpoint at = listen_endpoint(config.listen);
     const TlsFiles tls{config.tls_certificate, config.tls_key};
     const bool encrypted = !config.tls_certificate.empty();
     const cluster::Endpoint& endpoint = server.listen_tcp(at.host, at.port, encrypted ? &tls : nullptr);

@@ -69,7 +69,8 @@ class Serve : public ::testing::Test {
   // "NAME DIGEST" of each artifact.
   std::vector<std::string> digests(const std::string& id) {
     std::vector<std::string> found;
-    for (const json& artifact : ask_json({"status", id})["artifacts"])
+    const json detail = ask_json({"status", id});
+    for (const json& artifact : detail["artifacts"])
       found.push_back(artifact.value("name", "") + " " + (artifact["digest"].is_string() ? artifact["digest"].get<std::string>() : "none"));
     return found;
   }
@@ -110,7 +111,6 @@ TEST_F(Serve, TwoJobsGoThroughTheQueueAndOneIsCancelled) {
   EXPECT_THAT(log.out, HasSubstr("model.layers.0.mlp.down_proj.weight  loss "));
   EXPECT_THAT(log.out, HasSubstr("published second/int8"));
 
-  // Only what is missing is done when the cancelled one is tried again: smaller, so that it ends.
   EXPECT_EQ(ask({"cancel", first}).exit_code, 2);
   EXPECT_EQ(ask({"retry", second}).exit_code, 2);
   EXPECT_EQ(ask({"retry", "99"}).exit_code, 2);
