@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/calibration.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/service_commands.h"
 #include "schemas/build_id.h"
 #include "schemas/error.h"
 
@@ -223,12 +225,15 @@ int run(int argc, char** argv) {
   CLI::App* sandbox_command = bench_command->add_subcommand("sandbox", "programs per second in the sandbox");
   sandbox_command->prefix_command();
 
+  ServiceCommands service_commands(app);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
   }
 
+  if (const std::optional<int> code = service_commands.run()) return *code;
   if (run_command->parsed()) return run_job(run_arguments);
   if (plan_command->parsed()) return show_plan(plan_arguments);
   if (store_command->parsed()) return bench_store(store_arguments);

@@ -31,6 +31,7 @@ class Checkpoint {
   const std::filesystem::path& directory() const { return directory_; }
 
   bool has(const std::string& tensor) const { return locations_.contains(tensor); }
+  bool is_used(const std::string& tensor) const { return used_.contains(tensor); }
   const TensorEntry& entry(const std::string& tensor) const;
   std::string place(const std::string& tensor) const;
 

@@ -77,7 +77,7 @@ class Import {
     const ModelConfig& config = checkpoint_.config();
     for (const NamedShape& tensor : outer_tensors(config)) take_raw(tensor.name, tensor.shape);
     for (std::uint32_t layer = 0; layer < config.layers; ++layer) {
-      for (const std::string& norm : block_norms(layer)) take_raw(norm, {config.hidden_size});
+      for (const BlockVector& vector : block_vectors(config, layer)) take_raw(vector.tensor, {vector.size});
       for (const LinearShape& linear : block_linears(config, layer)) {
         ++imported.linears;
         if (reader != nullptr && reader->holds(checkpoint_, linear)) {

@@ -11,7 +11,7 @@ std::string stem_of(const LinearShape& linear) { return linear.tensor.substr(0, 
 
 void take_zero_bias(Checkpoint& checkpoint, const LinearShape& linear) {
   const std::string bias = stem_of(linear) + ".bias";
-  if (!checkpoint.has(bias)) return;
+  if (!checkpoint.has(bias) || checkpoint.is_used(bias)) return;
   const Bytes bytes = checkpoint.read(bias, 0, checkpoint.entry(bias).bytes);
   // The sign of a zero does not matter.
   const std::size_t width = dtype_bytes(checkpoint.entry(bias).dtype);

@@ -30,7 +30,7 @@ std::unique_ptr<LinearReader> compressed_tensors_reader(const Checkpoint& checkp
 
 // "model.layers.0.mlp.up_proj" of "model.layers.0.mlp.up_proj.weight".
 std::string stem_of(const LinearShape& linear);
-// Takes the linear's `bias`, where there is one, when it is all zeros; this engine's linears have none.
+// Takes the linear's `bias` where the model has none but the file has: some tools write zeros.
 void take_zero_bias(Checkpoint& checkpoint, const LinearShape& linear);
 // `count` codes of `bits` bits side by side in words, low bits first, a code may run from one word into the next; element i
 // of word w is words[w * stride].

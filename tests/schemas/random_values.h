@@ -46,6 +46,8 @@ template <>
 inline constexpr unsigned kEnumerants<PeerRole> = 3;
 template <>
 inline constexpr unsigned kEnumerants<ErrorCode> = 8;
+template <>
+inline constexpr unsigned kEnumerants<JobState> = 6;
 
 class RandomFiller {
  public:

@@ -68,10 +68,10 @@ CalibratedBlock quantize_static_block(const GangContext& context, const Quantize
     put_raw_pieces(context.source, vector.tensor, dealer, index, pieces_of_all, context.sink);
   Block block;
   load_vectors(context.source, layer, block);
-  std::vector<std::vector<std::uint8_t>> stored;
+  std::vector<kernels::AlignedBuffer<std::uint8_t>> stored;
   for (const LinearShape& linear : linears) {
     stored.push_back(read_shared(context, linear));
-    block.linears[linear.role] = Linear::dense(stored.back(), element_type(context.source.tensor(linear.tensor).dtype),
+    block.linears[linear.role] = Linear::dense(bytes_of(stored.back()), element_type(context.source.tensor(linear.tensor).dtype),
                                                linear.outputs, linear.inputs, context.backend.memory());
   }
   const std::vector<std::int64_t> lengths(static_cast<std::size_t>(hidden.rows / length), length);
@@ -88,7 +88,7 @@ CalibratedBlock quantize_static_block(const GangContext& context, const Quantize
       record.activation_scale = scale;
       const PieceDealer before = dealer;
       const std::vector<std::uint8_t> mine =
-          round_tiles(context, recipe, linears[i], stored[i], dealer, index, pieces_of_all);
+          round_tiles(context, recipe, linears[i], bytes_of(stored[i]), dealer, index, pieces_of_all);
       stored[i] = {};
       block.linears[linears[i].role] = take_packed_linear(context, linears[i], record, {}, before, mine);
       packed.push_back(std::move(record));
