@@ -135,6 +135,13 @@ void Daemon::set_name(const std::string& name, const Digest& artifact, const std
   store_.commit(commit);
 }
 
+void Daemon::publish(Commit commit, const std::vector<std::pair<std::string, Digest>>& names, const std::string& by,
+                     std::int64_t now_ms) {
+  for (const auto& [name, digest] : names)
+    commit.append_journal(kJournal, encode(quench::JournalEvent(NameChanged{name, digest, by, now_ms})));
+  store_.commit(commit);
+}
+
 JobSpec Daemon::check_submission(const JobSpec& job) const {
   const std::vector<std::string>& roots = options_.config.allowed_paths;
   if (!is_endpoint(job.model) && !is_synthetic(job.model)) check_allowed(job.model, roots, "the model");

@@ -49,6 +49,8 @@ class Daemon final : private QueueOutbox {
   void retry(JobNumber number, const QueueCaller& caller);
   NewToken create_token(const TokenRequest& request, const std::string& by);
   void revoke_token(const std::string& id, const std::string& by);
+  // What another store's transfer publishes here, its names in the audit log. Any thread.
+  void publish(Commit commit, const std::vector<std::pair<std::string, Digest>>& names, const std::string& by, std::int64_t now_ms);
   void set_name(const std::string& name, const Digest& artifact, const std::string& by);
 
   // Reads what a job needs and resolves its calibration set; minutes are possible. Any thread. Throws Error(bad_input).

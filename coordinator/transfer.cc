@@ -1,5 +1,11 @@
 #include "coordinator/transfer.h"
 
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
 #include "coordinator/store/keys.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
@@ -12,14 +18,9 @@ class Transfer {
   Transfer(TransferSource& from, TransferSink& to, std::uint64_t now_ms) : from_(from), to_(to), now_ms_(now_ms) {}
 
   void object(const StoredObject& object) {
-    for (const Digest& chunk : object.chunks) {
-      ++done_.chunks;
-      if (to_.claim_chunk(chunk)) continue;
-      const Bytes bytes = from_.chunk(chunk);
-      to_.put_chunk(chunk, bytes);
-      ++done_.chunks_copied;
-      done_.bytes_copied += bytes.size();
-    }
+    done_.chunks += object.chunks.size();
+    for (std::size_t first = 0; first < object.chunks.size(); first += kAskedTogether)
+      copy(to_.missing_chunks(std::span(object.chunks).subspan(first, std::min(kAskedTogether, object.chunks.size() - first))));
     commit_.put_object(object.digest, object.bytes, object.chunks);
     for (const auto& [key, bytes] : from_.records(object.digest))
       if (!to_.has_record(key)) commit_.put_result(key, bytes);
@@ -44,6 +45,37 @@ class Transfer {
   }
 
  private:
+  static constexpr std::size_t kAskedTogether = 1000;
+
+  void copy(const std::vector<Digest>& missing) {
+    std::atomic<std::size_t> next = 0;
+    std::atomic<std::uint64_t> bytes_copied = 0;
+    std::mutex mutex;
+    std::exception_ptr failure;
+    const auto lane = [&] {
+      try {
+        for (std::size_t i = next++; i < missing.size(); i = next++) {
+          const Bytes bytes = from_.chunk(missing[i]);
+          to_.put_chunk(missing[i], bytes);
+          bytes_copied += bytes.size();
+        }
+      } catch (...) {
+        next = missing.size();
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::current_exception();
+      }
+    };
+    {
+      std::vector<std::jthread> lanes;
+      const auto others = std::min<std::size_t>(static_cast<std::size_t>(std::max(from_.lanes(), to_.lanes())), missing.size());
+      for (std::size_t i = 1; i < others; ++i) lanes.emplace_back(lane);
+      lane();
+    }
+    if (failure) std::rethrow_exception(failure);
+    done_.chunks_copied += missing.size();
+    done_.bytes_copied += bytes_copied;
+  }
+
   TransferSource& from_;
   TransferSink& to_;
   std::uint64_t now_ms_;
@@ -82,6 +114,13 @@ std::vector<std::pair<std::string, Bytes>> StoreSource::records(const Digest& di
       return true;
     });
   return found;
+}
+
+std::vector<Digest> StoreSink::missing_chunks(std::span<const Digest> digests) {
+  std::vector<Digest> missing;
+  for (const Digest& digest : digests)
+    if (!store_.claim_chunk(digest)) missing.push_back(digest);
+  return missing;
 }
 
 std::optional<Digest> StoreSink::find_ref(const std::string& name) {

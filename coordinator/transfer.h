@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ namespace quench::coordinator {
 class TransferSource {
  public:
   virtual ~TransferSource() = default;
+  virtual int lanes() const { return 1; }  // worth using
   // As ArtifactStore's. What `ref` means, and the name it is (empty: it is a digest).
   virtual std::pair<Digest, std::string> resolve(const std::string& ref) = 0;
   virtual std::optional<StoredObject> object(const Digest& digest) = 0;  // none: not there
@@ -31,14 +33,19 @@ class TransferSource {
 class TransferSink {
  public:
   virtual ~TransferSink() = default;
+  virtual int lanes() const { return 1; }
   virtual std::string description() = 0;  // names it in errors
-  // True when the chunk is there, and stays until publish().
-  virtual bool claim_chunk(const Digest& digest) = 0;
+  // Which of the chunks are not there; the others stay until publish().
+  virtual std::vector<Digest> missing_chunks(std::span<const Digest> digests) = 0;
   virtual void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) = 0;
   virtual std::optional<Digest> find_ref(const std::string& name) = 0;
   virtual bool has_record(const std::string& key) = 0;
   virtual void publish(const Commit& commit) = 0;
 };
+
+// Chunks are read and put by several threads at once where one of the two is far away: chunk() and put_chunk() may then be
+// called from any thread.
+inline constexpr int kLanesFar = 8;
 
 class StoreSource : public TransferSource {
  public:
@@ -57,7 +64,7 @@ class StoreSink : public TransferSink {
  public:
   explicit StoreSink(ArtifactStore& store) : store_(store) {}
   std::string description() override { return store_.directory().string(); }
-  bool claim_chunk(const Digest& digest) override { return store_.claim_chunk(digest); }
+  std::vector<Digest> missing_chunks(std::span<const Digest> digests) override;
   void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) override { store_.put_chunk(digest, bytes); }
   std::optional<Digest> find_ref(const std::string& name) override;
   bool has_record(const std::string& key) override { return store_.get_result(key).has_value(); }

@@ -15,6 +15,7 @@
 #include "coordinator/cli/artifact_care.h"
 #include "coordinator/cli/artifact_keys.h"
 #include "coordinator/cli/calibration.h"
+#include "coordinator/cli/network_transfer.h"
 #include "coordinator/cli/rederive.h"
 #include "coordinator/clock.h"
 #include "coordinator/export/export.h"
@@ -51,19 +52,6 @@ std::string imported_text(const OciImported& done, bool json) {
     return ordered_json{{"name", done.name}, {"digest", done.digest.hex()}, {"chunks", done.chunks}, {"chunks_new", done.chunks_new}}.dump(2) +
            "\n";
   return fmt::format("{}  {}: {} of {} chunks new\n", done.name, done.digest.short_hex(), done.chunks_new, done.chunks);
-}
-
-std::string transferred_text(const Transferred& done, bool json) {
-  if (json)
-    return ordered_json{{"name", done.name},
-                        {"digest", done.digest.hex()},
-                        {"chunks", done.chunks},
-                        {"chunks_copied", done.chunks_copied},
-                        {"bytes_copied", done.bytes_copied}}
-               .dump(2) +
-           "\n";
-  return fmt::format("{}  {}: {} of {} chunks copied ({} MB)\n", done.name, done.digest.short_hex(), done.chunks_copied, done.chunks,
-                     megabytes(done.bytes_copied));
 }
 
 std::string imported_text(const ImportedModel& done, const std::string& name, bool json) {
@@ -151,9 +139,9 @@ struct MovingCommands {
     completions->add_option("--settings", settings_file, "job file to write: the evaluation's settings");
     completions->add_option("--out", out_file, "file to write; default: stdout");
     push = app.add_subcommand("push", "copy an artifact or a calibration set to another store");
-    push->add_option("--to", to, "the other store's directory")->required();
+    push->add_option("--to", to, "the other store's directory, or a service: https://HOST[:PORT], unix:///PATH")->required();
     pull = app.add_subcommand("pull", "copy an artifact or a calibration set from another store");
-    pull->add_option("--from", from, "the other store's directory")->required();
+    pull->add_option("--from", from, "the other store's directory, or a service")->required();
     for (CLI::App* command : {export_command, completions, push, pull})
       command->add_option("ref", ref, "name, digest or unique digest prefix")->required();
     for (CLI::App* command : {push, pull, import_command})
@@ -235,6 +223,19 @@ int dispatch(ArtifactStore& store, const std::vector<std::string>& arguments, st
 
 }  // namespace
 
+std::string transferred_text(const Transferred& done, bool json) {
+  if (json)
+    return ordered_json{{"name", done.name},
+                        {"digest", done.digest.hex()},
+                        {"chunks", done.chunks},
+                        {"chunks_copied", done.chunks_copied},
+                        {"bytes_copied", done.bytes_copied}}
+               .dump(2) +
+           "\n";
+  return fmt::format("{}  {}: {} of {} chunks copied ({} MB)\n", done.name, done.digest.short_hex(), done.chunks_copied, done.chunks,
+                     megabytes(done.bytes_copied));
+}
+
 StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& command) {
   StoreReply reply;
   try {
@@ -281,8 +282,10 @@ int run_artifacts(const std::filesystem::path& directory, std::vector<std::strin
   // The owner may run elsewhere: what it writes must not depend on its working directory.
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
     if (arguments[i] == "--to" || arguments[i] == "--from" || arguments[i] == "--out" || arguments[i] == "--settings" ||
-        arguments[i] == "--key")
-      arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
+        arguments[i] == "--key") {
+      if (!is_service(arguments[i + 1])) arguments[i + 1] = std::filesystem::absolute(arguments[i + 1]);
+    }
+  if (const std::optional<int> code = run_network_transfer(directory, arguments)) return *code;
   if (is_rederive(arguments)) return rederive(parse_rederive(directory, arguments));
   if (const std::optional<int> code = run_key_command(directory, arguments)) return *code;
   const StoreReply reply = run_store_command(directory, StoreCommand{std::move(arguments)});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/store/artifact_store.h"
+#include "coordinator/transfer.h"
 #include "schemas/messages.h"
 
 namespace quench::coordinator {
@@ -18,6 +19,9 @@ StoreReply answer_store_command(ArtifactStore& store, const StoreCommand& comman
 
 // Opens the store, or asks its owner.
 StoreReply run_store_command(const std::filesystem::path& store, const StoreCommand& command);
+
+// What a push or pull did.
+std::string transferred_text(const Transferred& done, bool json);
 
 // The same, and prints the reply. Returns its exit code.
 int run_artifacts(const std::filesystem::path& store, std::vector<std::string> arguments);

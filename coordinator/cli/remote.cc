@@ -139,7 +139,10 @@ ServiceAddress service_address(const std::filesystem::path& store) {
 
 std::string ask_service(const ServiceAddress& service, const std::string& method, const std::string& target,
                         const std::string& body) {
-  HttpAnswer answer = http_request(service, method, target, body);
+  return good_body(http_request(service, method, target, body));
+}
+
+std::string good_body(HttpAnswer answer) {
   if (answer.status < 300) return std::move(answer.body);
   const json problem = json::parse(answer.body, nullptr, false);
   const std::string message =

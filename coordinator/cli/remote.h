@@ -15,6 +15,7 @@ namespace quench::coordinator {
 // QUENCH_TOKEN or the file QUENCH_TOKEN_FILE, certificates from QUENCH_CA_FILE.
 ServiceAddress service_address(const std::filesystem::path& store);
 // The body of a good answer. Throws Error: bad_input for what the service does not take, refused, failed, unreachable.
+std::string good_body(HttpAnswer answer);
 std::string ask_service(const ServiceAddress& service, const std::string& method, const std::string& target,
                         const std::string& body = {});
 

@@ -79,9 +79,10 @@ int serve(const fs::path& config_file) {
   Api api(daemon);
   HttpLimits limits;
   limits.connections_max = config.connections_max;
-  HttpServer server(daemon.loop(), limits, [&api](HttpRequest request, std::function<void(HttpReply)> reply) {
-    api.answer(std::move(request), std::move(reply));
-  });
+  HttpServer server(
+      daemon.loop(), limits,
+      [&api](HttpRequest request, std::function<void(HttpReply)> reply) { api.answer(std::move(request), std::move(reply)); },
+      [&api](const HttpRequest& head) { return api.body_bytes_max(head); });
   api.watch(server);
   server.listen_unix(config.socket,
                      config.local_users.empty() ? cluster::UnixPeers::same_user : cluster::UnixPeers::every_user);

@@ -97,7 +97,7 @@ JobNumber job_number(const std::map<std::string, std::string>& parameters) {
 }  // namespace
 
 Api::Api(Daemon& daemon) : daemon_(daemon) {
-  for (auto&& group : {open_handlers(), job_handlers(), store_handlers(), token_handlers()})
+  for (auto&& group : {open_handlers(), job_handlers(), store_handlers(), token_handlers(), transfer_handlers()})
     for (auto&& [name, handler] : group) handlers_[name] = handler;
   for (const Route& route : routes()) QUENCH_CHECK(handlers_.contains(route.name), route.name);
 }

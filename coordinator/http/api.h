@@ -19,6 +19,8 @@ class Api {
 
   // Fits HttpServer::Handler.
   void answer(HttpRequest request, std::function<void(HttpReply)> reply);
+  // Fits HttpServer::BodyLimit: chunks and publishes may be large, of those who may send them.
+  std::size_t body_bytes_max(const HttpRequest& head) const;
   // For /metrics.
   void watch(const HttpServer& server) { server_ = &server; }
 
@@ -35,6 +37,7 @@ class Api {
   std::map<std::string, Handler> job_handlers();
   std::map<std::string, Handler> store_handlers();
   std::map<std::string, Handler> token_handlers();
+  std::map<std::string, Handler> transfer_handlers();  // store_routes.cc
   // Runs `work` on a thread of the daemon's pool and replies with what it returns or throws.
   void aside(const Call& call, std::function<HttpReply()> work);
   void submit(const Call& call);

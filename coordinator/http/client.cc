@@ -41,6 +41,7 @@ struct Request {
   std::string target;
   std::string body;
   std::string last_id;
+  std::string content_type = "application/json";
 };
 
 http::request<http::string_body> raw_request(const ServiceAddress& service, const Request& asked) {
@@ -49,7 +50,7 @@ http::request<http::string_body> raw_request(const ServiceAddress& service, cons
   request.set(http::field::connection, "close");
   if (!service.token.empty()) request.set(http::field::authorization, "Bearer " + service.token);
   if (!asked.last_id.empty()) request.set("Last-Event-ID", asked.last_id);
-  if (!asked.body.empty()) request.set(http::field::content_type, "application/json");
+  if (!asked.body.empty()) request.set(http::field::content_type, asked.content_type);
   request.body() = asked.body;
   request.prepare_payload();
   return request;
@@ -244,9 +245,9 @@ ServiceAddress ServiceAddress::parse(std::string_view url) {
 }
 
 HttpAnswer http_request(const ServiceAddress& service, const std::string& method, const std::string& target,
-                        const std::string& body, std::chrono::seconds deadline) {
+                        const std::string& body, std::chrono::seconds deadline, const std::string& content_type) {
   HttpAnswer answer;
-  run_exchange(service, {method, target, body, {}}, deadline,
+  run_exchange(service, {method, target, body, {}, content_type}, deadline,
                [&](auto& exchange) -> asio::awaitable<void> { answer = co_await exchange.answer(); });
   return answer;
 }
@@ -254,7 +255,7 @@ HttpAnswer http_request(const ServiceAddress& service, const std::string& method
 bool http_events(const ServiceAddress& service, const std::string& target, const std::string& last_id,
                  const std::function<bool(const StreamedEvent&)>& on_event, HttpAnswer& refusal) {
   bool ended = false;
-  run_exchange(service, {"GET", target, {}, last_id}, kSilenceMax, [&](auto& exchange) -> asio::awaitable<void> {
+  run_exchange(service, {"GET", target, {}, last_id, {}}, kSilenceMax, [&](auto& exchange) -> asio::awaitable<void> {
     ended = co_await exchange.events(on_event, refusal);
   });
   return ended;

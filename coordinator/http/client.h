@@ -33,7 +33,8 @@ struct HttpAnswer {
 
 // Throws Error(unreachable) naming the address when nobody answers in time.
 HttpAnswer http_request(const ServiceAddress& service, const std::string& method, const std::string& target,
-                        const std::string& body = {}, std::chrono::seconds deadline = std::chrono::seconds(120));
+                        const std::string& body = {}, std::chrono::seconds deadline = std::chrono::seconds(120),
+                        const std::string& content_type = "application/json");
 
 struct StreamedEvent {
   std::string id;

@@ -58,9 +58,9 @@ HttpPeer peer_of(cluster::Socket& socket, cluster::Transport transport) {
 }
 
 // The reply to a request that no handler saw; nothing when the connection is simply over.
-std::optional<HttpReply> early_reply(const ErrorCodeOf& error, const HttpLimits& limits) {
+std::optional<HttpReply> early_reply(const ErrorCodeOf& error, std::size_t body_bytes_max, const HttpLimits& limits) {
   if (error == http::error::body_limit)
-    return problem_reply(413, "too_large", "the body is larger than " + std::to_string(limits.body_bytes_max) + " bytes");
+    return problem_reply(413, "too_large", "the body is larger than " + std::to_string(body_bytes_max) + " bytes");
   if (error == http::error::header_limit || error == http::error::buffer_overflow)
     return problem_reply(431, "too_large", "the head is larger than " + std::to_string(limits.header_bytes_max) + " bytes");
   if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
@@ -70,6 +70,9 @@ std::optional<HttpReply> early_reply(const ErrorCodeOf& error, const HttpLimits&
 }
 
 using RawRequest = http::request<http::string_body>;
+
+// What no body has, whatever its route.
+constexpr std::uint64_t kBodyBytesMax = std::uint64_t{1} << 40;
 
 HttpRequest request_of(RawRequest& raw, const HttpPeer& peer) {
   HttpRequest request;
@@ -95,8 +98,8 @@ struct Awaited {
 
 class HttpServer::State : public std::enable_shared_from_this<State> {
  public:
-  State(cluster::Loop& loop, const HttpLimits& limits, Handler handler)
-      : loop_(loop), limits_(limits), handler_(std::move(handler)) {}
+  State(cluster::Loop& loop, const HttpLimits& limits, Handler handler, BodyLimit body_limit)
+      : loop_(loop), limits_(limits), handler_(std::move(handler)), body_limit_(std::move(body_limit)) {}
 
   void accept(cluster::Socket socket, cluster::Transport transport, const std::shared_ptr<asio::ssl::context>& tls) {
     // Beyond the bound a connection is closed unread: answering takes what there is too little of.
@@ -124,6 +127,7 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
   cluster::Loop& loop_;
   HttpLimits limits_;
   Handler handler_;
+  BodyLimit body_limit_;
   std::vector<cluster::Listener> listeners_;
   std::size_t connections_ = 0;
   std::uint64_t requests_ = 0;
@@ -170,9 +174,20 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
       parser.body_limit(limits_.body_bytes_max);
       ErrorCodeOf error;
       beast::get_lowest_layer(stream).expires_after(limits_.request_ms_max);
-      co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+      std::size_t body_bytes_max = limits_.body_bytes_max;
+      // With a larger limit than the head alone may take, so that one that is over it is answered and not cut off.
+      if (body_limit_) parser.body_limit(kBodyBytesMax);
+      co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+      if (!error) {
+        if (body_limit_) body_bytes_max = limit_of(parser.get(), peer);
+        const auto length = parser.content_length();
+        if (length && *length > body_bytes_max) error = http::error::body_limit;
+        parser.body_limit(body_bytes_max);
+        if (body_bytes_max > limits_.body_bytes_max) beast::get_lowest_layer(stream).expires_after(limits_.large_body_ms_max);
+      }
+      if (!error) co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
       if (error) {
-        const std::optional<HttpReply> reply = early_reply(error, limits_);
+        const std::optional<HttpReply> reply = early_reply(error, body_bytes_max, limits_);
         if (!reply) co_return;
         ++rejected_;
         if (co_await write(stream, *reply, 11, false, false)) co_await linger(stream);
@@ -190,6 +205,15 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
         co_return;
       }
       if (!co_await write(stream, reply, version, keep, head) || !keep) co_return;
+    }
+  }
+
+  std::size_t limit_of(const RawRequest& raw, const HttpPeer& peer) const {
+    try {
+      RawRequest head(raw.base());
+      return body_limit_(request_of(head, peer));
+    } catch (const Error&) {
+      return limits_.body_bytes_max;  // the handler tells what is wrong with it
     }
   }
 
@@ -274,8 +298,8 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
   std::vector<std::weak_ptr<asio::steady_timer>> event_timers_;
 };
 
-HttpServer::HttpServer(cluster::Loop& loop, const HttpLimits& limits, Handler handler)
-    : state_(std::make_shared<State>(loop, limits, std::move(handler))) {}
+HttpServer::HttpServer(cluster::Loop& loop, const HttpLimits& limits, Handler handler, BodyLimit body_limit)
+    : state_(std::make_shared<State>(loop, limits, std::move(handler), std::move(body_limit))) {}
 HttpServer::~HttpServer() { stop(); }
 
 const cluster::Endpoint& HttpServer::listen_tcp(const std::string& address, std::uint16_t port, const TlsFiles* tls) {

@@ -25,6 +25,7 @@ struct HttpLimits {
   // From the first wait for a request to its last byte; a connection that is kept open and says nothing ends with it.
   std::chrono::milliseconds request_ms_max{30'000};
   std::chrono::milliseconds write_ms_max{30'000};  // a client that never reads
+  std::chrono::milliseconds large_body_ms_max{600'000};  // of more than body_bytes_max
   std::chrono::milliseconds event_pause{15'000};   // without events a comment goes out so often, which finds the dead
 };
 
@@ -39,7 +40,10 @@ class HttpServer {
   // replies.
   using Handler = std::function<void(HttpRequest, std::function<void(HttpReply)>)>;
 
-  HttpServer(cluster::Loop& loop, const HttpLimits& limits, Handler handler);
+  // Asked with a request's head, its body still unread: how many bytes that may have.
+  using BodyLimit = std::function<std::size_t(const HttpRequest& head)>;
+
+  HttpServer(cluster::Loop& loop, const HttpLimits& limits, Handler handler, BodyLimit body_limit = {});
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
