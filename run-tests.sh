@@ -26,6 +26,10 @@ cmake --build --preset release
 failed=0
 if [ "$what" = unit ] || [ "$what" = all ]; then
   ctest --test-dir build/release --output-on-failure --timeout 900 -L '^unit$' --parallel "$(nproc)" || failed=1
+  # What CTest counts are programs. What was skipped is named: it was not tested here.
+  log=build/release/Testing/Temporary/LastTest.log
+  echo "unit: $(grep -c '^\[       OK \]' "$log") tests passed, $(grep -c '^\[  SKIPPED \] .*ms)' "$log") skipped for what this machine lacks:"
+  sed -n 's/^\[  SKIPPED \] \([^ ]*\) (.*ms)$/\1/p' "$log" | sed 's#^[^/]*/##; s#\..*/#: #' | sort | uniq -c
 fi
 # One at a time: these start ranks and sandboxes of their own on every core.
 if [ "$what" != unit ]; then
