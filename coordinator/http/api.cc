@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -87,6 +88,11 @@ HttpReply store_reply(const ArtifactStore& store, std::vector<std::string> words
   if (answer.exit_code == exit_code(ErrorCode::bad_input)) throw HttpProblem(404, "not_found", answer.err);
   if (answer.exit_code != 0) throw Error(ErrorCode::failed, answer.err);
   return json_reply(answer.out);
+}
+
+std::optional<std::uint64_t> last_event(const HttpRequest& request) {
+  if (request.last_event_id.empty()) return std::nullopt;
+  return number_in("Last-Event-ID", request.last_event_id, 0, std::numeric_limits<std::int64_t>::max());
 }
 
 JobNumber job_number(const std::map<std::string, std::string>& parameters) {
@@ -187,19 +193,13 @@ std::map<std::string, Api::Handler> Api::job_handlers() {
        [this](Call& call) {
          const JobNumber number = queued_job(daemon_.queue(), job_number(call.parameters)).number;
          HttpReply reply;
-         std::optional<std::uint64_t> last;
-         if (!call.request.last_event_id.empty())
-           last = number_in("Last-Event-ID", call.request.last_event_id, 0, std::numeric_limits<std::int64_t>::max());
-         reply.feed = daemon_.events()->feed(number, last);
+         reply.feed = daemon_.events()->feed(number, last_event(call.request), to_json(daemon_.view(number)));
          call.reply(std::move(reply));
        }},
       {"events",
        [this](Call& call) {
          HttpReply reply;
-         std::optional<std::uint64_t> last;
-         if (!call.request.last_event_id.empty())
-           last = number_in("Last-Event-ID", call.request.last_event_id, 0, std::numeric_limits<std::int64_t>::max());
-         reply.feed = daemon_.events()->feed(std::nullopt, last);
+         reply.feed = daemon_.events()->feed(std::nullopt, last_event(call.request));
          call.reply(std::move(reply));
        }},
   };
