@@ -277,7 +277,10 @@ int list_tokens(const RemoteArguments& arguments) {
   std::cout << fmt::format("{:<14} {:<20} {:<30} {}\n", "token", "user", "scopes", "state");
   for (const json& token : parsed(answer).at("tokens")) {
     std::string scopes;
-    for (const json& scope : token.at("scopes")) scopes += (scopes.empty() ? "" : ",") + scope.get<std::string>();
+    for (const json& scope : token.at("scopes")) {
+      if (!scopes.empty()) scopes += ',';
+      scopes += scope.get<std::string>();
+    }
     const std::int64_t expires = token.value("expires_unix_ms", std::int64_t{0});
     std::cout << fmt::format("{:<14} {:<20} {:<30} {}\n", text_of(token, "id"), text_of(token, "user"), scopes,
                              token.value("revoked_unix_ms", std::int64_t{0}) != 0 ? "revoked"
