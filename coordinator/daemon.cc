@@ -61,7 +61,8 @@ Daemon::Daemon(DaemonOptions options, StoreCommandRunner run_command)
       store_(ArtifactStore::open(options_.config.store, OpenMode::create)),
       events_(std::make_shared<EventHub>()),
       access_(::geteuid(), options_.config.local_users),
-      store_server_(loop_, store_, options_.build, std::move(run_command)),
+      store_server_(loop_, store_, options_.build, std::move(run_command),
+                    [this](StoreServer::Work work) { run_aside(std::move(work)); }),
       signals_(loop_, SIGINT, SIGTERM),
       tick_(loop_),
       started_ms_(unix_now_ms()),
@@ -170,10 +171,10 @@ void Daemon::remember(const JobMoved& moved) {
 
 void Daemon::start(const QueuedJob& job) {
   const JobNumber number = job.number;
-  runs_[number] = std::make_unique<JobRun>(number, events_);
-  run_aside([this, number, spec = job.job]() -> std::function<void()> {
+  const auto& run = runs_[number] = std::make_unique<JobRun>(number, events_);
+  run_aside([this, number, spec = job.job, reading = run->reading()]() -> std::function<void()> {
     try {
-      const JobSource source = read_job_source(spec);
+      const JobSource source = read_job_source(spec, [&](std::uint64_t bytes) { reading->on_bytes(bytes); });
       return [this, number, source] { on_model_read(number, source); };
     } catch (const Error& error) {
       return [this, number, ending = JobEnding{false, error.code(), error.what()}] { end_job(number, ending); };
@@ -276,6 +277,7 @@ void Daemon::schedule_tick() {
 }
 
 void Daemon::on_tick() {
+  for (const auto& [number, run] : runs_) run->tell_reading();
   if (!queue_.store_fault.empty()) {
     try {
       if (store_.read_only_reason()) store_.reopen();
@@ -306,10 +308,21 @@ const JobRun* Daemon::job_run(JobNumber number) const {
 }
 
 void Daemon::run_aside(std::function<std::function<void()>()> work) {
+  ++aside_;
   boost::asio::post(pool_, [this, work = std::move(work)] {
     std::function<void()> then = work();
     boost::asio::post(loop_, std::move(then));
+    --aside_;
   });
+}
+
+bool Daemon::nothing_aside(std::chrono::milliseconds deadline) const {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  while (aside_ > 0) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
 }
 
 }  // namespace quench::coordinator

@@ -6,6 +6,9 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -73,6 +76,8 @@ class Daemon final : private QueueOutbox {
 
   // Runs `work` on a thread of the pool and what it returns on the loop.
   void run_aside(std::function<std::function<void()>()> work);
+  // After run(): false when something still runs aside, such as the verification of a large store.
+  bool nothing_aside(std::chrono::milliseconds deadline) const;
 
  private:
   void record(const JobMoved& moved) override;
@@ -106,6 +111,7 @@ class Daemon final : private QueueOutbox {
   boost::asio::signal_set signals_;
   boost::asio::steady_timer tick_;
   std::int64_t started_ms_;
+  std::atomic<std::uint32_t> aside_ = 0;
   boost::asio::thread_pool pool_;  // its threads end before anything else goes
 };
 

@@ -29,10 +29,10 @@ std::uint32_t check_job_model(const JobSpec& job) {
   return plan_job(job).config.layers;
 }
 
-JobSource read_job_source(const JobSpec& job) {
+JobSource read_job_source(const JobSpec& job, const std::function<void(std::uint64_t)>& on_bytes) {
   if (is_endpoint(job.model)) return {endpoint_source_digest(parse_endpoint_url(job.model), job.model_name), 0};
   const std::uint32_t blocks = check_job_model(job);
-  return {model_source_digest(job.model), blocks};
+  return {model_source_digest(job.model, on_bytes), blocks};
 }
 
 State open_or_accept(ArtifactStore& store, const JobSpec& job, const JobSource& source) {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 
 #include "coordinator/state.h"
 #include "coordinator/store/artifact_store.h"
@@ -16,8 +18,9 @@ struct JobSource {
 
 // Reads the model's headers. Throws Error(bad_input) naming what is wrong with it or with the job on it. Any thread.
 std::uint32_t check_job_model(const JobSpec& job);
-// The same, and all of the model's bytes for their digest: minutes for a large one. Any thread.
-JobSource read_job_source(const JobSpec& job);
+// The same, and all of the model's bytes for their digest: minutes for a large one. `on_bytes` as in
+// model_source_digest. Any thread.
+JobSource read_job_source(const JobSpec& job, const std::function<void(std::uint64_t)>& on_bytes = {});
 
 // The job as the journal knows it; its first event is written when there is none. Event-loop thread.
 State open_or_accept(ArtifactStore& store, const JobSpec& job, const JobSource& source);

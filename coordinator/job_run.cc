@@ -8,6 +8,11 @@
 
 namespace quench::coordinator {
 
+void ModelReading::on_bytes(std::uint64_t read) {
+  bytes += read;
+  if (unwanted) throw Error(ErrorCode::interrupted, "stopped while its model was read");
+}
+
 JobRun::JobRun(JobNumber number, std::shared_ptr<EventHub> events) : number_(number), events_(std::move(events)) {
   progress_.step = "reading the model";
 }
@@ -29,7 +34,12 @@ bool JobRun::begin(const QueuedJob& job, const JobSource& source, ServiceOptions
 
 void JobRun::stop(const std::string& reason) {
   if (!stop_reason_) stop_reason_ = reason;
+  reading_->unwanted = true;
   if (service_) service_->stop(reason);
+}
+
+void JobRun::tell_reading() {
+  if (!state_) step("reading the model: " + std::to_string(reading_->bytes / 1'000'000) + " MB");
 }
 
 JobEnding JobRun::ending() const {

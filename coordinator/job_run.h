@@ -1,7 +1,9 @@
 // One job of the service at work: its state and its rim, its log, and what those who watch are told. Event-loop thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +18,14 @@
 
 namespace quench::coordinator {
 
+// The reading of a job's model on another thread, as far as both sides look at it.
+struct ModelReading {
+  std::atomic<std::uint64_t> bytes = 0;
+  std::atomic<bool> unwanted = false;
+  // For read_job_source: counts, and throws Error(interrupted) once it is unwanted.
+  void on_bytes(std::uint64_t read);
+};
+
 class JobRun final : private ProgressSink {
  public:
   JobRun(JobNumber number, std::shared_ptr<EventHub> events);
@@ -24,7 +34,11 @@ class JobRun final : private ProgressSink {
   // job from beginning. False when there is nothing left to do.
   bool begin(const QueuedJob& job, const JobSource& source, ServiceOptions options, cluster::Loop& loop,
              StoreServer& store_server, ArtifactStore& store, std::function<void()> on_over);
-  // Ends the processes; before begin() it only remembers the reason.
+  // Shared with the thread that reads.
+  const std::shared_ptr<ModelReading>& reading() const { return reading_; }
+  // Tells those who watch how far the reading is.
+  void tell_reading();
+  // Ends the processes; before begin() the reading of the model.
   void stop(const std::string& reason);
   // Why it must not begin.
   const std::optional<std::string>& stop_reason() const { return stop_reason_; }
@@ -49,6 +63,7 @@ class JobRun final : private ProgressSink {
   std::optional<JobLog> log_;
   std::optional<State> state_;
   std::unique_ptr<Service> service_;
+  std::shared_ptr<ModelReading> reading_ = std::make_shared<ModelReading>();
   std::optional<std::string> stop_reason_;
   JobProgress progress_;
   std::uint32_t done_at_start_ = 0;

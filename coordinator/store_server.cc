@@ -13,12 +13,22 @@ cluster::ReceptionOptions reception_options(std::string build) {
   return options;
 }
 
+// `artifacts` commands that change nothing in the store, so that they can run beside its writers.
+bool only_reads(const std::vector<std::string>& words) {
+  if (words.empty()) return false;
+  if (words[0] == "calibration") return words.size() > 1 && (words[1] == "ls" || words[1] == "show");
+  for (const char* verb : {"ls", "show", "verify", "export", "completions"})
+    if (words[0] == verb) return true;
+  return false;
+}
+
 }  // namespace
 
 StoreServer::StoreServer(cluster::Loop& loop, ArtifactStore& store, std::string build,
-                         StoreCommandRunner run_command)
+                         StoreCommandRunner run_command, Aside aside)
     : store_(store),
       run_command_(std::move(run_command)),
+      aside_(std::move(aside)),
       reception_(
           loop, no_gang_, reception_options(std::move(build)),
           [this](std::unique_ptr<cluster::Connection> connection, Hello, cluster::Transport) {
@@ -35,12 +45,30 @@ void StoreServer::admit(std::unique_ptr<cluster::Connection> connection) {
   cluster::Connection& reader = *connection;
   readers_.emplace(id, std::move(connection));
   cluster::ConnectionHandlers handlers;
-  handlers.on_message = [this, &reader](Message message, Bytes) {
-    if (!answer(reader, message))
+  handlers.on_message = [this, &reader, id](Message message, Bytes) {
+    if (!run_aside(id, message) && !answer(reader, message))
       throw Error(ErrorCode::bad_input, "a reader sent a message that only ranks send");
   };
   handlers.on_closed = [this, id](const Error&) { readers_.erase(id); };
   reader.set_handlers(std::move(handlers));
+}
+
+bool StoreServer::run_aside(std::uint64_t reader, const Message& message) {
+  const auto* command = std::get_if<StoreCommand>(&message);
+  if (!aside_ || command == nullptr || !only_reads(command->arguments)) return false;
+  aside_([this, reader, asked = *command]() -> std::function<void()> {
+    Message reply;
+    try {
+      reply = run_command_(store_, asked);
+    } catch (const Error& error) {
+      reply = RequestFailed{error.code(), error.what()};
+    }
+    return [this, reader, reply] {
+      // It may have left meanwhile.
+      if (const auto found = readers_.find(reader); found != readers_.end()) found->second->send(reply);
+    };
+  });
+  return true;
 }
 
 bool StoreServer::answer(cluster::Connection& peer, const Message& message) {

@@ -20,9 +20,15 @@ using StoreCommandRunner = std::function<StoreReply(ArtifactStore&, const StoreC
 
 class StoreServer {
  public:
-  // Listens on store.socket_path(). `build` is told to readers. Throws Error(bad_input) when the socket
-  // cannot be made.
-  StoreServer(cluster::Loop& loop, ArtifactStore& store, std::string build, StoreCommandRunner run_command);
+  // Something to be done on another thread; what it returns is done on the loop's.
+  using Work = std::function<std::function<void()>()>;
+  using Aside = std::function<void(Work)>;
+
+  // Listens on store.socket_path(). `build` is told to readers. Commands that only read are run by `aside`, for they
+  // may take minutes that a loop with gangs on it has not; without it on the loop. Throws Error(bad_input) when the
+  // socket cannot be made.
+  StoreServer(cluster::Loop& loop, ArtifactStore& store, std::string build, StoreCommandRunner run_command,
+              Aside aside = {});
   StoreServer(const StoreServer&) = delete;
   StoreServer& operator=(const StoreServer&) = delete;
 
@@ -32,9 +38,12 @@ class StoreServer {
 
  private:
   void admit(std::unique_ptr<cluster::Connection> connection);
+  // False when the command must run on the loop.
+  bool run_aside(std::uint64_t reader, const Message& message);
 
   ArtifactStore& store_;
   StoreCommandRunner run_command_;
+  Aside aside_;
   cluster::Roster no_gang_;  // on this socket nobody joins a gang
   std::map<std::uint64_t, std::unique_ptr<cluster::Connection>> readers_;
   std::uint64_t next_reader_ = 1;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "coordinator/cli/commands.h"
@@ -39,7 +40,9 @@ json parsed(const std::string& text) {
 }
 
 std::string job_target(const RemoteArguments& arguments, const std::string& rest = {}) {
-  return "/v1/jobs/" + escape_segment(arguments.id) + rest;
+  std::string target = "/v1/jobs/";
+  target += escape_segment(arguments.id);
+  return target += rest;
 }
 
 // Text of a service may hold what a terminal would obey.
@@ -109,6 +112,20 @@ int end_watching(const json& job) {
   return exit_code_of(job);
 }
 
+[[noreturn]] void throw_refusal(const HttpAnswer& answer) {
+  const json problem = json::parse(answer.body, nullptr, false);
+  const std::string message =
+      problem.is_object() ? problem.value("message", "") : "the service answered with status " + std::to_string(answer.status);
+  switch (answer.status) {
+    case 401:
+    case 403: throw Error(ErrorCode::refused, message);
+    case 429:
+    case 500:
+    case 503: throw Error(ErrorCode::failed, message);
+    default: throw Error(ErrorCode::bad_input, message);
+  }
+}
+
 // One event for a person.
 void print_event(const StreamedEvent& event) {
   const json data = parsed(event.data);
@@ -143,26 +160,16 @@ std::string ask_service(const ServiceAddress& service, const std::string& method
 }
 
 std::string good_body(HttpAnswer answer) {
-  if (answer.status < 300) return std::move(answer.body);
-  const json problem = json::parse(answer.body, nullptr, false);
-  const std::string message =
-      problem.is_object() ? problem.value("message", "") : "the service answered with status " + std::to_string(answer.status);
-  switch (answer.status) {
-    case 401:
-    case 403: throw Error(ErrorCode::refused, message);
-    case 429:
-    case 500:
-    case 503: throw Error(ErrorCode::failed, message);
-    default: throw Error(ErrorCode::bad_input, message);
-  }
+  if (answer.status >= 300) throw_refusal(answer);
+  return std::move(answer.body);
 }
 
 int submit(const SubmitArguments& arguments) {
   JobSpec job = read_job(arguments.job);
   if (arguments.ranks > 0) job.ranks = arguments.ranks;
   const ServiceAddress service = service_address(arguments.remote.store);
-  const std::string target =
-      "/v1/jobs" + (arguments.priority == 0 ? "" : "?priority=" + std::to_string(arguments.priority));
+  std::string target = "/v1/jobs";
+  if (arguments.priority != 0) target += "?priority=" + std::to_string(arguments.priority);
   const std::string answer = ask_service(service, "POST", target, job_to_json(job));
   const json view = parsed(answer);
   if (arguments.remote.json) {
@@ -195,34 +202,25 @@ int watch(const RemoteArguments& arguments) {
   std::string last_id;
   auto last_seen = std::chrono::steady_clock::now();
   while (true) {
+    std::optional<json> ended;
+    const auto on_event = [&](const StreamedEvent& event) {
+      last_seen = std::chrono::steady_clock::now();
+      if (!event.id.empty()) last_id = event.id;
+      if (arguments.json) {
+        std::cout << event.data << "\n" << std::flush;
+      } else if (event.type != "lost") {
+        print_event(event);
+      }
+      if (event.type != "job") return true;
+      json job = parsed(event.data);
+      if (is_over(job.value("state", ""))) ended = std::move(job);
+      return !ended;
+    };
     try {
-      // After the stream is open, so that no end can fall between the two.
-      bool asked = false;
-      json job;
-      const auto look = [&] {
-        job = parsed(ask_service(service, "GET", job_target(arguments))).at("job");
-        asked = true;
-        last_seen = std::chrono::steady_clock::now();
-        return !is_over(job.value("state", ""));
-      };
-      if (!look()) return end_watching(job);
       HttpAnswer refusal;
-      bool over = false;
-      http_events(service, job_target(arguments, "/events"), last_id, [&](const StreamedEvent& event) {
-        last_seen = std::chrono::steady_clock::now();
-        if (!event.id.empty()) last_id = event.id;
-        if (arguments.json) {
-          std::cout << event.data << "\n" << std::flush;
-        } else if (event.type != "lost") {
-          print_event(event);
-        }
-        if (event.type == "job") {
-          job = parsed(event.data);
-          over = is_over(job.value("state", ""));
-        }
-        return !over;
-      }, refusal);
-      if (over) return end_watching(job);
+      http_events(service, job_target(arguments, "/events"), last_id, on_event, refusal);
+      if (ended) return end_watching(*ended);
+      if (refusal.status != 0) throw_refusal(refusal);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::unreachable || std::chrono::steady_clock::now() - last_seen > kReturnMax) throw;
     }
@@ -236,7 +234,7 @@ int logs(const RemoteArguments& arguments, bool follow) {
   bool over = !follow;
   while (true) {
     const HttpAnswer answer = http_request(service, "GET", job_target(arguments, "/logs?from=" + from));
-    if (answer.status != 200) ask_service(service, "GET", job_target(arguments, "/logs?from=" + from));  // throws
+    if (answer.status != 200) throw_refusal(answer);
     std::cout << answer.body << std::flush;
     from = answer.log_next;
     if (!answer.body.empty()) continue;
@@ -282,7 +280,10 @@ int list_tokens(const RemoteArguments& arguments) {
   std::cout << fmt::format("{:<14} {:<20} {:<30} {}\n", "token", "user", "scopes", "state");
   for (const json& token : parsed(answer).at("tokens")) {
     std::string scopes;
-    for (const json& scope : token.at("scopes")) scopes += (scopes.empty() ? "" : ",") + scope.get<std::string>();
+    for (const json& scope : token.at("scopes")) {
+      if (!scopes.empty()) scopes += ',';
+      scopes += scope.get<std::string>();
+    }
     const std::int64_t expires = token.value("expires_unix_ms", std::int64_t{0});
     std::cout << fmt::format("{:<14} {:<20} {:<30} {}\n", text_of(token, "id"), text_of(token, "user"), scopes,
                              token.value("revoked_unix_ms", std::int64_t{0}) != 0 ? "revoked"

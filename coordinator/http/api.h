@@ -42,7 +42,7 @@ class Api {
   void aside(const Call& call, std::function<HttpReply()> work);
   void submit(const Call& call);
   void show_job(const Call& call);
-  HttpReply list_jobs(const Call& call) const;
+  void list_jobs(const Call& call);
   HttpReply log_of(const Call& call) const;
   QueueCaller queue_caller(const Call& call) const;
 

@@ -26,14 +26,12 @@ struct EventHub::Ring {
 
 class EventHub::Feed final : public EventFeed {
  public:
-  Feed(std::shared_ptr<Ring> ring, std::optional<JobNumber> job, std::uint64_t last_id)
-      : ring_(std::move(ring)), job_(job), last_id_(last_id) {}
+  Feed(std::shared_ptr<Ring> ring, std::optional<JobNumber> job, std::uint64_t last_id, std::string greeting)
+      : ring_(std::move(ring)), job_(job), last_id_(last_id), greeting_(std::move(greeting)) {}
   ~Feed() override { ring_->waiting.erase(this); }
 
   std::string take() override {
-    std::string text;
-    if (!greeted_) text = "retry: 2000\n\n";
-    greeted_ = true;
+    std::string text = std::exchange(greeting_, {});
     const std::uint64_t oldest = ring_->events.empty() ? ring_->next_id : ring_->events.front().id;
     if (last_id_ + 1 < oldest) {
       text += "event: lost\ndata: {\"events\":" + std::to_string(oldest - last_id_ - 1) + "}\n\n";
@@ -53,7 +51,7 @@ class EventHub::Feed final : public EventFeed {
   std::shared_ptr<Ring> ring_;
   std::optional<JobNumber> job_;
   std::uint64_t last_id_;
-  bool greeted_ = false;
+  std::string greeting_;
 };
 
 EventHub::EventHub() : ring_(std::make_shared<Ring>()) {}
@@ -71,10 +69,13 @@ void EventHub::publish(const std::string& type, JobNumber job, const std::string
   for (const auto& [feed, wake] : std::exchange(ring_->waiting, {})) wake();
 }
 
-std::shared_ptr<EventFeed> EventHub::feed(std::optional<JobNumber> job, std::optional<std::uint64_t> last_id) {
+std::shared_ptr<EventFeed> EventHub::feed(std::optional<JobNumber> job, std::optional<std::uint64_t> last_id,
+                                          const std::string& greeting) {
   const std::uint64_t newest = ring_->next_id - 1;
   // An id from before a restart of the service is larger than any of ours: from now on, then.
-  return std::make_shared<Feed>(ring_, job, last_id && *last_id <= newest ? *last_id : newest);
+  std::string first = "retry: 2000\n\n";
+  if (!greeting.empty()) first += "event: job\ndata: " + greeting + "\n\n";
+  return std::make_shared<Feed>(ring_, job, last_id && *last_id <= newest ? *last_id : newest, std::move(first));
 }
 
 std::uint64_t EventHub::published() const { return ring_->next_id - 1; }

@@ -25,8 +25,10 @@ class EventHub {
 
   // `data` is one line of JSON.
   void publish(const std::string& type, JobNumber job, const std::string& data);
-  // Events of one job, or of all; from behind `last_id`, or from now on.
-  std::shared_ptr<EventFeed> feed(std::optional<JobNumber> job, std::optional<std::uint64_t> last_id);
+  // Events of one job, or of all; from behind `last_id`, or from now on. Before them comes a `job` event with what is so
+  // now (`greeting`, a line of JSON; empty: none), so that nobody waits for what happened just before.
+  std::shared_ptr<EventFeed> feed(std::optional<JobNumber> job, std::optional<std::uint64_t> last_id,
+                                  const std::string& greeting = {});
   std::uint64_t published() const;
 
  private:

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <numeric>
 #include <set>
@@ -148,7 +150,29 @@ Plan plan_job(const JobSpec& job) {
   return plan;
 }
 
-Digest model_source_digest(const std::string& model_dir) {
+namespace {
+
+constexpr std::size_t kReadBytes = 4u << 20;
+
+// sha256_file for files that take minutes.
+Digest watched_digest(const fs::path& path, const std::function<void(std::uint64_t)>& on_bytes) {
+  if (!on_bytes) return sha256_file(path);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw errno_error(ErrorCode::bad_input, "cannot open " + path.string(), errno);
+  Hasher hasher;
+  std::vector<char> buffer(kReadBytes);
+  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
+    const auto bytes = static_cast<std::size_t>(file.gcount());
+    hasher.update(std::string_view(buffer.data(), bytes));
+    on_bytes(bytes);
+  }
+  if (file.bad()) throw errno_error(ErrorCode::bad_input, "cannot read " + path.string(), errno);
+  return hasher.finish();
+}
+
+}  // namespace
+
+Digest model_source_digest(const std::string& model_dir, const std::function<void(std::uint64_t)>& on_bytes) {
   if (is_synthetic(model_dir)) return synthetic_source_digest(parse_synthetic_model(model_dir));
   std::set<fs::path> files;
   for (const auto& [name, location] : locate_tensors(model_dir)) files.insert(location.file);
@@ -159,7 +183,7 @@ Digest model_source_digest(const std::string& model_dir) {
   for (const fs::path& file : files) {
     const std::string name = file.filename().string();
     hasher.update_u64(name.size()).update(name);
-    hasher.update(sha256_file(file).span());
+    hasher.update(watched_digest(file, on_bytes).span());
   }
   return hasher.finish();
 }

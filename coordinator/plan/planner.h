@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ Plan plan_job(const JobSpec& job);
 
 // The model directory's digest: names, lengths and contents of config.json, the tokenizer's files
 // and every weight file, in name order. What an artifact is derived from. Of a synthetic model: its definition's.
-Digest model_source_digest(const std::string& model_dir);
+// `on_bytes` is told how many bytes were read since it was told last; what it throws ends the reading.
+Digest model_source_digest(const std::string& model_dir, const std::function<void(std::uint64_t)>& on_bytes = {});
 
 }  // namespace quench::coordinator

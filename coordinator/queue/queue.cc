@@ -239,16 +239,18 @@ void on_service_stopping(QueueState& state, QueueOutbox& outbox, const std::stri
 namespace {
 
 std::vector<JobNumber> waiting_order(const QueueState& state, std::int64_t now_ms) {
-  std::map<std::string, double> used = shares(state, now_ms);
-  std::vector<const QueuedJob*> waiting;
-  for (const auto& [number, job] : state.jobs)
-    if (job.state == JobState::queued) waiting.push_back(&job);
-  std::sort(waiting.begin(), waiting.end(), [&](const QueuedJob* a, const QueuedJob* b) {
-    return std::tuple(!a->interrupted, -std::int64_t{a->priority}, used[a->user], a->number) <
-           std::tuple(!b->interrupted, -std::int64_t{b->priority}, used[b->user], b->number);
-  });
+  const std::map<std::string, double> used = shares(state, now_ms);
+  // Smaller ones go first.
+  std::vector<std::tuple<bool, std::int64_t, double, JobNumber>> waiting;
+  for (const auto& [number, job] : state.jobs) {
+    if (job.state != JobState::queued) continue;
+    const auto share = used.find(job.user);
+    waiting.emplace_back(!job.interrupted, -std::int64_t{job.priority}, share == used.end() ? 0 : share->second, number);
+  }
+  std::sort(waiting.begin(), waiting.end());
   std::vector<JobNumber> order;
-  for (const QueuedJob* job : waiting) order.push_back(job->number);
+  order.reserve(waiting.size());
+  for (const auto& entry : waiting) order.push_back(std::get<JobNumber>(entry));
   return order;
 }
 

@@ -5,9 +5,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "coordinator/queue/queue_state.h"
@@ -92,7 +92,7 @@ struct QueueSurvey {
   // The waiting jobs in the order they will be started: those that were interrupted, then by priority, then those of
   // the user who has used least, then as they came.
   std::vector<JobNumber> order;
-  std::map<JobNumber, std::uint32_t> places;  // in `order`, from 1
+  std::unordered_map<JobNumber, std::uint32_t> places;  // in `order`, from 1
   std::uint32_t slots_used = 0;
   std::uint32_t gangs = 0;
   std::optional<JobNumber> next;     // what can start now

@@ -56,7 +56,10 @@ class Serve : public ::testing::Test {
     write_text(scratch_ / "job.json", job.dump());
     std::vector<std::string> arguments = {"submit", scratch_ / "job.json"};
     arguments.insert(arguments.end(), options.begin(), options.end());
-    return std::to_string(ask_json(arguments).value("id", 0));
+    arguments.push_back("--json");
+    const Finished finished = ask(arguments);
+    EXPECT_EQ(finished.exit_code, 0) << finished.err;
+    return std::to_string(json::parse(finished.out.substr(0, finished.out.find('\n')), nullptr, false).value("id", 0));
   }
   json job_named(const std::string& name, int ranks = 2) {
     json job = small_job();
@@ -161,6 +164,39 @@ TEST_F(Serve, AStoppedServiceLeavesItsJobToTheNextOne) {
   EXPECT_EQ(digests(id), digests_of_run(job_named("stopped")));
   const json history = ask_json({"status", id})["history"];
   EXPECT_EQ(history[3].value("reason", ""), "the service was started again while the job was at work") << history;
+}
+
+TEST_F(Serve, EvaluationsGoThroughTheServiceToo) {
+  json job = {{"name", "scored"},
+              {"model", fixture("tiny_coder").string()},
+              {"quantize", {{{"method", "rtn"}, {"bits", 3}, {"groupSize", 64}}}},
+              {"evaluate", {{{"benchmark", "humaneval"}, {"maxTokens", 64}, {"tasks", 8}}}},
+              {"ranks", 2}};
+  start_service();
+  const std::string id = submit(job, {"--watch"});
+  const json detail = ask_json({"status", id});
+  ASSERT_EQ(detail["job"].value("state", ""), "done") << detail << ask({"logs", id}).out;
+  for (const json& evaluation : detail["evaluations"]) {
+    EXPECT_EQ(evaluation.value("total", 0), 8) << evaluation;
+    EXPECT_EQ(evaluation.value("done", 0), 8) << evaluation;
+    EXPECT_TRUE(evaluation.value("complete", false)) << evaluation;
+  }
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "store" / ("join-" + id))) << "the secret of a job that has ended";
+  EXPECT_TRUE(std::filesystem::is_empty(scratch_ / "store" / "cache")) << "chunks of a job that has ended";
+  // The store's other readers go through its owner, beside the service's work.
+  const Finished report = ask({"artifacts", "verify", "--json"});
+  EXPECT_EQ(report.exit_code, 0) << report.err;
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0);
+  write_text(scratch_ / "alone.json", job.dump());
+  const json served = json::parse(run(run_arguments(scratch_ / "alone.json", scratch_ / "store", 2)).out, nullptr, false);
+  const json alone = json::parse(run(run_arguments(scratch_ / "alone.json", scratch_ / "alone", 1)).out, nullptr, false);
+  ASSERT_EQ(served["artifacts"].size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(served["artifacts"][i]["digest"], alone["artifacts"][i]["digest"]);
+    EXPECT_EQ(served["artifacts"][i]["evaluations"][0]["pass_at_1"], alone["artifacts"][i]["evaluations"][0]["pass_at_1"]);
+    EXPECT_EQ(served["artifacts"][i]["evaluations"][0]["digest"], alone["artifacts"][i]["evaluations"][0]["digest"]);
+  }
 }
 
 TEST_F(Serve, AVanishedModelIsToldAndARetryFindsIt) {

@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "schemas/codec.h"
 #include "tests/coordinator/http/service_fixture.h"
@@ -40,6 +43,7 @@ class RawClient {
     }
     return true;
   }
+  void end_of_speech() { ::shutdown(socket_, SHUT_WR); }
   // Until the service closes.
   std::string hear() {
     std::string text;
@@ -218,6 +222,49 @@ TEST(BadRequests, AJobThatCannotBeginFailsWithItsReason) {
   EXPECT_THAT(detail["job"]["reason"].get<std::string>(), HasSubstr("quench-worker"));
   EXPECT_EQ(detail["job"]["error_code"], "bad_input");
   EXPECT_EQ(detail["history"].size(), 4u) << "submitted, started, model read, failed";
+}
+
+// Whole requests and pieces of them, changed at random: each is answered or the connection is closed, and the service
+// goes on. QUENCH_FUZZ_INPUTS=N tries more.
+TEST(BadRequests, MutatedRequestsDoNoHarm) {
+  RunningService service;
+  const std::string token = token_of(service);
+  const std::string seeds[] = {
+      "GET /v1/jobs?state=queued&limit=5 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n\r\n",
+      "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\nContent-Length: 15\r\n\r\n{\"model\": \"/m\"}",
+      "POST /v1/jobs/1/cancel HTTP/1.1\r\nTransfer-Encoding: chunked\r\nAuthorization: Bearer " + token +
+          "\r\n\r\n10\r\n{\"reason\": \"abc\"}\r\n0\r\n\r\n",
+      "GET /v1/artifacts/a%2Fb HTTP/1.1\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+      "DELETE /v1/tokens/0123456789ab HTTP/1.0\r\n\r\n",
+  };
+  const char* const more = std::getenv("QUENCH_FUZZ_INPUTS");
+  const int inputs = more == nullptr ? 1500 : std::atoi(more);
+  std::mt19937 random(11);
+  int answered = 0;
+  for (int i = 0; i < inputs; ++i) {
+    std::string text = seeds[random() % std::size(seeds)];
+    for (std::uint32_t changes = random() % 6; changes > 0; --changes) {
+      const std::size_t at = random() % text.size();
+      switch (random() % 4) {
+        case 0: text[at] = static_cast<char>(random()); break;
+        case 1: text.erase(at, 1 + random() % 8); break;
+        case 2: text.insert(at, text.substr(random() % text.size(), random() % 40)); break;
+        case 3: text.insert(at, std::string(1 + random() % 3, "\r\n\0 %{/"[random() % 7])); break;
+      }
+      if (text.empty()) text = "x";
+    }
+    RawClient client(service.port());
+    client.say(text);
+    client.end_of_speech();
+    const std::string answer = client.hear();
+    if (!answer.empty()) {
+      ++answered;
+      EXPECT_THAT(answer, StartsWith("HTTP/1.")) << i;
+      EXPECT_THAT(answer.substr(0, 14), testing::Not(HasSubstr(" 500"))) << i << answer;
+    }
+  }
+  EXPECT_GT(answered, inputs / 4);
+  EXPECT_EQ(http_request(service.local(), "GET", "/healthz").status, 200u);
 }
 
 TEST(BadRequests, TwoServicesOnOneStoreAreRefused) {

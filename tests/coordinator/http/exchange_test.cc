@@ -147,6 +147,7 @@ TEST(Events, EachWatcherReadsAtItsOwnPace) {
   EXPECT_EQ(all->take(), "");
   EXPECT_EQ(one->take(), "retry: 2000\n\nid: 3\nevent: log\ndata: {\"text\":\"x\"}\n\n");
   EXPECT_THAT(hub.feed(std::nullopt, 2)->take(), HasSubstr("id: 3")) << "where it left off";
+  EXPECT_EQ(hub.feed(1, std::nullopt, "{\"id\":1}")->take(), "retry: 2000\n\nevent: job\ndata: {\"id\":1}\n\n");
   EXPECT_THAT(hub.feed(std::nullopt, 99)->take(), testing::Not(HasSubstr("id: "))) << "an id of an earlier service";
 }
 
