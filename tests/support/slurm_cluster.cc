@@ -136,6 +136,8 @@ std::string SlurmCluster::submit(std::vector<std::string> arguments) const {
   return finished.out.substr(0, finished.out.find('\n'));
 }
 
+void SlurmCluster::signal_controller(int number) const { daemons_.at(1)->kill(number); }
+
 std::string SlurmCluster::queue() const { return command({"squeue", "--noheader", "--format=%i %j %T"}).out; }
 
 std::string SlurmCluster::log() const { return tail(directory_ / "daemons"); }
