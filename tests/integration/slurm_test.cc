@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
 // A preempted job is back in a few seconds with this configuration; the rest is for a busy machine.
-constexpr seconds kPatience{150};
+constexpr seconds kPatience{300};
 // Slurm's processes get SIGKILL 30 s after SIGTERM by default.
 constexpr seconds kDrainMax{25};
 
