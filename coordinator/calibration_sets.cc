@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "coordinator/report/words.h"
+#include "coordinator/repository/signing.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 
@@ -144,6 +145,7 @@ Digest adopt_set(ArtifactStore& store, const fs::path& directory, const std::str
   Commit commit;
   commit.put_object(digest, bytes, chunks);
   commit.set_ref(name, digest, now_ms);
+  sign_published(commit, name, digest, manifest);
   store.commit(commit);
   return digest;
 }

@@ -328,8 +328,7 @@ void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const
   state.slots.erase(slot);
   if (state.phase == Phase::dismissing) return finish_dismissal(state);
   if (state.phase == Phase::waiting && state.stop_requested && state.slots.empty()) {
-    state.failure =
-        JobFailure{ErrorCode::interrupted, "stopped by a signal; run the same job again to go on"};
+    state.failure = JobFailure{ErrorCode::interrupted, state.stop_reason + "; run the same job again to go on"};
     state.phase = Phase::failed;
   }
   if (state.phase != Phase::evaluating) return;

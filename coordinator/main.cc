@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/calibration.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/service_commands.h"
 #include "schemas/build_id.h"
 #include "schemas/error.h"
 
@@ -101,9 +103,10 @@ int run(int argc, char** argv) {
 
   std::string artifacts_store;
   CLI::App* artifacts_command =
-      app.add_subcommand("artifacts", "ls, show REF, verify, push REF --to STORE, pull REF --from STORE, export REF --format F --to DIR, completions REF --out FILE");
+      app.add_subcommand("artifacts", "names, lineage, moving, trust and care of what a store holds; `quench artifacts --help` lists the commands");
   artifacts_command->add_option("--store", artifacts_store);
   artifacts_command->prefix_command();
+  artifacts_command->set_help_flag();  // its own commands say more
 
   BuildSetArguments set_arguments;
   std::string sets_store;
@@ -222,12 +225,15 @@ int run(int argc, char** argv) {
   CLI::App* sandbox_command = bench_command->add_subcommand("sandbox", "programs per second in the sandbox");
   sandbox_command->prefix_command();
 
+  ServiceCommands service_commands(app);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::bad_input);
   }
 
+  if (const std::optional<int> code = service_commands.run()) return *code;
   if (run_command->parsed()) return run_job(run_arguments);
   if (plan_command->parsed()) return show_plan(plan_arguments);
   if (store_command->parsed()) return bench_store(store_arguments);

@@ -45,6 +45,8 @@ void apply(State& state, const quench::JournalEvent& event) {
                      if (evaluation.artifact == opened.artifact && evaluation.evaluation == opened.evaluation)
                        evaluation.opened = opened;
                  },
+                 // The service's own, which stand in its own journal.
+                 [](const JobMoved&) {}, [](const TokenChanged&) {}, [](const NameChanged&) {},
                  [&](const JobFinished&) {
                    for (EvaluationProgress& evaluation : state.evaluations) evaluation.complete = true;
                    state.phase = Phase::finished;
@@ -347,8 +349,7 @@ void on_gang_exited(State& state, Outbox& outbox, const std::string& reason, clu
   }
   if (state.phase == Phase::failed) return;
   if (state.stop_requested) {
-    state.failure =
-        JobFailure{ErrorCode::interrupted, "stopped by a signal; run the same job again to go on"};
+    state.failure = JobFailure{ErrorCode::interrupted, state.stop_reason + "; run the same job again to go on"};
     state.phase = Phase::failed;
     return;
   }
@@ -400,11 +401,12 @@ void on_tick(State& state, Outbox& outbox, TimeMs now) {
   tick_evaluators(state, outbox);
 }
 
-void on_stop_requested(State& state, Outbox& outbox) {
+void on_stop_requested(State& state, Outbox& outbox, const std::string& reason) {
   if (state.stop_requested || state.phase == Phase::finished || state.phase == Phase::failed) return;
   state.stop_requested = true;
+  state.stop_reason = reason;
   if (state.phase == Phase::planned) {
-    state.failure = JobFailure{ErrorCode::interrupted, "stopped by a signal before it began"};
+    state.failure = JobFailure{ErrorCode::interrupted, reason + " before it began"};
     state.phase = Phase::failed;
     return;
   }
@@ -412,9 +414,9 @@ void on_stop_requested(State& state, Outbox& outbox) {
   const bool evaluating = state.phase == Phase::evaluating;
   state.phase = Phase::waiting;
   if (evaluating) {
-    outbox.stop_evaluators("stopped by a signal");
+    outbox.stop_evaluators(reason);
   } else {
-    outbox.stop_gang("stopped by a signal");
+    outbox.stop_gang(reason);
   }
 }
 

@@ -35,8 +35,9 @@ void on_gang_running(State& state, Outbox& outbox, const std::string& where);
 void on_gang_exited(State& state, Outbox& outbox, const std::string& reason,
                     cluster::GangEnd end = cluster::GangEnd::own);
 void on_tick(State& state, Outbox& outbox, TimeMs now);
-// SIGINT or SIGTERM: gang and evaluation workers end, what is committed stays.
-void on_stop_requested(State& state, Outbox& outbox);
+// A signal, or a user of the service: gang and evaluation workers end, what is committed stays. The job then fails
+// with Error(interrupted) and this reason.
+void on_stop_requested(State& state, Outbox& outbox, const std::string& reason);
 
 // "JOB/ARTIFACT": the name under which an artifact is published.
 std::string artifact_ref(const JobSpec& job, const QuantizeSpec& recipe);

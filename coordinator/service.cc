@@ -5,13 +5,13 @@
 #include <boost/asio/ip/host_name.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
-#include <csignal>
 #include <utility>
 
 #include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
+#include "coordinator/repository/signing.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {
@@ -44,15 +44,17 @@ std::string dialled(cluster::Endpoint endpoint) {
 
 }  // namespace
 
-Service::Service(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& sink,
-                 StoreCommandRunner run_command)
+Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store_server, ArtifactStore& store,
+                 State& state, ProgressSink& sink, std::function<void()> on_over)
     : options_(std::move(options)),
       store_(store),
       state_(state),
       ranks_wished_(state.job.ranks),
       sink_(sink),
+      on_over_(std::move(on_over)),
+      loop_(loop),
       hash_pool_(2),
-      store_server_(loop_, store, options_.build, std::move(run_command)),
+      store_server_(store_server),
       reception_(
           loop_, roster_,
           [this] {
@@ -71,10 +73,8 @@ Service::Service(ServiceOptions options, ArtifactStore& store, State& state, Pro
                                        })),
       join_listener_(join_listener()),
       join_secret_(make_secret()),
-      join_folder_(store.directory() / "join",
-                   dialled((join_listener_ ? *join_listener_ : listener_).endpoint()), join_secret_),
+      join_folder_(options_.join_folder, dialled((join_listener_ ? *join_listener_ : listener_).endpoint()), join_secret_),
       launcher_(cluster::make_launcher(loop_, options_.launcher)),
-      signals_(loop_, SIGINT, SIGTERM),
       tick_(loop_) {
   roster_.expect_evaluators(join_secret_);
 }
@@ -89,10 +89,7 @@ std::optional<cluster::Listener> Service::join_listener() {
                                 });
 }
 
-void Service::run() {
-  signals_.async_wait([this](const boost::system::error_code& cancelled, int) {
-    if (!cancelled) decide([this] { on_stop_requested(state_, *this); });
-  });
+void Service::start() {
   state_.now = steady_now_ms();
   if (join_listener_)
     tell("evaluation workers may join: quench-worker evaluate --join " +
@@ -100,7 +97,10 @@ void Service::run() {
          join_listener_->endpoint().to_string() + ")");
   on_start(state_, *this);
   schedule_tick();
-  loop_.run();
+}
+
+void Service::stop(const std::string& reason) {
+  decide([&] { on_stop_requested(state_, *this, reason); });
 }
 
 void Service::decide(const std::function<void()>& decision) {
@@ -118,13 +118,13 @@ void Service::decide(const std::function<void()>& decision) {
 void Service::end_if_over() {
   if (gang_ != nullptr || !evaluators_.empty() || workers_ != nullptr) return;
   if (state_.phase != Phase::finished && state_.phase != Phase::failed) return;
-  loop_.stop();
+  if (on_over_) std::exchange(on_over_, {})();
 }
 
 void Service::schedule_tick() {
   tick_.expires_after(kTick);
-  tick_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (cancelled) return;
+  tick_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& cancelled) {
+    if (cancelled || alive.expired()) return;
     ended_gang_.reset();
     ended_workers_.reset();
     if (!awaited_slots_.empty() && workers_ == nullptr) decide([this] { start_workers(); });
@@ -176,11 +176,11 @@ void Service::on_message(ConnectionId id, const Message& message, const Bytes& p
     sink_.step("block " + std::to_string(progress->block) + " " + progress->step);
     return;
   }
-  if (const auto* block = std::get_if<BlockDone>(&message))
-    for (const LinearLoss& loss : block->losses)
-      sink_.detail(loss.tensor + "  loss " + std::to_string(loss.loss) + "  relative " +
-                   std::to_string(loss.relative_loss));
+  const bool failed_before = state_.phase == Phase::failed;
   decide([&] { on_rank_message(state_, *this, id, message); });
+  const auto* block = std::get_if<BlockDone>(&message);
+  if (block != nullptr && !failed_before && state_.phase != Phase::failed)
+    sink_.block(state_.artifacts.at(block->artifact).recipe.name, *block);
 }
 
 void Service::on_gang_ended(const cluster::GangExit& exit) {
@@ -328,6 +328,7 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   Commit commit;
   commit.put_object(digest, bytes, chunks);
   commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
+  sign_published(commit, name, digest, manifest);
   commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
   commit.append_journal(
       journal_name(state_.job_id),

@@ -1,8 +1,7 @@
-// The rim of an embedded coordinator: sockets, clock, processes and store around the reactor. One job,
-// one event loop on the calling thread.
+// The rim of one job: sockets, clock, processes and store around its reactor. `quench run` has one of them on its
+// loop, `quench serve` one for each job at work. Event-loop thread only.
 #pragma once
 
-#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
@@ -35,6 +34,8 @@ class ProgressSink {
   virtual void progress(const std::string& what, std::uint32_t done, std::uint32_t total) = 0;
   // The step within the current block.
   virtual void step(const std::string& text) = 0;
+  // A block is committed.
+  virtual void block(const std::string& artifact, const BlockDone& done) = 0;
   // For the job's log only.
   virtual void detail(const std::string& text) = 0;
 };
@@ -46,17 +47,21 @@ struct ServiceOptions {
   // Where evaluation workers of other hosts may join, beside the loopback address that is always there.
   std::optional<cluster::Endpoint> listen;
   cluster::LauncherSettings launcher = {};
+  std::filesystem::path join_folder;  // what evaluation workers need to join
 };
 
 class Service final : public Outbox {
  public:
-  Service(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& sink,
-          StoreCommandRunner run_command);
+  // `on_over` comes once, when the job is finished or failed and no process of it is left; the outcome is in the
+  // state. It comes from inside a callback: destroy the Service later, from the loop.
+  Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store_server, ArtifactStore& store, State& state,
+          ProgressSink& sink, std::function<void()> on_over);
   ~Service() override;
 
-  // Runs the job until it is finished or failed; the outcome is in the state. Throws only what keeps
-  // it from beginning (no mpirun, no socket).
-  void run();
+  // Throws only what keeps the job from beginning (no mpirun, no socket).
+  void start();
+  // Ends the job's processes; what is committed stays.
+  void stop(const std::string& reason);
 
   void send(ConnectionId to, const Message& message) override;
   void start_gang(AttemptNumber attempt) override;
@@ -100,9 +105,10 @@ class Service final : public Outbox {
   State& state_;
   std::uint32_t ranks_wished_;  // the state's are those that came
   ProgressSink& sink_;
-  cluster::Loop loop_;
+  std::function<void()> on_over_;
+  cluster::Loop& loop_;
   boost::asio::thread_pool hash_pool_;
-  StoreServer store_server_;
+  StoreServer& store_server_;
   cluster::Roster roster_;
   cluster::Reception reception_;
   cluster::Listener listener_;
@@ -119,8 +125,9 @@ class Service final : public Outbox {
   std::unique_ptr<cluster::Gang> ended_workers_;
   std::set<std::uint32_t> worker_slots_;    // that workers_ has been started for
   std::set<std::uint32_t> awaited_slots_;   // that it will be started for
-  boost::asio::signal_set signals_;
   boost::asio::steady_timer tick_;
+  // Dies with us: a timer that has expired already still calls its handler.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::map<ConnectionId, Peer> peers_;
   ConnectionId next_connection_ = 1;
 };

@@ -100,6 +100,7 @@ struct State {
   std::optional<JobFailure> first_failure;  // of this attempt: what the ranks said before they ended
   std::optional<JobFailure> failure;        // of the job
   bool stop_requested = false;
+  std::string stop_reason;
 
   // Evaluation, which goes on beside the gang for artifacts that are published: whoever has joined.
   std::map<ConnectionId, Evaluator> evaluators;

@@ -47,6 +47,7 @@ bool StoreServer::answer(cluster::Connection& peer, const Message& message) {
   try {
     if (const auto* request = std::get_if<ManifestRequest>(&message)) {
       const StoredObject object = store_.get_object(store_.resolve(request->ref));
+      require_weights(object, request->ref);
       peer.send(ManifestReply{object.digest, decode_manifest(object.bytes)});
     } else if (const auto* chunk = std::get_if<ChunkRequest>(&message)) {
       peer.send(ChunkReply{chunk->digest}, store_.get_chunk(chunk->digest));

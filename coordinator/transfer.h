@@ -1,13 +1,71 @@
-// Moving artifacts and calibration sets between two stores of one file system: only the chunks that the other
-// side lacks, each checked against its digest on the way, and all of it published there in one commit.
+// Moving artifacts and calibration sets between stores: only the chunks that the other side lacks, each checked against
+// its digest on arrival, and all of it published there in one commit. A transfer that is cut short has published
+// nothing; run again, it goes on with the chunks that are still missing.
+//
+// Where from and where to are interfaces, so that the same transfer runs between two stores of one file system and
+// between a store and another host's.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "coordinator/store/artifact_store.h"
 
 namespace quench::coordinator {
+
+class TransferSource {
+ public:
+  virtual ~TransferSource() = default;
+  // As ArtifactStore's. What `ref` means, and the name it is (empty: it is a digest).
+  virtual std::pair<Digest, std::string> resolve(const std::string& ref) = 0;
+  virtual std::optional<StoredObject> object(const Digest& digest) = 0;  // none: not there
+  virtual Bytes chunk(const Digest& digest) = 0;                         // checked
+  virtual std::vector<std::string> names(const Digest& digest) = 0;
+  // Run records and signatures, by their keys.
+  virtual std::vector<std::pair<std::string, Bytes>> records(const Digest& digest) = 0;
+};
+
+class TransferSink {
+ public:
+  virtual ~TransferSink() = default;
+  virtual std::string description() = 0;  // names it in errors
+  // True when the chunk is there, and stays until publish().
+  virtual bool claim_chunk(const Digest& digest) = 0;
+  virtual void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) = 0;
+  virtual std::optional<Digest> find_ref(const std::string& name) = 0;
+  virtual bool has_record(const std::string& key) = 0;
+  virtual void publish(const Commit& commit) = 0;
+};
+
+class StoreSource : public TransferSource {
+ public:
+  explicit StoreSource(const ArtifactStore& store) : store_(store) {}
+  std::pair<Digest, std::string> resolve(const std::string& ref) override;
+  std::optional<StoredObject> object(const Digest& digest) override;
+  Bytes chunk(const Digest& digest) override { return store_.get_chunk(digest); }
+  std::vector<std::string> names(const Digest& digest) override;
+  std::vector<std::pair<std::string, Bytes>> records(const Digest& digest) override;
+
+ private:
+  const ArtifactStore& store_;
+};
+
+class StoreSink : public TransferSink {
+ public:
+  explicit StoreSink(ArtifactStore& store) : store_(store) {}
+  std::string description() override { return store_.directory().string(); }
+  bool claim_chunk(const Digest& digest) override { return store_.claim_chunk(digest); }
+  void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) override { store_.put_chunk(digest, bytes); }
+  std::optional<Digest> find_ref(const std::string& name) override;
+  bool has_record(const std::string& key) override { return store_.get_result(key).has_value(); }
+  void publish(const Commit& commit) override { store_.commit(commit); }
+
+ private:
+  ArtifactStore& store_;
+};
 
 struct Transferred {
   Digest digest;
@@ -18,10 +76,17 @@ struct Transferred {
 };
 
 // Copies what `ref` means in `from` to `to`, under `name` (empty: the name it has; a digest alone gives none,
-// so one must be given). With a model go the run records that tell how it was made, and its calibration set,
-// where `from` has it, under the set's own names that are free over there. Throws Error(bad_input) when
-// `name` is that of something else in `to`: nobody's name is taken away.
-Transferred transfer(const ArtifactStore& from, ArtifactStore& to, const std::string& ref,
-                     const std::string& name, std::uint64_t now_ms);
+// so one must be given). With a model go its signatures, the run records that tell how it was made, and its calibration
+// set, where `from` has it, under the set's own names that are free over there. Throws Error(bad_input) when
+// `name` is that of something else in `to`: nobody's name is taken away, not even of two transfers at once.
+Transferred transfer(TransferSource& from, TransferSink& to, const std::string& ref, const std::string& name,
+                     std::uint64_t now_ms);
+
+// Adds to `commit` that `name` means `digest` from now on. Throws Error(bad_input) when it is something else's; when it
+// becomes that before the commit, the commit fails.
+void claim_name(TransferSink& to, Commit& commit, const std::string& name, const Digest& digest, std::uint64_t now_ms);
+
+// The name that `ref` is in the store; empty when it is a digest or nothing.
+std::string name_meant(const ArtifactStore& store, const std::string& ref);
 
 }  // namespace quench::coordinator

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -54,11 +55,21 @@ class Backend {
                      MatrixView out) = 0;
   // y = x / sqrt(mean(x^2) + epsilon) * weight, row by row. y may be x.
   virtual void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) = 0;
+  // y = (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * weight + bias, row by row. y may be x.
+  virtual void layer_norm(ConstMatrixView x, const float* weight, const float* bias, float epsilon, MatrixView y);
   // Rotates x [T, heads * head_dim] in place; positions[t] < table.positions.
   virtual void rope(MatrixView x, const RopeTable& table,
                     std::span<const std::int32_t> positions) = 0;
   // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
   virtual void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) = 0;
+  // out = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). out may be x.
+  virtual void gelu(ConstMatrixView x, MatrixView out);
+  // y[m, c] += bias[c].
+  virtual void add_bias(const float* bias, MatrixView y);
+  // y = x Wᵀ in whole numbers (cpu/lanes/integer_dot.inl), W of eight bits with one scale a row and at most 2^17 columns, x
+  // rounded to 127 steps on both sides of 0: steps of `scale`, beyond which values are cut, or, with 0, each row's own, of its
+  // largest magnitude over 127.
+  virtual void integer_gemm(ConstMatrixView x, float scale, const WeightView& weight, MatrixView y);
   // y += x.
   virtual void add(ConstMatrixView x, MatrixView y) = 0;
   // Puts rows of k and v [T, kv_heads * head_dim] behind each segment's cache and advances its length.
@@ -68,6 +79,9 @@ class Backend {
   // out has q's shape; rows of no segment are left alone.
   virtual void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
                          MatrixView out) = 0;
+  // The same where a token sees the last `window` keys up to its own and no others.
+  virtual void window_attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale, std::int64_t window,
+                                MatrixView out);
   // Log-probabilities of each row. out may be logits.
   virtual void log_softmax(ConstMatrixView logits, MatrixView out) = 0;
   // Index of the largest value of each row; the lowest index wins a tie.
@@ -82,6 +96,10 @@ class Backend {
   // Adds one leaf X [T_leaf, C] to the sums of every panel whose pointer is not null.
   virtual void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
                                 std::int64_t* const* sums) = 0;
+  // The leaves of `leaf_tokens` rows that x [T, C] is cut in (the last may have fewer), column c of the sums being
+  // column order[c] of x (empty: as they are).
+  virtual void add_hessian_leaves(ConstMatrixView x, std::int64_t leaf_tokens, std::span<const std::int32_t> order,
+                                  const SumScale& scale, const TrianglePanels& layout, std::int64_t* const* sums);
   // fp32 panel `panel` of H (order applied to rows and columns, `diagonal_add` added to the diagonal).
   // order[a] = original column; empty: the columns are already in factor order, and then only sums[panel]
   // is read, else the panels it points into.
@@ -119,9 +137,18 @@ class Backend {
                                 std::span<double> denominators) = 0;
   // The same after solve_gptq, for its w and results (which must have losses) in processing order: ΔHΔᵀ by row from the
   // solver's own sum, less what `damping`, the number added to the diagonal before factoring, has in it, and w H wᵀ
-  // within 1e-4. A fraction of the work of quadratic_losses, which this falls back to where a device has no more.
-  virtual void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
-                             const float* const* hessian, std::span<double> losses, std::span<double> energies);
+  // within 1e-4. A fraction of the work of quadratic_losses, which this falls back to where a device has no more. Rows are
+  // cut in tiles of `tile_rows`; a row's result may depend on its place in its tile, but on no other tile.
+  virtual void solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping,
+                             const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
+                             std::span<double> energies);
+
+  // How many rows of `columns` weights are worth solving in one call: some 40 bytes of memory a weight.
+  virtual std::int64_t rows_solved_at_once(std::int64_t columns) const noexcept;
+
+  // ---- the host's side of the work --------------------------------------------------------------
+  // body(0) … body(count - 1) on the backend's host threads, in any order. The first exception is thrown when all ended.
+  virtual void on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) = 0;
 
   // ---- additive codebooks (codebook.h) and backward passes (training.h) ---------------------------
   // On the host's memory and cores, whatever the backend: a GPU's hands out the CPU's. host() is the backend whose
@@ -146,6 +173,7 @@ std::span<const std::string_view> runnable_isas();
 struct CudaBackendOptions {
   int device = 0;      // among the GPUs that CUDA_VISIBLE_DEVICES leaves visible
   bool exact = false;  // the CPU's bits everywhere, on the fp32 cores: "cuda-exact"
+  int host_threads = 1;
 };
 // Throws DeviceError: this build has no CUDA, no GPU or driver is there, the GPU is of another kind than the build is
 // for. It never falls back to the CPU, whose bytes may differ.

@@ -9,6 +9,7 @@
 // Memory that did not come from a window may be given to any call too: it is copied there and back each time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -22,6 +23,8 @@ class Memory : public BufferSource {
   virtual void copy_to_host(const void* begin, std::size_t bytes) = 0;
   virtual void copy_to_device(const void* begin, std::size_t bytes) = 0;
   virtual void zero_device(void* begin, std::size_t bytes) = 0;
+  // From one window to another.
+  virtual void copy_on_device(void* to, const void* from, std::size_t bytes) = 0;
 };
 
 template <typename T>
@@ -31,6 +34,14 @@ void to_host(Memory* memory, std::span<T> values) {
 template <typename T>
 void to_device(Memory* memory, std::span<T> values) {
   if (memory != nullptr) memory->copy_to_device(values.data(), values.size_bytes());
+}
+// To a place in memory of the same kind.
+template <typename T>
+void copy_elements(Memory* memory, std::span<const T> from, T* to) {
+  if (memory != nullptr)
+    memory->copy_on_device(to, from.data(), from.size_bytes());
+  else
+    std::copy(from.begin(), from.end(), to);
 }
 inline std::span<const float> extent_of(ConstMatrixView view) {
   if (view.rows == 0) return {};

@@ -47,6 +47,8 @@ struct TensorRecord {
   chunks @7 :List(ChunkRef);
   permutation @8 :ChunkRef;
   codebooks @9 :UInt32;
+  activations @10 :Job.Activations;
+  activationScale @11 :Float64;
 }
 
 struct BitChoice {

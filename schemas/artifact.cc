@@ -1,6 +1,7 @@
 #include "schemas/artifact.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "schemas/error.h"
@@ -25,12 +26,30 @@ bool is_block_linear(const TensorRecord& tensor) {
   throw Error(ErrorCode::corrupt, "tensor \"" + tensor.name + "\": " + what);
 }
 
+void check_activations(const TensorRecord& tensor) {
+  if (tensor.activations == Activations::none) {
+    if (tensor.activation_scale != 0) inconsistent(tensor, "a scale of activations that are not rounded");
+    return;
+  }
+  if (tensor.bits != 8 || tensor.group_size != -1 || !tensor.permutation.digest.is_none())
+    inconsistent(tensor, "integer activations; expected 8 bits, one scale a row and no permutation with them");
+  if (tensor.shape[1] > kIntegerInputsMax)
+    inconsistent(tensor, "integer activations of " + std::to_string(tensor.shape[1]) + " inputs; expected at most " +
+                             std::to_string(kIntegerInputsMax));
+  const double scale = tensor.activation_scale;
+  const bool is_fixed = tensor.activations == Activations::fixed;
+  if (is_fixed ? !(std::isfinite(scale) && scale > 0 && static_cast<double>(static_cast<float>(scale)) == scale) : scale != 0)
+    inconsistent(tensor, is_fixed ? "static activations; expected their scale, a positive fp32 number"
+                                  : "dynamic activations with a scale");
+}
+
 void check_packed(const TensorRecord& tensor) {
   if (tensor.shape.size() != 2) inconsistent(tensor, "packed, but not a matrix");
   if (tensor.bits != 8 && tensor.bits != 4 && tensor.bits != 3 && tensor.bits != 2)
     inconsistent(tensor, "packed at " + std::to_string(tensor.bits) + " bits; 8, 4, 3 and 2 are known");
   if (tensor.group_size != -1 && (tensor.group_size < 1 || tensor.group_size > 65536))
     inconsistent(tensor, "a group size of " + std::to_string(tensor.group_size));
+  check_activations(tensor);
   const std::uint64_t outputs = tensor.shape[0], inputs = tensor.shape[1], tile = tensor.rows_per_tile;
   if (tile == 0 || tile % kPanelRows != 0)
     inconsistent(tensor, std::to_string(tile) + " rows per tile; expected a multiple of 16");

@@ -43,6 +43,9 @@ struct TensorRecord {
   // permutation[k] of the source. Empty digest: identity.
   ChunkRef permutation;
   std::uint32_t codebooks = 0;  // additive only
+  // Packed at 8 bits with a scale a row: how the linear takes its inputs. `fixed` has a scale for all of them, an fp32.
+  Activations activations = Activations::none;
+  double activation_scale = 0;
   bool operator==(const TensorRecord&) const = default;
 };
 

@@ -16,6 +16,8 @@
 #include "schemas/error.h"
 #include "schemas/job.capnp.h"
 #include "schemas/journal.capnp.h"
+#include "schemas/service.capnp.h"
+#include "schemas/service_fields.h"
 #include "schemas/value_fields.h"
 #include "schemas/wire.capnp.h"
 
@@ -31,6 +33,7 @@ static_assert(std::is_same_v<Bytes, std::vector<std::uint8_t>>);
 constexpr std::size_t kJobBytesMax = 8 << 20;
 constexpr std::size_t kRecordBytesMax = 8 << 20;  // run records and verdicts
 constexpr std::size_t kJournalBytesMax = 64 << 20;
+constexpr std::size_t kServiceBytesMax = 64 << 20;  // a list of 10,000 jobs takes some 5 MB
 // Deepest: Message, order, job, quantize list, spec. The rest is room for later.
 constexpr int kNestingLevelsMax = 64;
 // Lists of structs whose fields are all defaults take no bytes in a message but do take memory here.
@@ -380,5 +383,17 @@ std::vector<std::uint8_t> detail::encode_job(const JobSpec& job) {
 JobSpec detail::decode_job(std::span<const std::uint8_t> bytes) {
   return decode_struct<schema::JobSpec, JobSpec>(bytes, kJobBytesMax, "job");
 }
+
+#define QUENCH_SERVICE_CODEC(Type)                                                   \
+  template <>                                                                        \
+  std::vector<std::uint8_t> detail::encode_service(const Type& value) {              \
+    return encode_struct<schema::Type>(value, kServiceBytesMax, #Type);              \
+  }                                                                                  \
+  template <>                                                                        \
+  Type detail::decode_service(std::span<const std::uint8_t> bytes) {                 \
+    return decode_struct<schema::Type, Type>(bytes, kServiceBytesMax, #Type);        \
+  }
+QUENCH_SERVICE_TYPES(QUENCH_SERVICE_CODEC)
+#undef QUENCH_SERVICE_CODEC
 
 }  // namespace quench

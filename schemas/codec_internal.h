@@ -14,4 +14,10 @@ namespace quench::detail {
 std::vector<std::uint8_t> encode_job(const JobSpec& job);
 JobSpec decode_job(std::span<const std::uint8_t> bytes);
 
+// The same for the value types of service_api.h, those that service_fields.h lists.
+template <typename T>
+std::vector<std::uint8_t> encode_service(const T& value);
+template <typename T>
+T decode_service(std::span<const std::uint8_t> bytes);
+
 }  // namespace quench::detail

@@ -19,6 +19,9 @@
 #include "schemas/job_checks.h"
 #include "schemas/json_document.h"
 #include "schemas/nearest_name.h"
+#include "schemas/service.capnp.h"
+#include "schemas/service_fields.h"
+#include "schemas/service_json.h"
 #include "schemas/small_file.h"
 
 namespace quench {
@@ -105,6 +108,8 @@ class MessageFiller {
         return std::nullopt;
       case capnp::schema::Type::INT32:
         return integer<std::int32_t>(value, pointer);
+      case capnp::schema::Type::INT64:
+        return integer<std::int64_t>(value, pointer);
       case capnp::schema::Type::UINT32:
         return integer<std::uint32_t>(value, pointer);
       case capnp::schema::Type::UINT64:
@@ -233,7 +238,7 @@ nlohmann::ordered_json json_of(const DynamicValue::Reader& value, KeyStyle style
 
 // `bytes` come from our own encoder.
 template <typename Schema>
-std::string json_text(const Bytes& bytes, KeyStyle style) {
+std::string json_text(const Bytes& bytes, KeyStyle style, int indent = 2) {
   auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
   std::copy(bytes.begin(), bytes.end(), words.asBytes().begin());
   const kj::ArrayPtr<const capnp::word> segments[] = {words};
@@ -242,7 +247,57 @@ std::string json_text(const Bytes& bytes, KeyStyle style) {
   capnp::SegmentArrayMessageReader message(segments, options);
   const auto root = message.getRoot<DynamicStruct>(capnp::Schema::from<Schema>());
   // Names are not always UTF-8: what is not is shown as U+FFFD.
-  return json_of(root, style).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_of(root, style).dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+         (indent < 0 ? "" : "\n");
+}
+
+// --- What the JSON looks like ---------------------------------------------------------------
+nlohmann::ordered_json shape_of(capnp::Type type, KeyStyle style) {
+  using nlohmann::ordered_json;
+  switch (type.which()) {
+    case capnp::schema::Type::BOOL:
+      return {{"type", "boolean"}};
+    case capnp::schema::Type::FLOAT32:
+    case capnp::schema::Type::FLOAT64:
+      return {{"type", "number"}};
+    case capnp::schema::Type::TEXT:
+      return {{"type", "string"}};
+    case capnp::schema::Type::DATA:
+      return {{"type", ordered_json::array({"string", "null"})}, {"pattern", "^[0-9a-f]{64}$"}};
+    case capnp::schema::Type::LIST:
+      return {{"type", "array"}, {"items", shape_of(type.asList().getElementType(), style)}};
+    case capnp::schema::Type::ENUM: {
+      ordered_json names = ordered_json::array();
+      for (const auto item : type.asEnum().getEnumerants())
+        names.push_back(key_in(style, name_of(item.getProto().getName())));
+      return {{"type", "string"}, {"enum", std::move(names)}};
+    }
+    case capnp::schema::Type::STRUCT: {
+      ordered_json properties = ordered_json::object();
+      for (const Field field : type.asStruct().getFields())
+        properties[key_in(style, name_of(field.getProto().getName()))] = shape_of(field.getType(), style);
+      return {{"type", "object"}, {"properties", std::move(properties)}};
+    }
+    default:
+      return {{"type", "integer"}};
+  }
+}
+
+void throw_by_place(std::vector<JsonMistake>& mistakes) {
+  std::stable_sort(mistakes.begin(), mistakes.end(), [](const JsonMistake& a, const JsonMistake& b) {
+    return std::pair(a.place.line, a.place.column) < std::pair(b.place.line, b.place.column);
+  });
+  throw_mistakes(mistakes);
+}
+
+// A message filled from JSON by the schema alone; mistakes are collected, not thrown.
+template <typename Schema>
+Bytes bytes_of_json(const JsonDocument& document, JsonPlaces& places, std::vector<JsonMistake>& mistakes) {
+  capnp::MallocMessageBuilder message;
+  MessageFiller(places, mistakes)
+      .fill(message.initRoot<DynamicStruct>(capnp::Schema::from<Schema>()), document.root, "");
+  const kj::Array<capnp::word> words = message.getRoot<capnp::AnyStruct>().asReader().canonicalize();
+  return {words.asBytes().begin(), words.asBytes().end()};
 }
 
 }  // namespace
@@ -254,18 +309,11 @@ JobSpec parse_job(std::string_view json, const std::string& origin, const std::f
     JsonDocument document = parse_json(json, kJobValuesMax);
     std::vector<JsonMistake> mistakes = std::move(document.duplicates);
     JsonPlaces places = {{"", document.root.place}};
-    capnp::MallocMessageBuilder message;
-    MessageFiller(places, mistakes)
-        .fill(message.initRoot<DynamicStruct>(capnp::Schema::from<schema::JobSpec>()), document.root, "");
+    const Bytes bytes = bytes_of_json<schema::JobSpec>(document, places, mistakes);
     if (document.root.as<JsonValue::Object>() == nullptr) throw_mistakes(mistakes);
-    const kj::Array<capnp::word> words = message.getRoot<capnp::AnyStruct>().asReader().canonicalize();
-    const auto bytes = words.asBytes();
-    const JobSpec job = detail::decode_job({bytes.begin(), bytes.size()});
+    const JobSpec job = detail::decode_job(bytes);
     check_job(job, places, mistakes);
-    std::stable_sort(mistakes.begin(), mistakes.end(), [](const JsonMistake& a, const JsonMistake& b) {
-      return std::pair(a.place.line, a.place.column) < std::pair(b.place.line, b.place.column);
-    });
-    throw_mistakes(mistakes);
+    throw_by_place(mistakes);
     return completed_job(job, places, base_dir);
   });
 }
@@ -281,6 +329,39 @@ std::string job_to_json(const JobSpec& job) {
 
 std::string manifest_to_json(const Manifest& manifest) {
   return json_text<schema::Manifest>(encode(manifest), KeyStyle::snake);
+}
+
+#define QUENCH_SERVICE_JSON(Type)                                                                    \
+  template <>                                                                                        \
+  std::string to_json(const Type& value) {                                                           \
+    return json_text<schema::Type>(detail::encode_service(value), KeyStyle::snake, -1);              \
+  }                                                                                                  \
+  template <>                                                                                        \
+  Type from_json(std::string_view json, const std::string& origin) {                                 \
+    return in_context(origin, [&] {                                                                  \
+      JsonDocument document = parse_json(json, kJobValuesMax);                                       \
+      std::vector<JsonMistake> mistakes = std::move(document.duplicates);                            \
+      JsonPlaces places = {{"", document.root.place}};                                               \
+      const Bytes bytes = bytes_of_json<schema::Type>(document, places, mistakes);                   \
+      throw_by_place(mistakes);                                                                      \
+      return detail::decode_service<Type>(bytes);                                                    \
+    });                                                                                              \
+  }
+QUENCH_SERVICE_TYPES(QUENCH_SERVICE_JSON)
+#undef QUENCH_SERVICE_JSON
+
+std::string service_shapes_json() {
+  nlohmann::ordered_json shapes;
+  const auto add = [&](const char* name, capnp::StructSchema schema, KeyStyle style) {
+    shapes[name] = shape_of(schema, style);
+  };
+  add("JobSpec", capnp::Schema::from<schema::JobSpec>(), KeyStyle::camel);
+#define QUENCH_SERVICE_SHAPE(Type) \
+  add(#Type, capnp::Schema::from<schema::Type>(), \
+      std::string_view(#Type).ends_with("Request") ? KeyStyle::camel : KeyStyle::snake);
+  QUENCH_SERVICE_TYPES(QUENCH_SERVICE_SHAPE)
+#undef QUENCH_SERVICE_SHAPE
+  return shapes.dump(2);
 }
 
 }  // namespace quench

@@ -28,6 +28,12 @@ enum FineTuning {
   block @1;  # each block against the original one, on the quantized prefix
 }
 
+enum Activations {
+  none @0;     # weights alone
+  dynamic @1;  # each token's largest value is 127 steps
+  static @2;   # the largest value of the calibration text is
+}
+
 struct QuantizeSpec {
   name @0 :Text;
   method @1 :Method = gptq;
@@ -49,6 +55,7 @@ struct QuantizeSpec {
   patience @16 :UInt32 = 3;
   validationSequences @17 :UInt32 = 0;  # 0: an eighth of the calibration sequences
   budgetGiB @18 :Float64 = 0;  # gptq: bits and group size of each linear follow from it; 0: they are given
+  activations @19 :Activations = none;  # int8 only: what the linears' inputs are rounded to
 }
 
 # What calibration windows are cut from.
@@ -93,6 +100,7 @@ enum ChatTemplate {
   auto @1;  # as the model's tokenizer_config.json says
   codellamaInstruct @2;
   deepseekCoderInstruct @3;
+  qwenCoderInstruct @4;
 }
 
 enum SandboxKind {

@@ -278,6 +278,8 @@ class JobCheck {
     check("/actOrder", fixed.act_order == spec.act_order,
           "has no order of columns: only gptq has; leave it out");
     check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
+    check("/activations", fixed.activations == spec.activations,
+          "leaves activations as they are: only int8 rounds them; leave the key out");
     const std::string only_aqlm = "has no such key: only aqlm has; leave it out";
     check("/codebooks", fixed.codebooks == spec.codebooks, only_aqlm);
     check("/codebookBits", fixed.codebook_bits == spec.codebook_bits, only_aqlm);
@@ -316,10 +318,10 @@ class JobCheck {
     bool needed = false;
     for (std::size_t i = 0; i < job_.quantize.size(); ++i)
       needed |=
-          needs_calibration(job_.quantize[i].method) && !is_mistaken(pointer_to("/quantize", i) + "/method");
+          needs_calibration(job_.quantize[i]) && !is_mistaken(pointer_to("/quantize", i) + "/method");
     if (needed && calibration.files.empty() && !calibration.is_set() && !is_synthetic(job_.model))
       add("/calibration/files",
-          "missing; gptq, awq and aqlm need text files to calibrate on, or a \"set\" that `quench calibration build` made");
+          "missing; gptq, awq and aqlm need text files to calibrate on (as does int8 with static activations), or a \"set\" that `quench calibration build` made");
     check_calibration_set();
     for (std::size_t i = 0; i < calibration.files.size(); ++i)
       check_path(pointer_to("/calibration/files", i), calibration.files[i], "the path of a text file");

@@ -42,6 +42,18 @@ std::string_view to_string(CalibrationKind kind) {
   return "unknown";
 }
 
+std::string_view to_string(Activations activations) {
+  switch (activations) {
+    case Activations::none:
+      return "none";
+    case Activations::dynamic:
+      return "dynamic";
+    case Activations::fixed:
+      return "static";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(FineTuning tuning) {
   switch (tuning) {
     case FineTuning::none:
@@ -84,6 +96,8 @@ std::string_view to_string(ChatTemplate chat) {
       return "codellamaInstruct";
     case ChatTemplate::deepseek_coder_instruct:
       return "deepseekCoderInstruct";
+    case ChatTemplate::qwen_coder_instruct:
+      return "qwenCoderInstruct";
   }
   return "unknown";
 }
@@ -118,8 +132,9 @@ std::uint32_t additive_bits(const QuantizeSpec& spec) {
   return std::max(1u, static_cast<std::uint32_t>(bits + 0.5));
 }
 
-bool needs_calibration(Method method) {
-  return method == Method::gptq || method == Method::aqlm || method == Method::awq;
+bool needs_calibration(const QuantizeSpec& spec) {
+  return spec.method == Method::gptq || spec.method == Method::aqlm || spec.method == Method::awq ||
+         (spec.method == Method::int8 && spec.activations == Activations::fixed);
 }
 
 QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
@@ -129,6 +144,7 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.damping = defaults.damping;
     spec.budget_gib = 0;
   }
+  if (spec.method != Method::int8) spec.activations = defaults.activations;
   if (spec.budget_gib > 0) {
     spec.bits = 0;
     spec.group_size = -1;
@@ -167,6 +183,8 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
 
 std::string derived_name(const QuantizeSpec& spec) {
   std::string name(to_string(spec.method));
+  if (spec.method == Method::int8 && spec.activations != Activations::none)
+    name.append("-").append(to_string(spec.activations));
   if (spec.method == Method::none || spec.method == Method::int8) return name;
   const QuantizeSpec defaults;
   const auto number = [](double value) {

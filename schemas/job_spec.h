@@ -30,6 +30,13 @@ enum class FineTuning : std::uint16_t {
   block,  // each block against the original one, on the activations of the quantized prefix
 };
 
+// int8: whether the inputs of the linears are rounded to 8 bits too, so that their products are of integers.
+enum class Activations : std::uint16_t {
+  none,     // weights alone
+  dynamic,  // each token's largest value is 127 steps
+  fixed,    // "static": the largest value of a linear's inputs on the calibration text is 127 steps; larger ones are cut
+};
+
 inline constexpr std::int32_t kAdditiveGroupSize = 8;
 inline constexpr std::uint32_t kCodebooksMax = 8;
 inline constexpr std::uint32_t kCodebookBitsMax = 16;
@@ -57,6 +64,7 @@ struct QuantizeSpec {
   // gptq: what the whole artifact may take; each linear then has bits and a group size of its own, chosen for the
   // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
   double budget_gib = 0;
+  Activations activations = Activations::none;  // int8
   bool operator==(const QuantizeSpec&) const = default;
 };
 
@@ -105,6 +113,7 @@ enum class ChatTemplate : std::uint16_t {
   automatic,  // as the model's tokenizer_config.json says
   codellama_instruct,
   deepseek_coder_instruct,
+  qwen_coder_instruct,
 };
 
 enum class SandboxKind : std::uint16_t {
@@ -153,6 +162,7 @@ struct JobSpec {
 std::string_view to_string(Method method);
 std::string_view to_string(ScaleRule rule);
 std::string_view to_string(CalibrationKind kind);
+std::string_view to_string(Activations activations);
 std::string_view to_string(FineTuning tuning);
 std::string_view to_string(PromptStyle form);
 std::string_view to_string(CompletionCut cut);
@@ -166,15 +176,15 @@ std::string described(const EvaluateSpec& spec);
 
 // Bits that the codes of an aqlm weight come to, rounded to the nearest whole number: 2x8 in groups of 8 has 2.
 std::uint32_t additive_bits(const QuantizeSpec& spec);
-// Whether the method reads calibration text.
-bool needs_calibration(Method method);
+// Whether the recipe's method reads calibration text.
+bool needs_calibration(const QuantizeSpec& spec);
 
 // `spec` with the settings its method leaves no choice in: int8 has 8 bits, whole rows and symmetric
 // grids, awq asymmetric ones and its own search, only gptq has an order and a damping, only aqlm has codebooks, and `none` has bits 0. An aqlm group of 128,
 // the default of the other methods, is one of 8. Equal work, equal recipe, equal digest.
 QuantizeSpec with_fixed_settings(QuantizeSpec spec);
 
-// "gptq-4bit-g128-sym", "int8", "none": the name used when the job gives none.
+// "gptq-4bit-g128-sym", "int8", "int8-dynamic", "none": the name used when the job gives none.
 std::string derived_name(const QuantizeSpec& spec);
 
 // The artifacts of a job, in order: the baseline (method none) first when asked for, then each

@@ -55,6 +55,47 @@ struct EvaluationOpened {
 
 struct JobFinished {}
 
+# --- The service's own journal, "service": its queue, its tokens, and who changed what ----------
+
+enum JobState {
+  queued @0;
+  running @1;
+  cancelling @2;  # it was at work when somebody cancelled it; its processes end
+  done @3;
+  failed @4;
+  cancelled @5;
+}
+
+struct JobMoved {
+  number @0 :UInt64;  # the service's name for the job
+  to @1 :JobState;
+  reason @2 :Text;
+  by @3 :Text;  # the user; empty: the service
+  unixMs @4 :Int64;
+  job @5 :Job.JobSpec;  # at its submission
+  priority @6 :Int32;  # at its submission
+  jobId @7 :Data;  # once the model has been read
+  errorCode @8 :Text;
+  rankSeconds @9 :Float64;  # used since it was started
+}
+
+struct TokenChanged {
+  id @0 :Text;
+  user @1 :Text;
+  scopes @2 :List(Text);
+  hash @3 :Data;  # SHA-256 of the secret; none: the token is revoked
+  expiresUnixMs @4 :Int64;
+  by @5 :Text;
+  unixMs @6 :Int64;
+}
+
+struct NameChanged {
+  name @0 :Text;
+  artifact @1 :Data;
+  by @2 :Text;
+  unixMs @3 :Int64;
+}
+
 struct JournalEvent {
   union {
     jobAccepted @0 :JobAccepted;
@@ -65,5 +106,8 @@ struct JournalEvent {
     artifactPublished @5 :ArtifactPublished;
     evaluationOpened @6 :EvaluationOpened;
     jobFinished @7 :JobFinished;
+    jobMoved @8 :JobMoved;
+    tokenChanged @9 :TokenChanged;
+    nameChanged @10 :NameChanged;
   }
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -63,7 +65,50 @@ struct JobFinished {
   bool operator==(const JobFinished&) const = default;
 };
 
+// --- The service's own journal ------------------------------------------------------------------
+// What a job of the queue is doing. The service's journal holds every change, with who made it.
+enum class JobState : std::uint16_t {
+  queued,
+  running,
+  cancelling,  // it was at work when somebody cancelled it; its processes end
+  done,
+  failed,
+  cancelled,
+};
+std::string_view to_string(JobState state);
+
+struct JobMoved {
+  std::uint64_t number = 0;  // the service's name for the job
+  JobState to = JobState::queued;
+  std::string reason;
+  std::string by;  // the user; empty: the service
+  std::int64_t unix_ms = 0;
+  std::optional<JobSpec> job;  // at its submission
+  std::int32_t priority = 0;   // at its submission
+  Digest job_id;               // once the model has been read
+  std::string error_code;
+  double rank_seconds = 0;  // used since it was started
+  bool operator==(const JobMoved&) const = default;
+};
+struct TokenChanged {
+  std::string id;
+  std::string user;
+  std::vector<std::string> scopes;
+  Digest hash;  // of the secret; none: the token is revoked
+  std::int64_t expires_unix_ms = 0;
+  std::string by;
+  std::int64_t unix_ms = 0;
+  bool operator==(const TokenChanged&) const = default;
+};
+struct NameChanged {
+  std::string name;
+  Digest artifact;
+  std::string by;
+  std::int64_t unix_ms = 0;
+  bool operator==(const NameChanged&) const = default;
+};
+
 using JournalEvent = std::variant<JobAccepted, AttemptStarted, AttemptEnded, OuterCommitted, BlockWritten,
-                                  ArtifactPublished, EvaluationOpened, JobFinished>;
+                                  ArtifactPublished, EvaluationOpened, JobFinished, JobMoved, TokenChanged, NameChanged>;
 
 }  // namespace quench

@@ -86,23 +86,41 @@ class Keys {
   std::string prefix_;
 };
 
-void check_architecture(const Keys& keys) {
-  const std::string remedy = "; Quench runs LlamaForCausalLM (CodeLlama, DeepSeek-Coder)";
+struct Family {
+  ModelFamily family;
+  const char* architecture;
+  const char* model_type;
+};
+constexpr Family kFamilies[] = {{ModelFamily::llama, "LlamaForCausalLM", "llama"},
+                                {ModelFamily::qwen2, "Qwen2ForCausalLM", "qwen2"},
+                                {ModelFamily::starcoder2, "Starcoder2ForCausalLM", "starcoder2"}};
+
+// "architectures" decides; "model_type" may not contradict it, and decides where there are none.
+ModelFamily family_of(const Keys& keys) {
+  const std::string remedy =
+      "; Quench runs LlamaForCausalLM (CodeLlama, DeepSeek-Coder), Qwen2ForCausalLM (Qwen2.5-Coder) and Starcoder2ForCausalLM";
+  const std::string model_type = keys.text_or("model_type", "");
   if (const JsonValue* architectures = keys.find("architectures")) {
     const auto* list = architectures->as<JsonValue::List>();
     if (list == nullptr)
       wrong("architectures", "found " + architectures->found() + "; expected a list of names");
     std::string names;
     for (const JsonValue& name : *list) {
-      if (const auto* text = name.as<std::string>(); text != nullptr && *text == "LlamaForCausalLM") return;
+      if (const auto* text = name.as<std::string>())
+        for (const Family& family : kFamilies) {
+          if (*text != family.architecture) continue;
+          if (!model_type.empty() && model_type != family.model_type)
+            wrong("model_type", "found \"" + model_type + "\", but \"architectures\" says " + family.architecture +
+                                    "; expected \"" + family.model_type + "\"");
+          return family.family;
+        }
       if (names.size() < 200) names += (names.empty() ? "" : ", ") + name.found();
     }
     if (!list->empty()) wrong("architectures", "found " + names + remedy);
   }
-  const std::string model_type = keys.text_or("model_type", "");
-  if (model_type != "llama")
-    wrong(
-        "model_type",
+  for (const Family& family : kFamilies)
+    if (model_type == family.model_type) return family.family;
+  wrong("model_type",
         (model_type.empty() ? "missing, and no \"architectures\"" : "found \"" + model_type + "\"") + remedy);
 }
 
@@ -152,11 +170,12 @@ void read_special_tokens(const Keys& keys, ModelConfig& config) {
   }
 }
 
+void expect_text(const Keys& keys, const std::string& key, const std::string& expected) {
+  if (const std::string found = keys.text_or(key, expected); found != expected)
+    wrong(key, "found \"" + found + "\"; only " + expected + " is supported");
+}
+
 void check_unsupported(const Keys& keys) {
-  for (const char* bias : {"attention_bias", "mlp_bias"})
-    if (keys.flag_or(bias, false)) wrong(bias, "found true; linears with a bias are not supported");
-  if (const std::string act = keys.text_or("hidden_act", "silu"); act != "silu")
-    wrong("hidden_act", "found \"" + act + "\"; only silu is supported");
   if (keys.number_or("pretraining_tp", 0, 65536, 1) > 1)
     wrong("pretraining_tp", "found more than 1; slices of linears summed apart are not supported");
   if (keys.find("quantization_config") != nullptr)
@@ -164,14 +183,56 @@ void check_unsupported(const Keys& keys) {
           "this model is quantized already; give the directory of the original weights");
 }
 
+// A list of each layer's attention, which transformers 4.5x and later write.
+void check_layer_types(const Keys& keys, const std::string& expected) {
+  const JsonValue* types = keys.find("layer_types");
+  if (types == nullptr) return;
+  const auto* list = types->as<JsonValue::List>();
+  if (list == nullptr) wrong("layer_types", "found " + types->found() + "; expected a list of names");
+  for (const JsonValue& type : *list)
+    if (const auto* text = type.as<std::string>(); text == nullptr || *text != expected)
+      wrong("layer_types", "found " + type.found() + "; expected \"" + expected + "\" for every layer");
+}
+
+void read_llama(const Keys& keys, ModelConfig& config) {
+  for (const char* bias : {"attention_bias", "mlp_bias"})
+    if (keys.flag_or(bias, false)) wrong(bias, "found true; linears with a bias are not supported in Llama models");
+  expect_text(keys, "hidden_act", "silu");
+  config.norm_eps = keys.number_or("rms_norm_eps", 0.0, 1.0, 1e-6);
+  config.tied_head = keys.flag_or("tie_word_embeddings", false);
+}
+
+void read_qwen2(const Keys& keys, ModelConfig& config) {
+  expect_text(keys, "hidden_act", "silu");
+  if (keys.flag_or("use_sliding_window", false))
+    wrong("use_sliding_window", "found true; windows in some layers of a Qwen2 model are not supported (no Qwen2.5-Coder has them)");
+  check_layer_types(keys, "full_attention");
+  config.norm_eps = keys.number_or("rms_norm_eps", 0.0, 1.0, 1e-6);
+  config.tied_head = keys.flag_or("tie_word_embeddings", false);
+  config.qkv_bias = true;
+}
+
+void read_starcoder2(const Keys& keys, ModelConfig& config) {
+  expect_text(keys, "hidden_act", "gelu_pytorch_tanh");
+  expect_text(keys, "norm_type", "layer_norm");
+  expect_text(keys, "mlp_type", "default");
+  config.norm_eps = keys.number_or("norm_epsilon", 0.0, 1.0, 1e-5);
+  config.tied_head = keys.flag_or("tie_word_embeddings", true);
+  config.layer_norm = true;
+  config.gated_mlp = false;
+  config.qkv_bias = config.output_bias = config.mlp_bias = keys.flag_or("use_bias", true);
+  if (keys.find("sliding_window") != nullptr) config.sliding_window = keys.count("sliding_window", kPositionsMax);
+  if (config.sliding_window > 0) check_layer_types(keys, "sliding_attention");
+}
+
 ModelConfig config_of(const JsonValue& root) {
   if (root.as<JsonValue::Object>() == nullptr)
     throw Error(ErrorCode::bad_input, "found " + root.found() + "; expected an object");
   const Keys keys(root, "");
-  check_architecture(keys);
+  ModelConfig config;
+  config.family = family_of(keys);
   check_unsupported(keys);
 
-  ModelConfig config;
   config.hidden_size = keys.count("hidden_size", kWidthMax);
   config.intermediate_size = keys.count("intermediate_size", kWidthMax);
   config.layers = keys.count("num_hidden_layers", kLayersMax);
@@ -192,8 +253,17 @@ ModelConfig config_of(const JsonValue& root) {
   if (std::uint64_t{config.heads} * config.head_dim > kWidthMax)
     wrong("head_dim", std::to_string(config.heads) + " heads of " + std::to_string(config.head_dim) +
                           " are wider than " + std::to_string(kWidthMax));
-  config.rms_norm_eps = keys.number_or("rms_norm_eps", 0.0, 1.0, config.rms_norm_eps);
-  config.tied_head = keys.flag_or("tie_word_embeddings", false);
+  switch (config.family) {
+    case ModelFamily::llama:
+      read_llama(keys, config);
+      break;
+    case ModelFamily::qwen2:
+      read_qwen2(keys, config);
+      break;
+    case ModelFamily::starcoder2:
+      read_starcoder2(keys, config);
+      break;
+  }
   read_rope(keys, config);
   read_special_tokens(keys, config);
   return config;
@@ -226,23 +296,49 @@ std::vector<LinearShape> block_linears(const ModelConfig& config, std::uint32_t 
   const std::uint32_t kv = config.kv_heads * config.head_dim;
   const std::uint32_t hidden = config.hidden_size, wide = config.intermediate_size;
   std::vector<LinearShape> linears = {
-      {"", "self_attn.q_proj", attention, hidden, 0}, {"", "self_attn.k_proj", kv, hidden, 0},
-      {"", "self_attn.v_proj", kv, hidden, 0},        {"", "self_attn.o_proj", hidden, attention, 1},
-      {"", "mlp.gate_proj", wide, hidden, 2},         {"", "mlp.up_proj", wide, hidden, 2},
-      {"", "mlp.down_proj", hidden, wide, 3},
+      {"", "self_attn.q_proj", attention, hidden, 0, kQ},
+      {"", "self_attn.k_proj", kv, hidden, 0, kK},
+      {"", "self_attn.v_proj", kv, hidden, 0, kV},
+      {"", "self_attn.o_proj", hidden, attention, 1, kO},
   };
+  if (config.gated_mlp) {
+    linears.push_back({"", "mlp.gate_proj", wide, hidden, 2, kGate});
+    linears.push_back({"", "mlp.up_proj", wide, hidden, 2, kUp});
+    linears.push_back({"", "mlp.down_proj", hidden, wide, 3, kDown});
+  } else {
+    linears.push_back({"", "mlp.c_fc", wide, hidden, 2, kUp});
+    linears.push_back({"", "mlp.c_proj", hidden, wide, 3, kDown});
+  }
   for (LinearShape& linear : linears) linear.tensor = layer_prefix(layer) + linear.short_name + ".weight";
   return linears;
 }
 
-std::vector<std::string> block_norms(std::uint32_t layer) {
-  return {layer_prefix(layer) + "input_layernorm.weight",
-          layer_prefix(layer) + "post_attention_layernorm.weight"};
+std::vector<BlockVector> block_vectors(const ModelConfig& config, std::uint32_t layer) {
+  std::vector<BlockVector> vectors;
+  const auto add_norm = [&](const char* name, BlockVector::Part weight, BlockVector::Part bias) {
+    vectors.push_back({layer_prefix(layer) + name + ".weight", config.hidden_size, weight});
+    if (config.layer_norm) vectors.push_back({layer_prefix(layer) + name + ".bias", config.hidden_size, bias});
+  };
+  add_norm("input_layernorm", BlockVector::attention_norm, BlockVector::attention_norm_bias);
+  add_norm("post_attention_layernorm", BlockVector::mlp_norm, BlockVector::mlp_norm_bias);
+  for (const LinearShape& linear : block_linears(config, layer)) {
+    const bool has_bias = linear.stage == 0 ? config.qkv_bias : linear.stage == 1 ? config.output_bias : config.mlp_bias;
+    if (has_bias)
+      vectors.push_back({layer_prefix(layer) + linear.short_name + ".bias", linear.outputs, BlockVector::linear_bias, linear.role});
+  }
+  return vectors;
+}
+
+std::string_view to_string(ModelFamily family) {
+  for (const Family& known : kFamilies)
+    if (known.family == family) return known.model_type;
+  return "unknown";
 }
 
 std::vector<NamedShape> outer_tensors(const ModelConfig& config) {
   std::vector<NamedShape> tensors = {{"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}},
                                      {"model.norm.weight", {config.hidden_size}}};
+  if (config.layer_norm) tensors.push_back({"model.norm.bias", {config.hidden_size}});
   if (!config.tied_head) tensors.push_back({"lm_head.weight", {config.vocab_size, config.hidden_size}});
   return tensors;
 }

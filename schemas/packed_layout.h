@@ -30,6 +30,8 @@
 namespace quench {
 
 inline constexpr std::uint32_t kPanelRows = 16;
+// Inputs of a linear whose activations are integers: the sum of so many products of 8 bits fits an int32.
+inline constexpr std::uint32_t kIntegerInputsMax = 1 << 17;
 
 struct PackedTileShape {
   std::uint32_t rows = 0;    // of this tile, before padding

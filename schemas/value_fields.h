@@ -44,6 +44,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("patience", value.patience);
   archive("validationSequences", value.validation_sequences);
   archive("budgetGiB", value.budget_gib);
+  archive("activations", value.activations);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -103,6 +104,8 @@ QUENCH_FIELDS(TensorRecord) {
   archive("chunks", value.chunks);
   archive("permutation", value.permutation);
   archive("codebooks", value.codebooks);
+  archive("activations", value.activations);
+  archive("activationScale", value.activation_scale);
 }
 QUENCH_FIELDS(BitChoice) {
   archive("tensor", value.tensor);
@@ -375,6 +378,33 @@ QUENCH_FIELDS(EvaluationOpened) {
   archive("taskIds", value.task_ids);
 }
 QUENCH_FIELDS(JobFinished) { (void)archive, (void)value; }
+QUENCH_FIELDS(JobMoved) {
+  archive("number", value.number);
+  archive("to", value.to);
+  archive("reason", value.reason);
+  archive("by", value.by);
+  archive("unixMs", value.unix_ms);
+  archive("job", value.job);
+  archive("priority", value.priority);
+  archive("jobId", value.job_id);
+  archive("errorCode", value.error_code);
+  archive("rankSeconds", value.rank_seconds);
+}
+QUENCH_FIELDS(TokenChanged) {
+  archive("id", value.id);
+  archive("user", value.user);
+  archive("scopes", value.scopes);
+  archive("hash", value.hash);
+  archive("expiresUnixMs", value.expires_unix_ms);
+  archive("by", value.by);
+  archive("unixMs", value.unix_ms);
+}
+QUENCH_FIELDS(NameChanged) {
+  archive("name", value.name);
+  archive("artifact", value.artifact);
+  archive("by", value.by);
+  archive("unixMs", value.unix_ms);
+}
 
 #undef QUENCH_FIELDS
 
@@ -425,6 +455,9 @@ QUENCH_ALTERNATIVE(BlockWritten, "blockWritten")
 QUENCH_ALTERNATIVE(ArtifactPublished, "artifactPublished")
 QUENCH_ALTERNATIVE(EvaluationOpened, "evaluationOpened")
 QUENCH_ALTERNATIVE(JobFinished, "jobFinished")
+QUENCH_ALTERNATIVE(JobMoved, "jobMoved")
+QUENCH_ALTERNATIVE(TokenChanged, "tokenChanged")
+QUENCH_ALTERNATIVE(NameChanged, "nameChanged")
 
 #undef QUENCH_ALTERNATIVE
 

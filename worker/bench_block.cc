@@ -62,7 +62,7 @@ BlockMeasurement measure_block(kernels::Backend& backend, cluster::Collective& g
   const std::unique_ptr<WeightSource> source = make_random_model(config, 0, -1);
   const SequenceShare share = sequence_share(sequences, gang.rank(), gang.world());
   const std::int64_t rows = std::int64_t{share.count()} * length;
-  kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(rows) * config.hidden_size);
+  kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(rows) * config.hidden_size, backend.memory());
   const kernels::MatrixView hidden(memory.data(), rows, config.hidden_size);
   for (std::uint32_t i = 0; i < share.count(); ++i) {
     std::minstd_rand random(share.begin + i + 1);
@@ -70,6 +70,7 @@ BlockMeasurement measure_block(kernels::Backend& backend, cluster::Collective& g
       for (std::int64_t c = 0; c < hidden.cols; ++c)
         hidden.row(row)[c] = static_cast<float>(random()) * 0x1p-30f - 1.0f + (c > 0 ? 0.7f * hidden.row(row)[c - 1] : 0.0f);
   }
+  kernels::to_device(backend.memory(), hidden);
   const kernels::RopeTable rope =
       kernels::rope_table(config.head_dim, config.rope_theta, config.rope_linear_factor, length);
 

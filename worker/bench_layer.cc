@@ -102,12 +102,12 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
 
   start = std::chrono::steady_clock::now();
   std::optional<Factor> factor;
-  if (needs_calibration(recipe.method))
+  if (needs_calibration(recipe))
     factor = factor_hessian(*backend, *alone, hessian, recipe.damping, "layer");
   const double factor_s = seconds_since(start);
   const std::int64_t rows_per_tile =
       tile_rows(static_cast<std::uint32_t>(weights.rows), static_cast<std::uint32_t>(weights.cols));
-  const std::int64_t rows_max = rows_solved_together(rows_per_tile, weights.cols);
+  const std::int64_t rows_max = rows_solved_together(*backend, rows_per_tile, weights.cols);
   AlignedBuffer<float> dequantized(weights.values.size());
   int rounds = 0;
   if (recipe.method == Method::aqlm) {

@@ -34,7 +34,7 @@ std::unique_ptr<kernels::Backend> make_backend(int threads, const std::string& n
   if (const char* forced = std::getenv("QUENCH_BACKEND"); name.empty() && forced != nullptr) wanted = forced;
   try {
     if (wanted == "cuda" || wanted == "cuda-exact")
-      return kernels::make_cuda_backend({gpu_of_rank(), wanted == "cuda-exact"});
+      return kernels::make_cuda_backend({gpu_of_rank(), wanted == "cuda-exact", threads});
     kernels::CpuBackendOptions options;
     options.threads = threads;
     options.isa = wanted;

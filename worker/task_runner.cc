@@ -54,7 +54,7 @@ void TaskRunner::prepare(const JobSpec& job, const WeightSource& source) {
   if (prepared_) return;
   bool calibrated = false;
   for (const QuantizeSpec& recipe : artifact_recipes(job))
-    calibrated = calibrated || needs_calibration(recipe.method);
+    calibrated = calibrated || needs_calibration(recipe);
   if (calibrated) check_length(job.calibration, source.config());
   if (calibrated && is_synthetic(job.model)) {
     calibration_ = random_calibration(job.calibration, source.config().vocab_size);

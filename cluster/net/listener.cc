@@ -81,7 +81,8 @@ class Listener::State : public std::enable_shared_from_this<State> {
 
   // Bound under another name, restricted, listening, and only then moved into place: nobody finds a socket
   // that others may open, or that does not answer yet.
-  void listen_unix(const std::filesystem::path& path) {
+  void listen_unix(const std::filesystem::path& path, UnixPeers peers) {
+    peers_ = peers;
     endpoint_ = {
         .transport = Transport::unix_socket, .host = {}, .port = 0, .path = std::filesystem::absolute(path)};
     path_.emplace(endpoint_.path);
@@ -93,7 +94,7 @@ class Listener::State : public std::enable_shared_from_this<State> {
     if (!error) unix_.bind(UnixProtocol::endpoint(path_->address(unfinished)), error);
     if (error) throw listen_error(endpoint_, error);
     struct stat info {};
-    if (::fchmodat(path_->folder(), unfinished.c_str(), 0600, 0) != 0)
+    if (::fchmodat(path_->folder(), unfinished.c_str(), peers == UnixPeers::same_user ? 0600 : 0666, 0) != 0)
       error.assign(errno, boost::system::generic_category());
     if (!error) unix_.listen(kListenBacklog, error);
     if (!error &&
@@ -133,7 +134,7 @@ class Listener::State : public std::enable_shared_from_this<State> {
       if (self->stopped_) return;
       if (error) return self->accept_later([self] { self->accept_unix(); });
       self->accept_unix();
-      if (is_same_user_or_root(socket.native_handle()))
+      if (self->peers_ == UnixPeers::every_user || is_same_user_or_root(socket.native_handle()))
         self->on_accept_(Socket(std::move(socket)), Transport::unix_socket);
     });
   }
@@ -157,6 +158,7 @@ class Listener::State : public std::enable_shared_from_this<State> {
 
   OnAccept on_accept_;
   Endpoint endpoint_;
+  UnixPeers peers_ = UnixPeers::same_user;
   asio::ip::tcp::acceptor tcp_;
   UnixProtocol::acceptor unix_;
   asio::steady_timer retry_;
@@ -181,9 +183,9 @@ Listener Listener::tcp(Loop& loop, const std::string& address, std::uint16_t por
   return Listener(std::move(state));
 }
 
-Listener Listener::unix_socket(Loop& loop, const std::filesystem::path& path, OnAccept on_accept) {
+Listener Listener::unix_socket(Loop& loop, const std::filesystem::path& path, OnAccept on_accept, UnixPeers peers) {
   auto state = std::make_shared<State>(loop, std::move(on_accept));
-  state->listen_unix(path);
+  state->listen_unix(path, peers);
   return Listener(std::move(state));
 }
 

@@ -1,15 +1,10 @@
 #include "coordinator/cli/progress.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
-
-#include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
@@ -29,11 +24,7 @@ std::string duration_text(double seconds) {
 
 TerminalProgress::TerminalProgress(const std::filesystem::path& log_file)
     : terminal_(::isatty(STDERR_FILENO) == 1) {
-  if (log_file.empty()) return;
-  std::error_code ignored;
-  std::filesystem::create_directories(log_file.parent_path(), ignored);
-  log_.open(log_file, std::ios::app);
-  if (!log_) throw errno_error(ErrorCode::failed, "cannot open the log " + log_file.string(), errno);
+  if (!log_file.empty()) log_.emplace(log_file);
 }
 
 TerminalProgress::~TerminalProgress() { erase(); }
@@ -98,10 +89,12 @@ void TerminalProgress::step(const std::string& text) {
   draw();
 }
 
+void TerminalProgress::block(const std::string&, const BlockDone& done) {
+  for (const LinearLoss& loss : done.losses) detail(loss_line(loss));
+}
+
 void TerminalProgress::detail(const std::string& text) {
-  if (!log_.is_open()) return;
-  const std::time_t now = std::time(nullptr);
-  log_ << fmt::format("{:%Y-%m-%dT%H:%M:%SZ} ", fmt::gmtime(now)) << text << "\n" << std::flush;
+  if (log_) log_->write(text);
 }
 
 }  // namespace quench::coordinator

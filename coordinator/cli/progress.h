@@ -5,9 +5,10 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <optional>
 #include <string>
 
+#include "coordinator/job_log.h"
 #include "coordinator/service.h"
 
 namespace quench::coordinator {
@@ -21,6 +22,7 @@ class TerminalProgress final : public ProgressSink {
   void line(const std::string& text) override;
   void progress(const std::string& what, std::uint32_t done, std::uint32_t total) override;
   void step(const std::string& text) override;
+  void block(const std::string& artifact, const BlockDone& done) override;
   void detail(const std::string& text) override;
 
  private:
@@ -28,7 +30,7 @@ class TerminalProgress final : public ProgressSink {
   void erase();
 
   bool terminal_;
-  std::ofstream log_;
+  std::optional<JobLog> log_;
   std::string what_;
   std::string step_;
   std::uint32_t done_ = 0;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <fstream>
 #include <iostream>
 #include <thread>
@@ -9,10 +11,9 @@
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/progress.h"
+#include "coordinator/job_opening.h"
 #include "coordinator/job_report.h"
-#include "coordinator/plan/planner.h"
 #include "coordinator/reactor.h"
-#include "coordinator/records.h"
 #include "coordinator/report/files.h"
 #include "coordinator/report/json.h"
 #include "coordinator/report/study.h"
@@ -20,27 +21,11 @@
 #include "coordinator/scoring/grade_files.h"
 #include "coordinator/service.h"
 #include "schemas/build_id.h"
-#include "schemas/codec.h"
-#include "schemas/endpoint_url.h"
 
 namespace quench::coordinator {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The job as the journal knows it; its first event is written when there is none.
-State open_or_accept(ArtifactStore& store, const JobSpec& job, const Digest& source, std::uint32_t blocks) {
-  const Digest id = job_id(job, source);
-  std::vector<quench::JournalEvent> history;
-  for (const JournalEvent& event : store.read_journal(journal_name(id)))
-    history.push_back(decode_journal_event(event.bytes));
-  if (history.empty()) {
-    Commit commit;
-    commit.append_journal(journal_name(id), encode(quench::JournalEvent(JobAccepted{job, source})));
-    store.commit(commit);
-  }
-  return open_job(job, id, source, blocks, history);
-}
 
 // What the launcher's choice changes about a run.
 struct Placement {
@@ -101,22 +86,17 @@ std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments, 
   return endpoint;
 }
 
-struct JobSource {
-  Digest digest;
-  std::uint32_t blocks = 0;
-};
-
-// Reads the headers of a model that lies here.
-JobSource job_source(const JobSpec& job) {
-  if (is_endpoint(job.model)) return {endpoint_source_digest(parse_endpoint_url(job.model), job.model_name), 0};
-  const Plan plan = plan_job(job);
-  return {model_source_digest(job.model), plan.config.layers};
-}
-
-void remove_scratch(const State& state) {
-  std::error_code ignored;
-  fs::remove_all(fs::path(state.scratch_dir) / state.job_id.short_hex(), ignored);
-  fs::remove_all(state.cache_dir, ignored);
+// Until it is finished or failed, or a signal stops it; the outcome is in the state.
+void run_alone(const ServiceOptions& options, ArtifactStore& store, State& state, ProgressSink& progress) {
+  cluster::Loop loop;
+  StoreServer server(loop, store, kBuildId, answer_store_command);
+  Service service(options, loop, server, store, state, progress, [&loop] { loop.stop(); });
+  boost::asio::signal_set signals(loop, SIGINT, SIGTERM);
+  signals.async_wait([&](const boost::system::error_code& cancelled, int) {
+    if (!cancelled) service.stop("stopped by a signal");
+  });
+  service.start();
+  loop.run();
 }
 
 }  // namespace
@@ -140,19 +120,16 @@ int run_job(const RunArguments& arguments) {
   const Placement placement = place(arguments);
   const JobSpec asked = read_job_for(arguments.job, arguments.ranks ? arguments.ranks : placement.ranks);
   const std::optional<cluster::Endpoint> listen = listen_endpoint(arguments, placement);
-  const JobSource source = job_source(asked);
+  const JobSource source = read_job_source(asked);
   const fs::path worker = worker_program();
   ArtifactStore store = ArtifactStore::open(store_directory(arguments.store), OpenMode::create);
   const JobSpec job = with_calibration_set(store, asked);
-  State state = open_or_accept(store, job, source.digest, source.blocks);
-  state.build = kBuildId;
-  state.scratch_dir = fs::absolute(store.directory() / "scratch");
-  state.cache_dir = fs::absolute(store.directory() / "cache");
+  State state = open_or_accept(store, job, source);
 
   if (is_complete(state)) {
     std::cerr << job.name << ": done before, nothing to run\n";
   } else {
-    TerminalProgress progress(store.directory() / "logs" / (state.job_id.short_hex() + ".log"));
+    TerminalProgress progress(log_file(store, state.job_id));
     // Of an allocation as many as it gives a rank, unless there are to be other ranks than it has.
     std::optional<std::uint32_t> threads = arguments.threads;
     if (!threads && job.threads == 0 && (!placement.allocation || job.ranks == placement.allocation->ranks))
@@ -160,9 +137,14 @@ int run_job(const RunArguments& arguments) {
     if (placement.allocation)
       progress.line("on Slurm job " + placement.allocation->job_id + ": " + std::to_string(job.ranks) + " ranks on " +
                     placement.allocation->node_list);
-    ServiceOptions options{worker, threads_per_rank(job, threads), kBuildId, listen, placement.launcher};
-    Service service(options, store, state, progress, answer_store_command);
-    service.run();
+    ServiceOptions options;
+    options.worker = worker;
+    options.threads = threads_per_rank(job, threads);
+    options.build = kBuildId;
+    options.listen = listen;
+    options.launcher = placement.launcher;
+    options.join_folder = store.directory() / "join";
+    run_alone(options, store, state, progress);
     if (state.failure) throw Error(state.failure->code, state.failure->message).with_context(job.name);
     remove_scratch(state);
   }

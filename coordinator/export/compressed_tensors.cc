@@ -6,6 +6,7 @@
 
 #include "coordinator/export/carried_files.h"
 #include "coordinator/export/linear_tiles.h"
+#include "coordinator/export/whole_linear.h"
 #include "schemas/error.h"
 
 namespace quench::coordinator {
@@ -50,9 +51,16 @@ ordered_json quantization_config(const QuantizeSpec& recipe, bool integers, bool
                                 {"strategy", per_row ? "channel" : "group"},
                                 {"group_size", per_row ? ordered_json() : ordered_json(recipe.group_size)},
                                 {"dynamic", false}};
+  const bool dynamic = recipe.activations == Activations::dynamic;
+  const ordered_json activations = {{"num_bits", 8},
+                                    {"type", "int"},
+                                    {"symmetric", true},
+                                    {"strategy", dynamic ? "token" : "tensor"},
+                                    {"group_size", nullptr},
+                                    {"dynamic", dynamic}};
   ordered_json group = {{"targets", {"Linear"}},
                         {"weights", weights},
-                        {"input_activations", nullptr},
+                        {"input_activations", recipe.activations == Activations::none ? ordered_json() : activations},
                         {"output_activations", nullptr}};
   // Without it readers take weights alone in 8 bits for packed ones; versions before that key know only packed ones.
   if (integers) group["format"] = "int-quantized";
@@ -62,13 +70,6 @@ ordered_json quantization_config(const QuantizeSpec& recipe, bool integers, bool
           {"config_groups", {{"group_0", group}}},
           {"kv_cache_scheme", nullptr},
           {"ignore", {"lm_head"}}};
-}
-
-template <typename Element>
-Bytes bytes_of(const std::vector<Element>& values) {
-  Bytes bytes(values.size() * sizeof(Element));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
 }
 
 // Codes of one row, low bits first, the last word filled up with zeros.
@@ -83,12 +84,18 @@ struct Scheme {
   std::uint64_t words(std::uint64_t codes) const { return (codes * bits + 31) / 32; }
 };
 
+// Of static activations; "….weight" has it as "….input_scale".
+std::string input_scale_name(const TensorRecord& tensor) {
+  return tensor.name.substr(0, tensor.name.size() - std::string_view("weight").size()) + "input_scale";
+}
+
 void add_items(const TensorRecord& tensor, std::uint64_t groups, const Scheme& scheme,
                std::vector<SafetensorsWriter::Item>& items) {
   const std::uint64_t outputs = tensor.shape.at(0), inputs = tensor.shape.at(1);
   if (scheme.integers) {
     items.push_back({tensor.name, DType::i8, {outputs, inputs}});
     items.push_back({tensor.name + "_scale", DType::f16, {outputs, groups}});
+    if (tensor.activations == Activations::fixed) items.push_back({input_scale_name(tensor), DType::f32, {1}});
     return;
   }
   items.push_back({tensor.name + "_packed", DType::i32, {outputs, scheme.words(inputs)}});
@@ -125,6 +132,8 @@ void append_linear(const PackedLinear& linear, const TensorRecord& tensor, const
     }
   }
   writer.append(bytes_of(scales));
+  if (tensor.activations == Activations::fixed)
+    writer.append(bytes_of(std::vector<float>{static_cast<float>(tensor.activation_scale)}));
   if (scheme.integers) return;
   writer.append(bytes_of(std::vector<std::int64_t>{linear.outputs(), linear.inputs()}));
   if (!scheme.symmetric) writer.append(bytes_of(zeros));

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "coordinator/export/aqlm.h"
+#include "coordinator/export/awq.h"
 #include "coordinator/export/compressed_tensors.h"
 #include "coordinator/export/gguf.h"
 #include "coordinator/export/gptq.h"
@@ -30,6 +32,8 @@ void write_gguf_as(const ArtifactStore& store, const Manifest& manifest, const f
 
 constexpr std::array kFormats = {
     Format{"gptq", "GPTQ (AutoGPTQ, GPTQModel, vLLM, transformers)", write_gptq},
+    Format{"awq", "AWQ GEMM (AutoAWQ, vLLM, transformers)", write_awq},
+    Format{"aqlm", "AQLM (aqlm, vLLM, transformers)", write_aqlm},
     Format{"fp16", "plain safetensors, dequantized and rounded to fp16",
            [](const ArtifactStore& store, const Manifest& manifest, const fs::path& directory) {
              write_plain(store, manifest, DType::f16, directory);
@@ -63,11 +67,17 @@ void export_artifact(const ArtifactStore& store, const std::string& ref, const s
     throw Error(ErrorCode::bad_input,
                 "--to " + to.string() + " is there already: name a directory that is not");
   const Digest digest = store.resolve(ref);
-  const Manifest manifest = decode_manifest(store.get_object(digest).bytes);
+  const StoredObject object = store.get_object(digest);
+  const Manifest manifest = decode_manifest(object.bytes);
   require_model(manifest, ref);
+  require_weights(object, ref);
   if (!manifest.endpoint_url.empty())
     throw Error(ErrorCode::bad_input,
                 ref + " is a model that is served at " + manifest.endpoint_url + ": there are no weights to export");
+  if (manifest.recipe.activations != Activations::none && format_name != "compressed-tensors")
+    throw Error(ErrorCode::bad_input, ref + " rounds activations to 8 bits (" + std::string(to_string(manifest.recipe.activations)) +
+                                          "), which --format " + format_name +
+                                          " cannot say, so that readers would compute something else: choose --format compressed-tensors");
   const fs::path partial = to.string() + ".partial-" + std::to_string(::getpid());
   std::error_code error;
   fs::create_directories(partial, error);

@@ -186,7 +186,7 @@ GgufMetadata metadata_of(const ArtifactStore& store, const Manifest& manifest, c
   metadata.put_u32("llama.attention.head_count_kv", config.kv_heads);
   metadata.put_u32("llama.attention.key_length", config.head_dim);
   metadata.put_u32("llama.attention.value_length", config.head_dim);
-  metadata.put_f32("llama.attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
+  metadata.put_f32("llama.attention.layer_norm_rms_epsilon", static_cast<float>(config.norm_eps));
   metadata.put_u32("llama.rope.dimension_count", config.head_dim);
   metadata.put_f32("llama.rope.freq_base", static_cast<float>(config.rope_theta));
   if (config.rope_linear_factor != 1.0) {
@@ -201,6 +201,9 @@ GgufMetadata metadata_of(const ArtifactStore& store, const Manifest& manifest, c
 
 void write_gguf(const ArtifactStore& store, const Manifest& manifest, GgufKind kind, const fs::path& directory) {
   const ModelConfig config = parse_model_config(carried_text(store, manifest, "config.json"), "the artifact's config.json");
+  if (config.family != ModelFamily::llama)
+    throw Error(ErrorCode::bad_input, "the model is of the family " + std::string(to_string(config.family)) +
+                                          ", and this build writes llama.cpp's Llama only: choose --format fp16 and convert that");
   std::vector<Output> outputs;
   for (const TensorRecord& tensor : manifest.tensors) outputs.push_back(output_of(tensor, config, kind));
   const GgufMetadata metadata = metadata_of(store, manifest, config, kind);

@@ -7,6 +7,7 @@
 
 #include "coordinator/export/carried_files.h"
 #include "coordinator/export/linear_tiles.h"
+#include "coordinator/export/whole_linear.h"
 #include "schemas/error.h"
 #include "schemas/packed_layout.h"
 
@@ -16,45 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-// One quantized linear taken out of its tiles, columns in the source's order.
-struct WholeLinear {
-  std::uint32_t outputs = 0, inputs = 0, groups = 0, bits = 0;
-  std::vector<std::uint8_t> codes;     // [inputs][outputs]
-  std::vector<std::uint16_t> scales;   // [groups][outputs], fp16 bits
-  std::vector<std::uint8_t> zeros;     // [groups][outputs]
-  std::vector<std::uint32_t> group_of;  // [inputs]
-};
-
-// The format lies the other way round than the tiles, so it takes a whole linear at a time.
-WholeLinear unpack(const ArtifactStore& store, const TensorRecord& tensor) {
-  const PackedLinear packed(store, tensor);
-  WholeLinear linear{packed.outputs(), packed.inputs(), packed.groups(), tensor.bits, {}, {}, {}, packed.group_of()};
-  linear.codes.resize(std::size_t{linear.inputs} * linear.outputs);
-  linear.scales.resize(std::size_t{linear.groups} * linear.outputs);
-  linear.zeros.resize(linear.scales.size());
-  for (std::size_t index = 0; index < packed.tiles(); ++index) {
-    const RowTile tile = packed.tile(index);
-    for (std::uint32_t row = 0; row < tile.rows; ++row) {
-      const std::size_t output = tile.first_row + row;
-      for (std::size_t k = 0; k < linear.inputs; ++k)
-        linear.codes[k * linear.outputs + output] = tile.codes[std::size_t{row} * linear.inputs + k];
-      for (std::size_t group = 0; group < linear.groups; ++group) {
-        linear.scales[group * linear.outputs + output] = tile.scales[std::size_t{row} * linear.groups + group];
-        linear.zeros[group * linear.outputs + output] = tile.zeros[std::size_t{row} * linear.groups + group];
-      }
-    }
-  }
-  return linear;
-}
-
 // A tensor of the exported file and its bytes, made only when their turn comes.
 struct Output {
   SafetensorsWriter::Item item;
   std::size_t tensor = 0;  // index in the manifest
   enum class Part { raw, qweight, qzeros, scales, g_idx } part = Part::raw;
 };
-
-std::string stem_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind(".weight")); }
 
 void check_expressible(const TensorRecord& tensor) {
   const std::uint64_t outputs = tensor.shape.at(0), inputs = tensor.shape.at(1);
@@ -90,14 +58,7 @@ std::vector<Output> outputs_of(const Manifest& manifest) {
   return outputs;
 }
 
-template <typename Element>
-Bytes bytes_of(const std::vector<Element>& values) {
-  Bytes bytes(values.size() * sizeof(Element));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-
-Bytes part_bytes(const WholeLinear& linear, Output::Part part, bool minus_one) {
+Bytes part_bytes(const GridsOfLinear& linear, Output::Part part, bool minus_one) {
   const std::uint32_t mask = (1u << linear.bits) - 1;
   std::vector<std::uint32_t> line, words;
   switch (part) {
@@ -184,14 +145,14 @@ void write_gptq(const ArtifactStore& store, const Manifest& manifest, const fs::
   SafetensorsWriter writer(directory / "model.safetensors", items, {{"format", "pt"}});
   const bool minus_one = quantization["checkpoint_format"] == "gptq";
   std::size_t unpacked_tensor = manifest.tensors.size();
-  WholeLinear linear;  // the four parts of a linear are neighbours in name order
+  GridsOfLinear linear;  // the four parts of a linear are neighbours in name order
   for (const Output& output : outputs) {
     const TensorRecord& tensor = manifest.tensors[output.tensor];
     if (output.part == Output::Part::raw) {
       for (const ChunkRef& chunk : tensor.chunks) writer.append(checked_chunk(store, chunk));
       continue;
     }
-    if (unpacked_tensor != output.tensor) linear = unpack(store, tensor);
+    if (unpacked_tensor != output.tensor) linear = whole_linear(store, tensor);
     unpacked_tensor = output.tensor;
     writer.append(part_bytes(linear, output.part, minus_one));
   }

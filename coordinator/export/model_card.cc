@@ -75,6 +75,7 @@ std::string grid_text(const QuantizeSpec& recipe) {
   if (recipe.budget_gib > 0) return fmt::format("chosen for each linear within {} GiB", recipe.budget_gib);
   std::string text = fmt::format("{} bits, {}, {}", recipe.bits, recipe.symmetric ? "symmetric" : "asymmetric",
                                  recipe.group_size < 0 ? std::string("one scale a row") : fmt::format("groups of {}", recipe.group_size));
+  if (recipe.activations != Activations::none) text += fmt::format(", {} activations of 8 bits", to_string(recipe.activations));
   return recipe.method == Method::gptq && recipe.act_order ? text + ", act-order" : text;
 }
 

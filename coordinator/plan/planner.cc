@@ -111,8 +111,8 @@ Plan plan_job(const JobSpec& job) {
   for (const NamedShape& outer : outer_tensors(plan.config)) plan.outer_bytes += model.bytes(outer.name, outer.shape);
 
   for (std::uint32_t layer = 0; layer < plan.config.layers; ++layer) {
-    for (const std::string& norm : block_norms(layer))
-      plan.outer_bytes += model.bytes(norm, {plan.config.hidden_size});
+    for (const BlockVector& vector : block_vectors(plan.config, layer))
+      plan.outer_bytes += model.bytes(vector.tensor, {vector.size});
     for (const LinearShape& linear : block_linears(plan.config, layer)) {
       plan.linear_source_bytes += model.bytes(linear.tensor, {linear.outputs, linear.inputs});
       plan.linear_weights += std::uint64_t{linear.outputs} * linear.inputs;
@@ -125,7 +125,7 @@ Plan plan_job(const JobSpec& job) {
     artifact.recipe = recipe;
     if (recipe.method == Method::aqlm) check_codebooks(block, recipe);
     if (recipe.method == Method::awq) check_groups(block, recipe);
-    if (needs_calibration(recipe.method))
+    if (needs_calibration(recipe))
       plan.calibration_tokens = std::uint64_t{job.calibration.sequences} * job.calibration.length;
     std::uint64_t linear_bytes = plan.linear_source_bytes;
     if (recipe.budget_gib > 0) {

@@ -163,7 +163,7 @@ BlockCounts count_block(const BlockQuestion& question) {
   // Digests and losses of the pieces: sizes, then the pieces.
   for (int i = 0; i < 2; ++i) counts.traffic += all_gather_traffic(64.0 * ranks, ranks);
 
-  if (!needs_calibration(recipe.method)) {
+  if (!needs_calibration(recipe)) {
     double rows_max = 0;
     for (const LinearShape& linear : linears) {
       const double own = own_rows(linear, ranks) * linear.inputs;
@@ -180,7 +180,11 @@ BlockCounts count_block(const BlockQuestion& question) {
   counts.forward_flops = calibrated.forward_flops() * (recipe.method == Method::awq ? 2 : 1);
   counts.scratch_bytes = calibrated.own_tokens * question.config.hidden_size * kFloatBytes;
   counts.memory_bytes = calibrated.widening_memory();
-  for (std::uint32_t stage = 0; stage < 4; ++stage) {
+  // int8 looks for the largest activation only.
+  const std::uint32_t summed_stages = recipe.method == Method::int8 ? 0 : 4;
+  if (recipe.method == Method::int8)
+    for (const LinearShape& linear : linears) counts.rounded_weights += own_rows(linear, ranks) * linear.inputs;
+  for (std::uint32_t stage = 0; stage < summed_stages; ++stage) {
     counts.stages.push_back(calibrated.stage(stage));
     counts.traffic += calibrated.stage_traffic(counts.stages.back());
     counts.memory_bytes = std::max(counts.memory_bytes, calibrated.stage_memory(stage));

@@ -151,6 +151,7 @@ std::string losses(const JobReport& report) {
 std::string report_to_html(const JobReport& report) {
   Page page;
   page.add("scores", "What the bits cost", if_rows(score_table(report)));
+  page.add("activations", "Weights and activations of 8 bits", if_rows(activation_table(report)));
   page.add("size", "pass@1 against size", size_plots(report));
   page.add("pass-at-k", "pass@k", if_rows(pass_at_k_table(report.artifacts)));
   page.add("comparisons", "Paired comparisons", if_rows(comparison_table(report.comparisons)));

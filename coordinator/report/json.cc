@@ -108,6 +108,7 @@ ordered_json artifact_json(const ArtifactScore& artifact, const CarbonFactor& ca
       {"name", artifact.name},
       {"method", to_string(artifact.method)},
       {"bits", artifact.bits},
+      {"activations", to_string(artifact.recipe.activations)},
       {"digest", artifact.digest.hex()},
       {"bytes", artifact.bytes},
       {"bits_per_weight", artifact.bits_per_weight},

@@ -109,6 +109,40 @@ Table score_table(const JobReport& report) {
   return table;
 }
 
+Table activation_table(const JobReport& report) {
+  Table table;
+  table.title = "Weights and activations of 8 bits";
+  table.columns = {{"artifact", true}, {"activations", true}, {"benchmark", true}, {"pass@1 %"}, {"weights cost"}, {"activations cost"},
+                   {"lost/won"}, {"p adj."}};
+  const auto find = [&](const auto& wanted) {
+    return std::find_if(report.artifacts.begin(), report.artifacts.end(), wanted);
+  };
+  const auto baseline = find([](const ArtifactScore& artifact) { return artifact.method == Method::none; });
+  const auto weights_only = find([](const ArtifactScore& artifact) {
+    return artifact.method == Method::int8 && artifact.recipe.activations == Activations::none;
+  });
+  const auto score_of = [&](auto artifact, std::size_t which) {
+    return artifact == report.artifacts.end() || which >= artifact->evaluations.size() ? nullptr : &artifact->evaluations[which];
+  };
+  for (const ArtifactScore& artifact : report.artifacts) {
+    if (artifact.recipe.activations == Activations::none) continue;
+    for (std::size_t i = 0; i < artifact.evaluations.size(); ++i) {
+      const EvaluationScore& own = artifact.evaluations[i];
+      const EvaluationScore *whole = score_of(baseline, i), *weights = score_of(weights_only, i);
+      const Comparison* comparison = comparison_of(report, artifact, i);
+      table.rows.push_back({artifact.name, std::string(to_string(artifact.recipe.activations)), benchmark_name(own.spec),
+                            percent(own.pass_at_1), whole && weights ? points(weights->pass_at_1 - whole->pass_at_1) : kNothing,
+                            weights ? points(own.pass_at_1 - weights->pass_at_1) : kNothing,
+                            comparison ? fmt::format("{}/{}", comparison->pairs.only_a, comparison->pairs.only_b) : kNothing,
+                            comparison ? p_value(comparison->pooled.benjamini_hochberg) : kNothing});
+    }
+  }
+  table.notes.push_back(
+      "Points of pass@1: weights cost is int8 with activations as they are against the baseline, activations cost is this artifact "
+      "against that. lost/won and p as among the scores, against the baseline.");
+  return table;
+}
+
 Table pass_at_k_table(const std::vector<ArtifactScore>& artifacts) {
   Table table;
   table.title = "pass@k";
@@ -261,7 +295,7 @@ Table energy_table(const JobReport& report) {
 }
 
 std::vector<Table> report_tables(const JobReport& report) {
-  std::vector<Table> tables = {score_table(report), pass_at_k_table(report.artifacts),
+  std::vector<Table> tables = {score_table(report), activation_table(report), pass_at_k_table(report.artifacts),
                                comparison_table(report.comparisons), memory_table(report),
                                energy_table(report)};
   if (report.protocol == kStudyProtocol)
@@ -272,6 +306,8 @@ std::vector<Table> report_tables(const JobReport& report) {
 
 std::string report_to_summary(const JobReport& report) {
   std::string text = table_to_text(score_table(report));
+  if (const Table table = activation_table(report); !table.rows.empty())
+    text += "\n" + table.title + "\n\n" + table_to_text(table);
   if (report.protocol == kStudyProtocol)
     for (const Table& table : study_tables(report))
       text += "\n" + table.title + "\n\n" + table_to_text(table);

@@ -15,6 +15,9 @@ Table score_table(const JobReport& report);
 Table pass_at_k_table(const std::vector<ArtifactScore>& artifacts);
 // All tests and intervals of each comparison, p-values adjusted within its family.
 Table comparison_table(const std::vector<Comparison>& comparisons);
+// What rounding the weights to 8 bits costs, and what rounding the activations costs besides: one line per artifact with
+// integer activations and evaluation. Without rows where there is none.
+Table activation_table(const JobReport& report);
 // Bytes on disk and in memory, bits per weight.
 Table memory_table(const JobReport& report);
 // Seconds, joules and carbon of each phase, or why they were not measured.

@@ -32,6 +32,7 @@
 
 #include "coordinator/store/commit.h"
 #include "coordinator/store/log_sink.h"
+#include "coordinator/store/policy.h"
 #include "schemas/digest.h"
 
 namespace quench::coordinator {
@@ -46,7 +47,12 @@ struct StoredObject {
   Digest digest;
   Bytes bytes;
   std::vector<Digest> chunks;  // as given to put_object
+  // When the collector took the chunks, which are not in the store then, unless others share them.
+  std::optional<std::uint64_t> collected_ms;
 };
+
+// Throws Error(bad_input) when the collector took the object's chunks; `ref` is what it was asked for by.
+void require_weights(const StoredObject& object, std::string_view ref);
 
 // A name, or one entry of its history.
 struct Ref {
@@ -70,6 +76,8 @@ struct VerifyReport {
   std::uint64_t untrusted = 0;     // intact, but the caller's ObjectCheck does not vouch for it
   std::uint64_t unverifiable = 0;  // could not be read, for a reason other than damage
   std::vector<std::string> findings;
+  std::vector<Digest> damaged_chunks;   // missing ones among them
+  std::vector<Digest> damaged_objects;  // as far as their digest is still known
   // The sum of 1 (corrupt), 2 (untrusted) and 4 (unverifiable).
   int exit_status() const { return (corrupt ? 1 : 0) + (untrusted ? 2 : 0) + (unverifiable ? 4 : 0); }
 };
@@ -80,6 +88,45 @@ struct ObjectOpinion {
   std::string reason;
 };
 using ObjectCheck = std::function<ObjectOpinion(const StoredObject&)>;
+
+// Which chunks verify() reads: those of share `share` of `shares` (by digest, so that every chunk has its share). Records
+// are always read.
+struct VerifyOptions {
+  ObjectCheck check;
+  std::uint64_t shares = 1;
+  std::uint64_t share = 0;
+};
+
+// What the collector's caller thinks of a job, whose events are opaque to the store.
+struct JobOpinion {
+  enum class Fate {
+    keep,     // not over: its events' chunks stay
+    release,  // over: its records stay, the chunks of its events only as far as objects have them
+    forget,   // given up: its journal goes, and the job begins anew
+  } fate = Fate::keep;
+  std::vector<Digest> objects;  // that stay alive with it
+};
+
+struct CollectOptions {
+  bool dry_run = false;  // says what it would do, and does nothing
+  std::uint64_t now_ms = 0;
+  // What a name pointed at stays for so long after the name was changed or ended, so that it can be undone.
+  std::uint64_t name_grace_ms = 7ull * 24 * 3600 * 1000;
+  std::function<std::vector<Digest>(const StoredObject&)> links;  // objects that are alive with this one
+  std::function<JobOpinion(std::string_view job_id, const std::vector<JournalEvent>& events)> job;  // none: keep
+  // Share of dead bytes in the blob files from which they are written anew.
+  double rewrite_share = 0.25;
+};
+
+struct CollectReport {
+  std::vector<Digest> objects;                // whose chunks are given up
+  std::vector<std::string> released_jobs, forgotten_jobs;
+  std::uint64_t objects_kept = 0;
+  std::uint64_t chunks_removed = 0, bytes_removed = 0;
+  std::uint64_t chunks_kept = 0, chunks_open = 0;  // open: of publishes under way, among those kept
+  std::uint64_t file_bytes_before = 0, file_bytes_after = 0;
+  std::string note;  // why space was not given back; empty when it was
+};
 
 class ArtifactStore {
  public:
@@ -100,6 +147,10 @@ class ArtifactStore {
   // The first form throws Error(corrupt) when the bytes do not have `digest`.
   void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes);
   Digest put_chunk(std::span<const std::uint8_t> bytes);
+  // Counts on a chunk without bringing its bytes: true when it is there, and from then on as if it had been put.
+  bool claim_chunk(const Digest& digest);
+  // Writes a chunk over a damaged or missing one; durable when it returns. Throws as put_chunk.
+  void replace_chunk(const Digest& digest, std::span<const std::uint8_t> bytes);
   // Throws Error(corrupt) when the chunk is missing or damaged.
   Bytes get_chunk(const Digest& digest) const;
   bool has_chunk(const Digest& digest) const;
@@ -110,7 +161,9 @@ class ArtifactStore {
   // When it returns, all of `commit` and every chunk it names survive a crash. Returns the commit's
   // number; an empty commit writes nothing and returns the current one. Throws Error(failed) when a
   // chunk it names is not in the store (put it again: chunks put before a reopen() and never
-  // committed may be gone), Error(bad_input) for a ref to an unknown object; nothing is written then.
+  // committed may be gone), Error(bad_input) for a ref to an unknown object or one that the collector took,
+  // Error(refused) for a ref to an object without the signature that the policy demands; nothing is written
+  // then.
   std::uint64_t commit(const Commit& commit);
   std::uint64_t commit_number() const;
 
@@ -142,6 +195,20 @@ class ArtifactStore {
   // --- Care ---------------------------------------------------------------------------------------
   // Reads everything and checks every digest, chain and reference. Throws only for a bug.
   VerifyReport verify(const ObjectCheck& check = {}) const;
+  VerifyReport verify(const VerifyOptions& options) const;
+  // What the store holds itself to; changed by commits (policy.h).
+  StorePolicy policy() const;
+  // The bytes of all chunks, each counted once.
+  std::uint64_t stored_bytes() const;
+  // What the signatures kept of an object are worth to the policy's keys.
+  Judgement judge(const Digest& object) const;
+  // Takes the chunks of what is not alive (collector.h). Publishes and readers go on. Throws Error(corrupt) when
+  // the catalog is damaged, and then takes nothing; Error(failed).
+  CollectReport collect(const CollectOptions& options);
+  // Makes the new directory `to` a store with everything committed so far, as of one moment; commits wait
+  // meanwhile. Data files are hard links where the file system has them, so `to` should be on the same one.
+  // Throws Error(bad_input) when `to` exists, Error(failed).
+  void checkpoint(const std::filesystem::path& to);
   // Why writes are refused; nothing while they are not.
   std::optional<std::string> read_only_reason() const;
   // Opens the databases again, with open()'s checks, and allows writes. Throws Error(failed), and

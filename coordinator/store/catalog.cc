@@ -16,13 +16,25 @@ constexpr std::array<std::string_view, 5> kFamilies = {"meta", "objects", "refs"
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kStateKey = "commit";
 constexpr std::string_view kTailPrefix = "journal/";
+constexpr std::string_view kCollectedPrefix = "collected/";
+constexpr std::string_view kReleasedPrefix = "released/";
+constexpr std::string_view kSettingPrefix = "setting/";
 
 Bytes to_bytes(std::string_view text) {
   const std::span<const std::uint8_t> bytes = as_bytes(text);
   return {bytes.begin(), bytes.end()};
 }
 
-std::string tail_key(std::string_view job_id) { return std::string(kTailPrefix) + std::string(job_id); }
+std::string key_under(std::string_view prefix, std::string_view name) {
+  return std::string(prefix) + std::string(name);
+}
+std::string tail_key(std::string_view job_id) { return key_under(kTailPrefix, job_id); }
+
+std::string number_payload(std::uint64_t number) {
+  std::string payload;
+  append_u64(payload, number);
+  return payload;
+}
 
 }  // namespace
 
@@ -32,9 +44,12 @@ Catalog::Catalog(const std::filesystem::path& path, DatabaseAccess access, LogSi
     : database_(path, DatabaseProfile::records, access, {kFamilies.begin(), kFamilies.end()},
                 std::move(log)) {
   if (access != DatabaseAccess::create) return;
-  std::string format;
-  append_u64(format, kStoreFormat);
-  write({{meta, std::string(kFormatKey), seal(kFamilies[meta], kFormatKey, format)}}, CommitState{});
+  upgrade(CommitState{});
+}
+
+CommitState Catalog::upgrade(const CommitState& before) {
+  return write({{meta, std::string(kFormatKey), seal(kFamilies[meta], kFormatKey, number_payload(kStoreFormat))}},
+               before);
 }
 
 // --- Reading ----------------------------------------------------------------------------------------
@@ -72,7 +87,51 @@ std::optional<StoredObject> Catalog::get_object(const Digest& digest) const {
   const std::string_view key = as_text(digest.bytes);
   const std::optional<Bytes> value = database_.get(objects, key);
   if (!value) return std::nullopt;
-  return in_context("object " + digest.hex(), [&] { return decode_object(key, as_text(*value)); });
+  return in_context("object " + digest.hex(), [&] {
+    StoredObject object = decode_object(key, as_text(*value));
+    object.collected_ms = collected_ms(digest);
+    return object;
+  });
+}
+
+std::optional<std::uint64_t> Catalog::collected_ms(const Digest& digest) const {
+  return number_in_meta(key_under(kCollectedPrefix, as_text(digest.bytes)));
+}
+
+std::uint64_t Catalog::released_events(std::string_view job_id) const {
+  return number_in_meta(key_under(kReleasedPrefix, job_id)).value_or(0);
+}
+
+std::optional<std::uint64_t> Catalog::number_in_meta(const std::string& key) const {
+  const std::optional<Bytes> value = database_.get(meta, key);
+  if (!value) return std::nullopt;
+  std::string_view payload = unseal(kFamilies[meta], key, as_text(*value));
+  return take_u64(payload);
+}
+
+std::vector<Digest> Catalog::list_collected() const {
+  std::vector<Digest> digests;
+  database_.scan(meta, kCollectedPrefix, [&](std::string_view key, std::string_view) {
+    digests.push_back(Digest::from_bytes(as_bytes(key.substr(kCollectedPrefix.size()))));
+    return true;
+  });
+  return digests;
+}
+
+std::optional<Bytes> Catalog::get_setting(std::string_view name) const {
+  const std::string key = key_under(kSettingPrefix, name);
+  const std::optional<Bytes> value = database_.get(meta, key);
+  if (!value) return std::nullopt;
+  return to_bytes(unseal(kFamilies[meta], key, as_text(*value)));
+}
+
+std::vector<std::string> Catalog::list_settings(std::string_view prefix) const {
+  std::vector<std::string> names;
+  database_.scan(meta, key_under(kSettingPrefix, prefix), [&](std::string_view key, std::string_view) {
+    names.emplace_back(key.substr(kSettingPrefix.size()));
+    return true;
+  });
+  return names;
 }
 
 bool Catalog::has_object(const Digest& digest) const { return database_.has(objects, as_text(digest.bytes)); }
@@ -179,13 +238,25 @@ void Catalog::scan_results(std::string_view prefix,
 
 // --- Writing ----------------------------------------------------------------------------------------
 
+// A damaged record counts as none: putting the object again heals it.
+std::optional<StoredObject> Catalog::get_intact(const Digest& digest) const {
+  try {
+    return get_object(digest);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupt) throw;
+    return std::nullopt;
+  }
+}
+
 void Catalog::draft_objects(const Commit& commit, std::vector<OwnedPut>& puts) const {
   for (const Commit::Object& object : commit.objects()) {
     const std::string_view key = as_text(object.digest.bytes);
-    if (const std::optional<StoredObject> stored = get_object(object.digest)) {
+    if (const std::optional<StoredObject> stored = get_intact(object.digest)) {
       if (stored->chunks != object.chunks)
         throw Error(ErrorCode::bad_input, "object " + object.digest.hex() +
                                               " is in the store already, with another list of chunks");
+      // Its chunks are there again: ArtifactStore::commit has looked.
+      if (stored->collected_ms) puts.push_back({meta, key_under(kCollectedPrefix, key), std::nullopt});
       continue;
     }
     std::string payload;
@@ -202,8 +273,12 @@ void Catalog::draft_refs(const Commit& commit, std::uint64_t number, std::vector
       if (!current || current->object.is_none())
         throw Error(ErrorCode::bad_input, "there is no name \"" + change.name + "\" to delete");
     } else {
-      bool known = has_object(change.object);
-      for (const Commit::Object& object : commit.objects()) known |= object.digest == change.object;
+      bool put_now = false;
+      for (const Commit::Object& object : commit.objects()) put_now |= object.digest == change.object;
+      const bool known = put_now || has_object(change.object);
+      if (known && !put_now && collected_ms(change.object))
+        throw Error(ErrorCode::bad_input, "name \"" + change.name + "\" cannot point at " + change.object.hex() +
+                                              ": the collector took its chunks; pull, import or quantize it again");
       if (!known)
         throw Error(ErrorCode::bad_input, "name \"" + change.name + "\" cannot point at " +
                                               change.object.hex() + ": the store has no such object");
@@ -230,13 +305,60 @@ void Catalog::draft_events(const Commit& commit, std::vector<OwnedPut>& puts) co
   }
 }
 
+void Catalog::check_expectations(const Commit& commit) const {
+  for (const Commit::Expectation& expected : commit.expectations()) {
+    const std::optional<Ref> current = newest_ref(expected.name);
+    const Digest object = current ? current->object : Digest{};
+    if (object == expected.object) continue;
+    throw Error(ErrorCode::bad_input,
+                "the name \"" + expected.name + "\" " +
+                    (object.is_none() ? "is not set any more" : "points at " + object.hex()) +
+                    ": somebody else changed it meanwhile, and nothing was written; look at `quench artifacts log " +
+                    expected.name + "` and try again, or take another name");
+  }
+}
+
+void Catalog::draft_collection(const Commit& commit, std::vector<OwnedPut>& puts) const {
+  for (const Commit::Collected& one : commit.collected()) {
+    const std::string key = key_under(kCollectedPrefix, as_text(one.object.bytes));
+    puts.push_back({meta, key, seal(kFamilies[meta], key, number_payload(one.time_ms))});
+  }
+  for (const std::string& job_id : commit.released()) {
+    const std::string key = key_under(kReleasedPrefix, job_id);
+    puts.push_back({meta, key, seal(kFamilies[meta], key, number_payload(journal_tail(job_id).events))});
+  }
+  for (const std::string& job_id : commit.forgotten()) {
+    database_.scan(journal, versioned_prefix(job_id), [&](std::string_view key, std::string_view) {
+      puts.push_back({journal, std::string(key), std::nullopt});
+      return true;
+    });
+    puts.push_back({meta, tail_key(job_id), std::nullopt});
+    puts.push_back({meta, key_under(kReleasedPrefix, job_id), std::nullopt});
+  }
+}
+
+void Catalog::draft_settings(const Commit& commit, std::vector<OwnedPut>& puts) const {
+  for (const Commit::Result& setting : commit.settings()) {
+    const std::string key = key_under(kSettingPrefix, setting.key);
+    if (setting.bytes.empty()) {
+      puts.push_back({meta, key, std::nullopt});
+    } else {
+      puts.push_back({meta, key, seal(kFamilies[meta], key, as_text(setting.bytes))});
+    }
+  }
+}
+
 CommitState Catalog::apply(const Commit& commit, const CommitState& before) {
+  check_expectations(commit);
   std::vector<OwnedPut> puts;
   draft_objects(commit, puts);
   draft_refs(commit, before.number + 1, puts);
   draft_events(commit, puts);
   for (const Commit::Result& result : commit.results())
     puts.push_back({results, result.key, seal(kFamilies[results], result.key, as_text(result.bytes))});
+  for (const std::string& key : commit.deleted_results()) puts.push_back({results, key, std::nullopt});
+  draft_collection(commit, puts);
+  draft_settings(commit, puts);
   return write(std::move(puts), before);
 }
 
@@ -244,12 +366,12 @@ CommitState Catalog::write(std::vector<OwnedPut> puts, const CommitState& before
   CommitState after{before.number + 1, Digest{}, before.chain};
   Hasher chain;
   chain.update(before.chain.bytes).update_u64(after.number);
-  for (const OwnedPut& put : puts)
-    chain.update_u64(put.family)
-        .update_u64(put.key.size())
-        .update(put.key)
-        .update_u64(put.value.size())
-        .update(put.value);
+  constexpr std::uint64_t kErased = ~std::uint64_t{0};  // no value is so long
+  for (const OwnedPut& put : puts) {
+    chain.update_u64(put.family).update_u64(put.key.size()).update(put.key);
+    chain.update_u64(put.value ? put.value->size() : kErased);
+    if (put.value) chain.update(*put.value);
+  }
   after.chain = chain.finish();
 
   std::string payload;
@@ -259,8 +381,15 @@ CommitState Catalog::write(std::vector<OwnedPut> puts, const CommitState& before
   puts.push_back({meta, std::string(kStateKey), seal(kFamilies[meta], kStateKey, payload)});
 
   std::vector<Database::Put> views;
-  for (const OwnedPut& put : puts) views.push_back({put.family, put.key, put.value});
-  database_.write(views);
+  std::vector<Database::Erase> erasures;
+  for (const OwnedPut& put : puts) {
+    if (put.value) {
+      views.push_back({put.family, put.key, *put.value});
+    } else {
+      erasures.push_back({put.family, put.key});
+    }
+  }
+  database_.write(views, erasures);
   return after;
 }
 

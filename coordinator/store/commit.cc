@@ -44,8 +44,43 @@ Commit& Commit::put_result(std::string_view key, std::span<const std::uint8_t> b
   return *this;
 }
 
+Commit& Commit::expect_ref(std::string_view name, const Digest& object) {
+  check_name("name", name);
+  expectations_.push_back({std::string(name), object});
+  return *this;
+}
+
+Commit& Commit::delete_result(std::string_view key) {
+  deleted_results_.emplace_back(key);
+  return *this;
+}
+
+Commit& Commit::put_setting(std::string_view key, std::span<const std::uint8_t> bytes) {
+  check_name("setting", key);
+  check_size("the setting " + std::string(key), bytes.size(), kSettingBytesMax);
+  settings_.push_back({std::string(key), {bytes.begin(), bytes.end()}});
+  return *this;
+}
+
+Commit& Commit::collect_object(const Digest& object, std::uint64_t time_ms) {
+  collected_.push_back({object, time_ms});
+  return *this;
+}
+
+Commit& Commit::release_journal(std::string_view job_id) {
+  released_.emplace_back(job_id);
+  return *this;
+}
+
+Commit& Commit::forget_journal(std::string_view job_id) {
+  forgotten_.emplace_back(job_id);
+  return *this;
+}
+
 bool Commit::empty() const {
-  return objects_.empty() && ref_changes_.empty() && events_.empty() && results_.empty();
+  return objects_.empty() && ref_changes_.empty() && events_.empty() && results_.empty() && expectations_.empty() &&
+         deleted_results_.empty() && settings_.empty() && collected_.empty() && released_.empty() &&
+         forgotten_.empty();
 }
 
 }  // namespace quench::coordinator

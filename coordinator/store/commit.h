@@ -39,11 +39,24 @@ class Commit {
   Commit& set_ref(std::string_view name, const Digest& object, std::uint64_t time_ms);
   // Ends a name; its history stays. Committing it throws Error(bad_input) when the name is not set.
   Commit& delete_ref(std::string_view name, std::uint64_t time_ms);
+  // Makes the whole commit fail with Error(bad_input), nothing written, unless `name` points at `object` just
+  // before it (none: is not set). Of two that change one name at once, one wins and the other is told.
+  Commit& expect_ref(std::string_view name, const Digest& object);
   // Adds the next event of a job; several in one commit keep their order.
   Commit& append_journal(std::string_view job_id, std::span<const std::uint8_t> event,
                          std::span<const Digest> chunks = {});
   // Stores a result under an opaque key; an older one under the same key is replaced.
   Commit& put_result(std::string_view key, std::span<const std::uint8_t> bytes);
+
+  Commit& delete_result(std::string_view key);
+  // What the store itself goes by (policy.h), under a name; no bytes: the setting ends.
+  Commit& put_setting(std::string_view key, std::span<const std::uint8_t> bytes);
+  // For the collector. The chunks of an object, of a journal's events so far, are no longer kept; the records
+  // stay. Putting the object again brings it back.
+  Commit& collect_object(const Digest& object, std::uint64_t time_ms);
+  Commit& release_journal(std::string_view job_id);
+  // Removes a journal, so that its job begins anew.
+  Commit& forget_journal(std::string_view job_id);
 
   bool empty() const;
 
@@ -66,16 +79,36 @@ class Commit {
     std::string key;
     Bytes bytes;
   };
+  struct Expectation {
+    std::string name;
+    Digest object;
+  };
+  struct Collected {
+    Digest object;
+    std::uint64_t time_ms = 0;
+  };
   const std::vector<Object>& objects() const { return objects_; }
   const std::vector<RefChange>& ref_changes() const { return ref_changes_; }
   const std::vector<Event>& events() const { return events_; }
   const std::vector<Result>& results() const { return results_; }
+  const std::vector<Expectation>& expectations() const { return expectations_; }
+  const std::vector<std::string>& deleted_results() const { return deleted_results_; }
+  const std::vector<Result>& settings() const { return settings_; }
+  const std::vector<Collected>& collected() const { return collected_; }
+  const std::vector<std::string>& released() const { return released_; }
+  const std::vector<std::string>& forgotten() const { return forgotten_; }
 
  private:
   std::vector<Object> objects_;
   std::vector<RefChange> ref_changes_;
   std::vector<Event> events_;
   std::vector<Result> results_;
+  std::vector<Expectation> expectations_;
+  std::vector<std::string> deleted_results_;
+  std::vector<Result> settings_;
+  std::vector<Collected> collected_;
+  std::vector<std::string> released_;
+  std::vector<std::string> forgotten_;
 };
 
 }  // namespace quench::coordinator

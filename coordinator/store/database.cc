@@ -5,6 +5,7 @@
 #include <rocksdb/options.h>
 #include <rocksdb/slice.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include "coordinator/store/database_log.h"
@@ -136,10 +137,13 @@ bool Database::has(std::size_t family, std::string_view key) const {
   return true;
 }
 
-void Database::write(std::span<const Put> puts) {
+void Database::write(std::span<const Put> puts, std::span<const Erase> erasures) {
   std::size_t bytes = 64;
   for (const Put& put : puts) bytes += put.key.size() + put.value.size() + 16;
+  for (const Erase& erase : erasures) bytes += erase.key.size() + 16;
   rocksdb::WriteBatch batch(bytes);
+  for (const Erase& erase : erasures)
+    check(batch.Delete(handle_->families.at(erase.family), slice(erase.key)), handle_->path, "write");
   for (const Put& put : puts)
     check(batch.Put(handle_->families.at(put.family), slice(put.key), slice(put.value)), handle_->path,
           "write");
@@ -153,6 +157,37 @@ void Database::flush() {
   rocksdb::FlushOptions options;
   options.wait = true;
   check(handle_->database->Flush(options, handle_->families), handle_->path, "write");
+}
+
+Database::BlobSpace Database::blob_space() const {
+  BlobSpace space;
+  // Versions that an open iterator still holds count in "total", not in "live".
+  handle_->database->GetIntProperty(handle_->families.front(), "rocksdb.live-blob-file-size", &space.file_bytes);
+  handle_->database->GetIntProperty(handle_->families.front(), "rocksdb.live-blob-file-garbage-size",
+                                    &space.garbage_bytes);
+  return space;
+}
+
+void Database::compact(Compaction how) {
+  flush();
+  for (std::size_t family = 0; family < handle_->families.size(); ++family) {
+    rocksdb::CompactRangeOptions options;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    options.blob_garbage_collection_policy = how == Compaction::rewrite && family == 0
+                                                 ? rocksdb::BlobGarbageCollectionPolicy::kForce
+                                                 : rocksdb::BlobGarbageCollectionPolicy::kDisable;
+    options.blob_garbage_collection_age_cutoff = 1.0;
+    check(handle_->database->CompactRange(options, handle_->families[family], nullptr, nullptr), handle_->path,
+          "compact");
+  }
+}
+
+void Database::checkpoint(const std::filesystem::path& to) {
+  rocksdb::Checkpoint* made = nullptr;
+  check(rocksdb::Checkpoint::Create(handle_->database.get(), &made), handle_->path, "copy");
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // 0: what is in memory only is flushed first, whatever its size.
+  check(checkpoint->CreateCheckpoint(to.string(), 0), handle_->path, "copy");
 }
 
 void Database::scan(std::size_t family, std::string_view prefix,

@@ -35,6 +35,16 @@ class Database {
     std::string_view value;
   };
 
+  struct Erase {
+    std::size_t family;
+    std::string_view key;
+  };
+  // What the blob files of family 0 take, and how much of that no key refers to any more.
+  struct BlobSpace {
+    std::uint64_t file_bytes = 0;
+    std::uint64_t garbage_bytes = 0;
+  };
+
   // Opens or, with `create`, makes the database at `path`. `families` names the column families;
   // the first is always RocksDB's "default". read_only changes nothing on the disk, and must not be
   // used while another process writes. Throws Error(corrupt), Error(failed).
@@ -48,10 +58,19 @@ class Database {
   // Throws Error(corrupt) for damaged files, Error(failed) when the disk cannot be read.
   std::optional<Bytes> get(std::size_t family, std::string_view key) const;
   bool has(std::size_t family, std::string_view key) const;
-  // All puts, atomically. Throws Error(failed), after which every write fails until reopened.
-  void write(std::span<const Put> puts);
+  // All puts and erasures, atomically. Throws Error(failed), after which every write fails until reopened.
+  void write(std::span<const Put> puts, std::span<const Erase> erasures = {});
   // Makes every completed write durable. Throws as write().
   void flush();
+  BlobSpace blob_space() const;
+  // Gives the space of erased entries back to the disk: blob files without a live value go; with `rewrite`,
+  // those that have some left are written anew without the dead ones, which needs room for the live ones.
+  // Throws as write().
+  enum class Compaction { drop, rewrite };
+  void compact(Compaction how);
+  // A copy of the database as it is now in the new directory `to`: data files are hard links where the file
+  // system has them. Throws Error(failed).
+  void checkpoint(const std::filesystem::path& to);
   // Visits the entries whose keys start with `prefix`, ascending, until `visit` returns false. Views
   // live until `visit` returns.
   void scan(std::size_t family, std::string_view prefix,

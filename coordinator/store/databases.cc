@@ -81,6 +81,11 @@ Databases::Databases(const std::filesystem::path& directory, Access access, cons
   catalog_ = std::make_unique<Catalog>(directory / "catalog", DatabaseAccess::read_write, log);
   chunks_ = std::make_unique<Chunks>(directory / "chunks", DatabaseAccess::read_write, log);
   check_state(head_.newest(), catalog_->state(), directory);
+  if (catalog_->format() < kStoreFormat) {
+    advance_head();  // HEAD may be one behind the catalog, which now goes one further
+    state_ = catalog_->upgrade(state_);
+    advance_head();  // both slots are to say the new format
+  }
   // RocksDB has begun new MANIFEST files, and HEAD may have been one commit behind.
   advance_head();
 }
@@ -100,6 +105,15 @@ Databases::~Databases() {
 void Databases::apply(const Commit& commit) {
   state_ = catalog_->apply(commit, state_);
   advance_head();
+}
+
+void Databases::checkpoint(const std::filesystem::path& to) const {
+  std::error_code error;
+  std::filesystem::create_directories(to, error);
+  if (error) throw errno_error(ErrorCode::failed, "cannot make " + to.string(), error.value());
+  chunks_->checkpoint(to / "chunks");
+  catalog_->checkpoint(to / "catalog");
+  HeadFile::create(to / "HEAD", record_of(state_, ManifestWatch(to / "chunks").mark(), ManifestWatch(to / "catalog").mark()));
 }
 
 void Databases::advance_head() {

@@ -32,10 +32,15 @@ class Databases {
   Databases& operator=(const Databases&) = delete;
 
   Chunks& chunks() { return *chunks_; }
+  const Chunks& chunks() const { return *chunks_; }
   Catalog& catalog() { return *catalog_; }
+  const Catalog& catalog() const { return *catalog_; }
   std::uint64_t commit_number() const { return state_.number; }
   // Writes `commit` and then HEAD. Throws as Catalog::apply. One thread at a time.
   void apply(const Commit& commit);
+  // Copies of both databases and a HEAD for them in the new directory `to`, HEAD last. No commit may run
+  // meanwhile. Throws Error(failed).
+  void checkpoint(const std::filesystem::path& to) const;
 
  private:
   void advance_head();

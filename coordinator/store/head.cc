@@ -51,7 +51,8 @@ std::uint32_t claimed_format(std::string_view slot) {
 }
 
 std::optional<HeadRecord> decode(std::string_view slot) {
-  if (claimed_format(slot) != kStoreFormat) return std::nullopt;
+  if (const std::uint32_t format = claimed_format(slot); format < kStoreFormatOldest || format > kStoreFormat)
+    return std::nullopt;
   std::string_view sum = slot.substr(kSummedBytes);
   if (take_digest(sum) != sha256(slot.substr(0, kSummedBytes))) return std::nullopt;
   slot.remove_prefix(16);
@@ -99,7 +100,9 @@ void HeadFile::create(const std::filesystem::path& path, const HeadRecord& first
   File file(draft, O_RDWR | O_CREAT | O_TRUNC);
   file.write_at(0, slot + slot);
   file.sync();
-  std::filesystem::rename(draft, path);
+  std::error_code error;
+  std::filesystem::rename(draft, path, error);
+  if (error) throw errno_error(ErrorCode::failed, "cannot rename " + draft.string(), error.value());
   sync_directory(path.parent_path());
 }
 

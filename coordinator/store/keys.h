@@ -16,14 +16,19 @@
 
 namespace quench::coordinator {
 
-// The newest format this build reads and the only one it writes.
-inline constexpr std::uint32_t kStoreFormat = 1;
+// The newest format this build reads and the only one it writes; a store of an older one is brought to it
+// when it is first opened for writing.
+//   1  objects, refs, journal, results
+//   2  records in `meta` say which objects and journals the collector took the chunks of, and hold settings
+inline constexpr std::uint32_t kStoreFormat = 2;
+inline constexpr std::uint32_t kStoreFormatOldest = 1;
 
 inline constexpr std::size_t kChunkBytesMax = 16u << 20;
 inline constexpr std::size_t kObjectBytesMax = 64u << 20;
 inline constexpr std::size_t kEventBytesMax = 16u << 20;
 inline constexpr std::size_t kResultBytesMax = 16u << 20;
 inline constexpr std::size_t kResultKeyBytesMax = 1024;
+inline constexpr std::size_t kSettingBytesMax = 1u << 20;
 inline constexpr std::size_t kNameBytesMax = 200;
 inline constexpr std::size_t kDigestPrefixMin = 6;
 
@@ -36,6 +41,7 @@ bool is_digest_prefix(std::string_view text);
 // Throws Error(bad_input) when bytes > bytes_max.
 void check_size(std::string_view what, std::size_t bytes, std::size_t bytes_max);
 
+inline constexpr std::size_t kSealBytes = 32;
 std::string seal(std::string_view family, std::string_view key, std::string_view payload);
 // The payload, a view into `value`. Throws Error(corrupt).
 std::string_view unseal(std::string_view family, std::string_view key, std::string_view value);

@@ -12,15 +12,19 @@ class Walk {
  public:
   Walk(const Chunks& chunks, const Catalog& catalog) : chunks_(chunks), catalog_(catalog) {}
 
-  void chunks() {
+  void chunks(const VerifyOptions& options) {
     attempt("the chunk database", [&] {
       chunks_.scan([&](const Digest& digest) {
+        std::string_view first = as_text(digest.bytes);
+        if (take_u64(first) % options.shares != options.share) return true;
         attempt("chunk " + digest.short_hex(), [&] {
+          Suspect suspect(report_.damaged_chunks, digest);
           const Bytes bytes = chunks_.get(digest);
           ++report_.chunks;
           report_.chunk_bytes += bytes.size();
           if (chunks_.size_bytes(digest) != bytes.size())
             throw Error(ErrorCode::corrupt, "its recorded size is not its size");
+          suspect.clear();
         });
         return true;
       });
@@ -29,9 +33,12 @@ class Walk {
 
   void objects(const ObjectCheck& check) {
     records(Catalog::objects, [&](std::string_view key, std::string_view value) {
-      const StoredObject object = Catalog::decode_object(key, value);
+      Suspect suspect(report_.damaged_objects, Digest::from_bytes(as_bytes(key)));
+      StoredObject object = Catalog::decode_object(key, value);
+      object.collected_ms = catalog_.collected_ms(object.digest);
+      suspect.clear();
       ++report_.objects;
-      require_chunks(object.chunks);
+      if (!object.collected_ms) require_chunks(object.chunks);
       if (!check) return;
       const ObjectOpinion opinion = check(object);
       const std::string finding = "object " + object.digest.hex() + ": " + opinion.reason;
@@ -57,9 +64,10 @@ class Walk {
     attempt("the list of jobs", [&] {
       for (const std::string& job_id : catalog_.list_jobs())
         attempt("job " + job_id, [&] {
+          const std::uint64_t released = catalog_.released_events(job_id);
           for (const JournalEvent& event : catalog_.read_journal(job_id)) {
             ++report_.events;
-            require_chunks(event.chunks);
+            if (event.sequence >= released) require_chunks(event.chunks);
           }
         });
     });
@@ -103,11 +111,33 @@ class Walk {
     });
   }
 
+  // All that are missing are listed; the first is named.
   void require_chunks(std::span<const Digest> digests) {
-    for (const Digest& digest : digests)
-      if (!chunks_.size_bytes(digest))
-        throw Error(ErrorCode::corrupt, "chunk " + digest.hex() + ", which it refers to, is missing");
+    std::optional<Digest> missing;
+    for (const Digest& digest : digests) {
+      if (chunks_.size_bytes(digest)) continue;
+      report_.damaged_chunks.push_back(digest);
+      if (!missing) missing = digest;
+    }
+    if (missing) throw Error(ErrorCode::corrupt, "chunk " + missing->hex() + ", which it refers to, is missing");
   }
+
+  // Lists `digest`, unless cleared before the scope is left.
+  class Suspect {
+   public:
+    Suspect(std::vector<Digest>& list, const Digest& digest) : list_(list), digest_(digest) {}
+    ~Suspect() {
+      if (!cleared_) list_.push_back(digest_);
+    }
+    Suspect(const Suspect&) = delete;
+    Suspect& operator=(const Suspect&) = delete;
+    void clear() { cleared_ = true; }
+
+   private:
+    std::vector<Digest>& list_;
+    Digest digest_;
+    bool cleared_ = false;
+  };
 
   void note(std::uint64_t& count, const std::string& finding) {
     ++count;
@@ -121,11 +151,11 @@ class Walk {
 
 }  // namespace
 
-VerifyReport verify_records(const Chunks& chunks, const Catalog& catalog, const ObjectCheck& check) {
+VerifyReport verify_records(const Chunks& chunks, const Catalog& catalog, const VerifyOptions& options) {
   Walk walk(chunks, catalog);
   walk.format();
-  walk.chunks();
-  walk.objects(check);
+  walk.chunks(options);
+  walk.objects(options.check);
   walk.refs();
   walk.journals();
   walk.results();

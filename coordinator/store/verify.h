@@ -8,6 +8,6 @@
 namespace quench::coordinator {
 
 // Reads every record of both databases. A bad one is counted and the walk goes on.
-VerifyReport verify_records(const Chunks& chunks, const Catalog& catalog, const ObjectCheck& check);
+VerifyReport verify_records(const Chunks& chunks, const Catalog& catalog, const VerifyOptions& options);
 
 }  // namespace quench::coordinator

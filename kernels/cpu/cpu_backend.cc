@@ -51,6 +51,10 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
   throw std::runtime_error("unknown instruction set '" + options.isa + "', expected one of: " + known);
 }
 
+void CpuBackend::on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  run_in_turn(pool_, count, body);
+}
+
 bool Backend::all_finite(ConstMatrixView x) {
   for (std::int64_t row = 0; row < x.rows; ++row) {
     const float* values = x.row(row);
@@ -62,8 +66,70 @@ bool Backend::all_finite(ConstMatrixView x) {
   return true;
 }
 
-void Backend::solved_losses(ConstMatrixView w, const SolveOutput& solved, double /*damping*/, const TrianglePanels& layout,
-                            const float* const* hessian, std::span<double> losses, std::span<double> energies) {
+void Backend::add_hessian_leaves(ConstMatrixView x, std::int64_t leaf_tokens, std::span<const std::int32_t> order,
+                                 const SumScale& scale, const TrianglePanels& layout, std::int64_t* const* sums) {
+  AlignedBuffer<float> gathered(order.empty() ? 0 : static_cast<std::size_t>(std::min(leaf_tokens, x.rows) * x.cols), memory());
+  for (std::int64_t row = 0; row < x.rows; row += leaf_tokens) {
+    ConstMatrixView leaf = x.row_range(row, std::min(leaf_tokens, x.rows - row));
+    if (!order.empty()) {
+      const MatrixView into(gathered.data(), leaf.rows, x.cols);
+      gather_columns(leaf, order, into);
+      leaf = into;
+    }
+    add_hessian_leaf(leaf, scale, layout, sums);
+  }
+}
+
+std::int64_t Backend::rows_solved_at_once(std::int64_t columns) const noexcept {
+  constexpr std::int64_t rows_max = 1024, values_max = 16 << 20;
+  return std::min(rows_max, values_max / std::max<std::int64_t>(columns, 1));
+}
+
+// What a device has no kernel for runs on the host.
+void Backend::layer_norm(ConstMatrixView x, const float* weight, const float* bias, float epsilon, MatrixView y) {
+  to_host(memory(), x);
+  host().layer_norm(x, weight, bias, epsilon, y);
+  to_device(memory(), y);
+}
+
+void Backend::gelu(ConstMatrixView x, MatrixView out) {
+  to_host(memory(), x);
+  host().gelu(x, out);
+  to_device(memory(), out);
+}
+
+void Backend::add_bias(const float* bias, MatrixView y) {
+  to_host(memory(), y);
+  host().add_bias(bias, y);
+  to_device(memory(), y);
+}
+
+void Backend::integer_gemm(ConstMatrixView x, float scale, const WeightView& weight, MatrixView y) {
+  to_host(memory(), x);
+  host().integer_gemm(x, scale, weight, y);
+  to_device(memory(), y);
+}
+
+void Backend::window_attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale, std::int64_t window,
+                               MatrixView out) {
+  bool sees_all = true;
+  for (const KvSegment& segment : segments) sees_all &= segment.cache->length <= window;
+  if (sees_all) return attention(q, segments, scale, out);
+  to_host(memory(), q);
+  to_host(memory(), out);  // rows of no segment are left alone
+  for (const KvSegment& segment : segments) {
+    const KvCacheView& cache = *segment.cache;
+    const auto keys = static_cast<std::size_t>(cache.kv_heads * cache.capacity);
+    to_host(memory(), std::span<const float>(cache.keys, keys * static_cast<std::size_t>(cache.head_dim)));
+    to_host(memory(), std::span<const float>(cache.values, keys * static_cast<std::size_t>(cache.padded_dim())));
+  }
+  host().window_attention(q, segments, scale, window, out);
+  to_device(memory(), out);
+}
+
+void Backend::solved_losses(ConstMatrixView w, std::int64_t /*tile_rows*/, const SolveOutput& solved, double /*damping*/,
+                            const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
+                            std::span<double> energies) {
   const std::vector<std::int32_t> reverse = factor_order({}, w.cols);
   AlignedBuffer<float> reversed(static_cast<std::size_t>(2 * w.rows * w.cols), memory());
   const MatrixView weights(reversed.data(), w.rows, w.cols);

@@ -38,12 +38,18 @@ class CpuBackend final : public Backend {
                       MatrixView y) noexcept override;
   void embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) noexcept override;
   void rms_norm(ConstMatrixView x, const float* weight, float epsilon, MatrixView y) noexcept override;
+  void layer_norm(ConstMatrixView x, const float* weight, const float* bias, float epsilon, MatrixView y) noexcept override;
+  void gelu(ConstMatrixView x, MatrixView out) noexcept override;
+  void add_bias(const float* bias, MatrixView y) noexcept override;
+  void integer_gemm(ConstMatrixView x, float scale, const WeightView& weight, MatrixView y) noexcept override;
   void rope(MatrixView x, const RopeTable& table, std::span<const std::int32_t> positions) noexcept override;
   void silu_multiply(ConstMatrixView gate, ConstMatrixView up, MatrixView out) noexcept override;
   void add(ConstMatrixView x, MatrixView y) noexcept override;
   void append_kv(ConstMatrixView k, ConstMatrixView v, std::span<const KvSegment> segments) noexcept override;
   void attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
                  MatrixView out) noexcept override;
+  void window_attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale, std::int64_t window,
+                        MatrixView out) noexcept override;
   void log_softmax(ConstMatrixView logits, MatrixView out) noexcept override;
   void argmax(ConstMatrixView logits, std::span<std::int32_t> out) noexcept override;
   bool all_finite(ConstMatrixView x) noexcept override;
@@ -68,7 +74,8 @@ class CpuBackend final : public Backend {
   void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                         const float* const* hessian, std::span<double> numerators,
                         std::span<double> denominators) noexcept override;
-  void solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
+  void on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) override;
+  void solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping, const TrianglePanels& layout,
                      const float* const* hessian, std::span<double> losses,
                      std::span<double> energies) noexcept override;
 
@@ -87,6 +94,8 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   Scratch shared_;
   Scratch shared_second_;
+  std::vector<float> row_scales_;
+  std::vector<std::int32_t> row_sums_;
   Scratch solver_current_;
   Scratch solver_errors_;
   Scratch solver_codes_;

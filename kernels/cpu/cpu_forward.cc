@@ -3,6 +3,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/double_math.h"
@@ -152,6 +153,29 @@ void CpuBackend::rms_norm(ConstMatrixView x, const float* weight, float epsilon,
   });
 }
 
+void CpuBackend::layer_norm(ConstMatrixView x, const float* weight, const float* bias, float epsilon, MatrixView y) noexcept {
+  QUENCH_KERNEL_CHECK_EQ(x.rows, y.rows);
+  QUENCH_KERNEL_CHECK_EQ(x.cols, y.cols);
+  pool_.for_range(x.rows, rows_grain(x.cols), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      table_.layer_norm(x.row(row), weight, bias, epsilon, x.cols, y.row(row));
+  });
+}
+
+void CpuBackend::gelu(ConstMatrixView x, MatrixView out) noexcept {
+  QUENCH_KERNEL_CHECK_EQ(x.rows, out.rows);
+  QUENCH_KERNEL_CHECK_EQ(x.cols, out.cols);
+  pool_.for_range(out.rows, rows_grain(out.cols * 4), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) table_.gelu(x.row(row), out.cols, out.row(row));
+  });
+}
+
+void CpuBackend::add_bias(const float* bias, MatrixView y) noexcept {
+  pool_.for_range(y.rows, rows_grain(y.cols), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) table_.add(bias, y.cols, y.row(row));
+  });
+}
+
 void CpuBackend::rope(MatrixView x, const RopeTable& table,
                       std::span<const std::int32_t> positions) noexcept {
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(positions.size()), x.rows);
@@ -221,6 +245,12 @@ void CpuBackend::append_kv(ConstMatrixView k, ConstMatrixView v,
 
 void CpuBackend::attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale,
                            MatrixView out) noexcept {
+  window_attention(q, segments, scale, std::numeric_limits<std::int64_t>::max(), out);
+}
+
+void CpuBackend::window_attention(ConstMatrixView q, std::span<const KvSegment> segments, float scale, std::int64_t window,
+                                  MatrixView out) noexcept {
+  QUENCH_KERNEL_CHECK_LE(1, window);
   QUENCH_KERNEL_CHECK_EQ(q.rows, out.rows);
   QUENCH_KERNEL_CHECK_EQ(q.cols, out.cols);
   // Tiles of a few (token, head) rows of one key-value head, dealt out in turn: the causal triangle makes late
@@ -246,6 +276,7 @@ void CpuBackend::attention(ConstMatrixView q, std::span<const KvSegment> segment
             tile.q[i] = q.row(segment.row_begin + token) + head * cache.head_dim;
             tile.out[i] = out.row(segment.row_begin + token) + head * cache.head_dim;
             tile.lengths[i] = first_position + token + 1;
+            tile.begins[i] = std::max<std::int64_t>(0, tile.lengths[i] - window);
           }
           tile.head_dim = cache.head_dim;
           tile.keys = cache.key_block(kv_head, 0);
@@ -262,7 +293,7 @@ void CpuBackend::attention(ConstMatrixView q, std::span<const KvSegment> segment
   for (const KvSegment& segment : segments) {
     QUENCH_KERNEL_CHECK_EQ(q.cols % (segment.cache->head_dim * segment.cache->kv_heads), 0);
     QUENCH_KERNEL_CHECK_LE(segment.row_count, segment.cache->length);
-    products += segment.row_count * segment.cache->length * q.cols;
+    products += segment.row_count * std::min(segment.cache->length, window) * q.cols;
   }
   if (products < kGrainFlops) return work(0, 1);
   pool_.run([&](int thread) { work(thread, pool_.size()); });

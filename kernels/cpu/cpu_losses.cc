@@ -160,8 +160,9 @@ void CpuBackend::row_energies(ConstMatrixView w, const TrianglePanels& layout, c
 }
 
 // With the damped Hessian H + damping, ΔHΔᵀ is what the solver summed (gptq.h) less damping times |Δ|².
-void CpuBackend::solved_losses(ConstMatrixView w, const SolveOutput& solved, double damping, const TrianglePanels& layout,
-                               const float* const* hessian, std::span<double> losses, std::span<double> energies) noexcept {
+void CpuBackend::solved_losses(ConstMatrixView w, std::int64_t /*tile_rows*/, const SolveOutput& solved, double damping,
+                               const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
+                               std::span<double> energies) noexcept {
   QUENCH_KERNEL_CHECK_EQ(w.cols, layout.columns);
   QUENCH_KERNEL_CHECK_EQ(w.rows, solved.dequantized.rows);
   QUENCH_KERNEL_CHECK_EQ(w.cols, solved.dequantized.cols);

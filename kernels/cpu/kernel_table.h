@@ -31,7 +31,8 @@ constexpr std::int64_t kAttentionRowsMax = 8;
 struct AttentionTile {
   const float* q[kAttentionRowsMax] = {};
   float* out[kAttentionRowsMax] = {};
-  std::int64_t lengths[kAttentionRowsMax] = {};  // keys each row sees, >= 1
+  std::int64_t begins[kAttentionRowsMax] = {};   // the first key each row sees
+  std::int64_t lengths[kAttentionRowsMax] = {};  // the key behind the last it sees, more than begins
   std::int64_t rows = 0;
   std::int64_t head_dim = 0;
   const float* keys = nullptr;    // [block][head_dim][16]
@@ -39,6 +40,20 @@ struct AttentionTile {
   float scale = 1.0f;
   float* scores = nullptr;        // scratch, rows * score_stride
   std::int64_t score_stride = 0;  // at least the longest length rounded up to 16
+};
+
+// A block of y = x Wᵀ in whole numbers, x's rows as quantize_row gives them, W of eight bits with one scale a row.
+struct IntegerBlock {
+  const std::int8_t* x = nullptr;      // row after row, `x_stride` bytes each, a multiple of 4 filled up with zeros
+  std::int64_t x_stride = 0;
+  const float* scales = nullptr;       // of x's rows
+  const std::int32_t* sums = nullptr;  // of the numbers of each row
+  std::int64_t rows = 0;
+  WeightView weight;
+  std::int64_t panel_begin = 0;
+  std::int64_t panel_end = 0;
+  float* y = nullptr;  // row 0 of the block, output column 0
+  std::int64_t y_stride = 0;
 };
 
 // Columns of the Hessian whose rows are packed and multiplied together; divides the width of a triangle panel.
@@ -167,10 +182,18 @@ struct KernelTable {
   void (*gemv)(const WeightView& weight, const float* x, std::int64_t panel_begin, std::int64_t panel_end,
                float* y);
 
+  // integer_dot: a row as signed bytes with 0 up to a multiple of 4, its scale and the sum of its numbers. `scale` 0: the row's
+  // largest magnitude over 127.
+  void (*quantize_row)(const float* x, std::int64_t count, float scale, std::int8_t* out, float* row_scale,
+                       std::int32_t* sum);
+  void (*integer_block)(const IntegerBlock& block);
+
   std::int64_t attention_rows;  // at most kAttentionRowsMax: keys and values pass through the caches once for all of them
   void (*attention)(const AttentionTile& tile);
 
   // elementwise
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon, std::int64_t count, float* y);
+  void (*gelu)(const float* x, std::int64_t count, float* out);
   void (*rms_norm)(const float* x, const float* weight, float epsilon, std::int64_t count, float* y);
   void (*rope)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cosines, const float* sines);
   void (*silu_multiply)(const float* gate, const float* up, std::int64_t count, float* out);
@@ -210,6 +233,7 @@ struct KernelTable {
 namespace scalar {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
+void fill_integer_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
@@ -218,6 +242,7 @@ void fill_gptq(KernelTable& table);
 namespace avx2 {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
+void fill_integer_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
@@ -226,10 +251,13 @@ void fill_gptq(KernelTable& table);
 namespace avx512 {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
+void fill_integer_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
 void fill_gptq(KernelTable& table);
+// The same slots as fill_integer_dot with AVX512-VNNI.
+void fill_integer_dot_vnni(KernelTable& table);
 }  // namespace avx512
 
 }  // namespace quench::kernels

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -64,5 +65,26 @@ class ThreadPool {
   std::atomic<bool> ending_{false};
   std::vector<std::thread> threads_;
 };
+
+// body(0) … body(count - 1), each by whichever thread is free; an exception of one is thrown when all have ended.
+template <typename Body>
+void run_in_turn(ThreadPool& pool, std::int64_t count, const Body& body) {
+  std::atomic<std::int64_t> next{0};
+  std::exception_ptr failed;
+  std::atomic_flag fails = ATOMIC_FLAG_INIT;
+  const auto work = [&](int) {
+    try {
+      for (std::int64_t i = next++; i < count; i = next++) body(i);
+    } catch (...) {
+      next = count;
+      if (!fails.test_and_set()) failed = std::current_exception();
+    }
+  };
+  if (count > 1)
+    pool.run(work);
+  else
+    work(0);
+  if (failed) std::rethrow_exception(failed);
+}
 
 }  // namespace quench::kernels

@@ -115,9 +115,11 @@ struct AttentionScores {
         NoLimit{});
     float* to = scores + segment.scores + kv_head * rows * shape.score_stride;
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
         const std::int64_t row = row0 + tile_row<RowsPer>(thread, i);
         if (row >= rows) continue;
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const std::int64_t key = key0 + tile_col(thread, j);
           if (key < segment.length) to[row * shape.score_stride + key] = sums[thread].v[i][j] * scale;
@@ -215,10 +217,12 @@ struct AttentionValues {
         [&](std::int64_t key, int col) { return d0 + col < padded ? values[key * padded + d0 + col] : 0.0f; },
         [&](int row, std::int64_t key) { return key < keys_of_row(segment, shape, row0 + row); });
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
         const std::int64_t row = row0 + tile_row<RowsPer>(thread, i);
         if (row >= rows) continue;
         const float sum = sums[segment.sums + kv_head * rows + row];
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const std::int64_t d = d0 + tile_col(thread, j);
           if (d < shape.head_dim)

@@ -3,12 +3,15 @@
 // is behind Device.
 #pragma once
 
+#include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/cuda/device_memory.h"
 
 namespace quench::kernels::cuda {
@@ -20,13 +23,13 @@ enum class Arithmetic {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::unique_ptr<Device> device, Arithmetic arithmetic);
+  CudaBackend(std::unique_ptr<Device> device, Arithmetic arithmetic, int host_threads = 1);
   ~CudaBackend() override;
 
   std::string_view name() const noexcept override {
     return arithmetic_ == Arithmetic::exact ? "cuda-exact" : "cuda";
   }
-  int thread_count() const noexcept override { return 1; }
+  int thread_count() const noexcept override { return threads_.size(); }
   Memory* memory() noexcept override { return &memory_; }
 
   void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) override;
@@ -46,12 +49,16 @@ class CudaBackend final : public Backend {
   void column_exponents(ConstMatrixView x, std::span<std::int32_t> exponents) override;
   void add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
                         std::int64_t* const* sums) override;
+  void add_hessian_leaves(ConstMatrixView x, std::int64_t leaf_tokens, std::span<const std::int32_t> order,
+                          const SumScale& scale, const TrianglePanels& layout, std::int64_t* const* sums) override;
   void build_factor_panel(const TrianglePanels& layout, std::int64_t panel, const std::int64_t* const* sums,
                           const SumScale& scale, std::span<const std::int32_t> order, double diagonal_add,
                           float* out) override;
   std::int64_t factor_panel(const TrianglePanels& layout, std::int64_t panel, float* data, float* pivots) override;
   void update_panels(const TrianglePanels& layout, std::int64_t source_panel, const float* source,
                      const float* pivots, float* const* targets) override;
+  void update_panels_by_several(const TrianglePanels& layout, std::int64_t first_source, std::int64_t count,
+                                const float* const* panels, const float* pivots, float* const* targets) override;
 
   void solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule groups,
                   const SolveOutput& out) override;
@@ -59,26 +66,42 @@ class CudaBackend final : public Backend {
   void quadratic_losses(ConstMatrixView w, ConstMatrixView dequantized, const TrianglePanels& layout,
                         const float* const* hessian, std::span<double> numerators,
                         std::span<double> denominators) override;
+  void solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping,
+                     const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
+                     std::span<double> energies) override;
+  std::int64_t rows_solved_at_once(std::int64_t columns) const noexcept override {
+    return (std::int64_t{1} << 28) / (columns > 0 ? columns : 1);
+  }
+  void on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) override;
 
  private:
-  // Row-major fp32 weights for the tensor cores, kept as long as the same weights are asked for: a layer runs over many
-  // batches of rows.
+  // Row-major fp32 weights for the tensor cores, kept as long as the same weights are asked for: a layer's linears run
+  // over many batches of rows, those that share an input by turns.
   struct Expanded {
     const void* panels = nullptr;
     std::uint64_t version = 0;
     float* values = nullptr;
     std::size_t bytes = 0;
+    std::uint64_t used = 0;  // when
   };
+  static constexpr std::size_t kExpandedMax = 3;
 
   OperandCall begin() { return OperandCall(*device_, memory_, arena_); }
   WeightView weight_in(OperandCall& call, const WeightView& weight) const;
   ConstMatrixView expanded(const WeightView& host, const WeightView& device);
   void gemv_slices(ConstMatrixView x, const WeightView& weight, MatrixView y);
+  void gather(ConstMatrixView x, const std::int32_t* permutation, MatrixView y);
+  void add_leaves_in_chains(ConstMatrixView x, std::int64_t leaf_tokens, std::span<const std::int32_t> order,
+                            const SumScale& scale, const TrianglePanels& layout, std::int64_t* const* sums);
+  void update_from(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
+                   const float* pivots, float* const* targets);
   const Arithmetic arithmetic_;
   std::unique_ptr<Device> device_;
   DeviceMemory memory_;
   Arena arena_;
-  Expanded expanded_;
+  std::array<Expanded, kExpandedMax> expanded_;
+  std::uint64_t expansions_ = 0;
+  ThreadPool threads_;
 };
 
 // A table of pointers to a triangle's panels as the device sees them, in its memory. Panels that are not here (nullptr)

@@ -104,6 +104,12 @@ class CudaDevice final : public Device {
   void copy_within(void* to, const void* from, std::size_t bytes) override {
     if (bytes > 0) QUENCH_CUDA_CALL(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
   }
+  bool pin(void* host, std::size_t bytes) noexcept override {
+    const bool pinned = cudaHostRegister(host, bytes, cudaHostRegisterDefault) == cudaSuccess;
+    if (!pinned) cudaGetLastError();
+    return pinned;
+  }
+  void unpin(void* host) noexcept override { cudaHostUnregister(host); }
   void set_zero(void* memory, std::size_t bytes) override {
     if (bytes > 0) QUENCH_CUDA_CALL(cudaMemsetAsync(memory, 0, bytes, stream()));
   }
@@ -118,9 +124,15 @@ class CudaDevice final : public Device {
                                     x.data, CUDA_R_32F, static_cast<int>(x.stride), &zero, y.data, CUDA_R_32F,
                                     static_cast<int>(y.stride), CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT));
   }
-  void add_leaf_split(const HessianLeaf& leaf) override {
+  // Row-major out is column-major outᵀ = rightᵀ left.
+  void multiply_brain(const std::uint16_t* left, const std::uint16_t* right, std::int64_t pitch, std::int64_t depth,
+                      MatrixView out) override {
     use();
-    launch_leaf_split(stream_, leaf);
+    const float one = 1.0f, zero = 0.0f;
+    QUENCH_CUBLAS_CALL(cublasGemmEx(blas_, CUBLAS_OP_N, CUBLAS_OP_T, static_cast<int>(out.cols), static_cast<int>(out.rows),
+                                    static_cast<int>(depth), &one, right, CUDA_R_16BF, static_cast<int>(pitch), left,
+                                    CUDA_R_16BF, static_cast<int>(pitch), &zero, out.data, CUDA_R_32F,
+                                    static_cast<int>(out.stride), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   }
 
 #define QUENCH_LAUNCH(Kernel) \

@@ -12,6 +12,7 @@ namespace {
 // Rows up to which decoding's kernels read the weights as they lie; more rows go through tiles or tensor cores.
 constexpr std::int64_t kSliceRowsMax = 16;
 constexpr std::int64_t kChainRowsMax = kGemvRowsMax;
+constexpr std::int64_t kGemvRun = GemvSlicesQ4x1::kRun;
 // Rows from which a tile of 128 rows pays.
 constexpr std::int64_t kTallRows = 65;
 // Scores held at once.
@@ -29,11 +30,16 @@ void for_grid_rows(std::int64_t rows, Launch&& launch) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(std::unique_ptr<Device> device, Arithmetic arithmetic)
-    : arithmetic_(arithmetic), device_(std::move(device)), memory_(*device_), arena_(*device_) {}
+CudaBackend::CudaBackend(std::unique_ptr<Device> device, Arithmetic arithmetic, int host_threads)
+    : arithmetic_(arithmetic), device_(std::move(device)), memory_(*device_), arena_(*device_), threads_(host_threads) {}
 
 CudaBackend::~CudaBackend() {
-  if (expanded_.values != nullptr) device_->release(expanded_.values);
+  for (const Expanded& one : expanded_)
+    if (one.values != nullptr) device_->release(one.values);
+}
+
+void CudaBackend::on_host_threads(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  run_in_turn(threads_, count, body);
 }
 
 WeightView CudaBackend::weight_in(OperandCall& call, const WeightView& weight) const {
@@ -53,19 +59,25 @@ WeightView CudaBackend::weight_in(OperandCall& call, const WeightView& weight) c
 ConstMatrixView CudaBackend::expanded(const WeightView& host, const WeightView& device) {
   const std::size_t bytes = static_cast<std::size_t>(host.rows * host.cols) * sizeof(float);
   const bool resident = memory_.device_address(host.panels) != nullptr;
-  if (!resident || expanded_.panels != host.panels || expanded_.version != memory_.version() ||
-      expanded_.bytes < bytes) {
-    if (expanded_.bytes < bytes) {
-      if (expanded_.values != nullptr) device_->release(expanded_.values);
-      expanded_ = {};
-      expanded_.values = static_cast<float*>(device_->allocate(bytes));
-      expanded_.bytes = bytes;
+  Expanded* taken = nullptr;
+  for (Expanded& one : expanded_) {
+    if (resident && one.panels == host.panels && one.version == memory_.version() && one.bytes >= bytes) {
+      one.used = ++expansions_;
+      return {one.values, host.rows, host.cols};
     }
-    device_->launch(ExpandWeights{device, expanded_.values}, {blocks(host.cols, 32), panel_count(host.rows)});
-    expanded_.panels = resident ? host.panels : nullptr;
-    expanded_.version = memory_.version();
+    if (taken == nullptr || one.used < taken->used) taken = &one;
   }
-  return {expanded_.values, host.rows, host.cols};
+  if (taken->bytes < bytes) {
+    if (taken->values != nullptr) device_->release(taken->values);
+    *taken = {};
+    taken->values = static_cast<float*>(device_->allocate(bytes));
+    taken->bytes = bytes;
+  }
+  device_->launch(ExpandWeights{device, taken->values}, {blocks(host.cols, 32), panel_count(host.rows)});
+  taken->panels = resident ? host.panels : nullptr;
+  taken->version = memory_.version();
+  taken->used = ++expansions_;
+  return {taken->values, host.rows, host.cols};
 }
 
 void CudaBackend::gemv_slices(ConstMatrixView x, const WeightView& weight, MatrixView y) {
@@ -109,11 +121,9 @@ void CudaBackend::gemm(ConstMatrixView x, const WeightView& weight, MatrixView y
   const ConstMatrixView from = call.in(x);
   const WeightView w = weight_in(call, weight);
   const MatrixView to = call.out(y, Before::unset);
-  // A group that ends within a line (only odd sizes do) would need two scales for it.
-  constexpr std::int64_t line_columns[] = {1, 0, 16, 32, 8, 0, 0, 0, 4};
-  const std::int64_t line = line_columns[code_bits(weight.format)];
-  const bool whole_lines = weight.group_size < 0 || weight.group_size % line == 0;
-  if (arithmetic_ == Arithmetic::tensor && x.rows <= kSliceRowsMax && whole_lines) {
+  // A group that ends within a run would need two scales for it; fp32 weights are for tests and tools.
+  const bool sliced = weight.format != WeightFormat::f32 && (weight.group_size < 0 || weight.group_size % kGemvRun == 0);
+  if (arithmetic_ == Arithmetic::tensor && x.rows <= kSliceRowsMax && sliced) {
     gemv_slices(from, w, to);
   } else if (arithmetic_ == Arithmetic::tensor && x.rows > kSliceRowsMax) {
     device_->multiply_tf32(from, expanded(weight, w), to);
@@ -137,12 +147,16 @@ void CudaBackend::gather_columns(ConstMatrixView x, std::span<const std::int32_t
   OperandCall call = begin();
   const ConstMatrixView from = call.in(x);
   const std::int32_t* order = call.in(permutation);
-  const MatrixView to = call.out(y, Before::unset);
+  gather(from, order, call.out(y, Before::unset));
+  call.finish();
+}
+
+// All of it on the device.
+void CudaBackend::gather(ConstMatrixView x, const std::int32_t* permutation, MatrixView y) {
   for_grid_rows(y.rows, [&](std::int64_t first, std::int64_t rows) {
-    device_->launch(GatherColumns{from.row_range(first, rows), order, to.row_range(first, rows)},
+    device_->launch(GatherColumns{x.row_range(first, rows), permutation, y.row_range(first, rows)},
                     {blocks(y.cols, kRowThreads), rows});
   });
-  call.finish();
 }
 
 void CudaBackend::embed(std::span<const std::int32_t> ids, const EmbeddingView& table, MatrixView out) {
@@ -385,7 +399,8 @@ namespace quench::kernels {
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options) {
   return std::make_unique<cuda::CudaBackend>(cuda::open_cuda_device(options.device),
-                                             options.exact ? cuda::Arithmetic::exact : cuda::Arithmetic::tensor);
+                                             options.exact ? cuda::Arithmetic::exact : cuda::Arithmetic::tensor,
+                                             options.host_threads);
 }
 
 int cuda_device_count() { return cuda::visible_device_count(); }

@@ -80,6 +80,8 @@ struct Tile {
 };
 
 constexpr std::int64_t kSolveColumns = SolveColumnsTile::kColumnsMax;
+// Columns of H that energies take at once.
+constexpr std::int64_t kEnergyColumns = 2048;
 // Products of quadratic losses held at once.
 constexpr std::int64_t kProductsMax = std::int64_t{64} << 20;
 
@@ -239,6 +241,60 @@ void CudaBackend::quadratic_losses(ConstMatrixView w, ConstMatrixView dequantize
   const std::size_t bytes = static_cast<std::size_t>(w.rows) * sizeof(double);
   device_->copy_within(call.out(numerators.data(), w.rows, Before::unset), sums, bytes);
   device_->copy_within(call.out(denominators.data(), w.rows, Before::unset), sums + w.rows, bytes);
+  call.finish();
+}
+
+void CudaBackend::solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping,
+                                const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
+                                std::span<double> energies) {
+  if (arithmetic_ == Arithmetic::exact) {
+    Backend::solved_losses(w, tile_rows, solved, damping, layout, hessian, losses, energies);
+    return;
+  }
+  QUENCH_KERNEL_CHECK_EQ(w.cols, layout.columns);
+  QUENCH_KERNEL_CHECK_EQ(w.rows, solved.dequantized.rows);
+  QUENCH_KERNEL_CHECK_EQ(w.cols, solved.dequantized.cols);
+  QUENCH_KERNEL_CHECK_EQ(solved.losses == nullptr, false);
+  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(losses.size()), w.rows);
+  QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(energies.size()), w.rows);
+  if (w.rows == 0) return;
+  OperandCall call = begin();
+  const ConstMatrixView weights = call.in(w);
+  DampedLosses damped;
+  damped.vectors = {weights, call.in(ConstMatrixView(solved.dequantized))};
+  damped.solved = call.in(static_cast<const double*>(solved.losses), w.rows);
+  damped.damping = damping;
+  damped.losses = call.out(losses.data(), w.rows, Before::unset);
+  device_->launch(damped, {w.rows});
+
+  // The weights in the order of H, and of each strip of H the columns below the diagonal.
+  const std::vector<std::int32_t> reverse = factor_order({}, w.cols);
+  const std::int64_t pitch = blocks(w.cols, 32) * 32;
+  const MatrixView reversed(call.scratch<float>(w.rows * pitch), w.rows, w.cols, pitch);
+  gather(weights, call.in(std::span<const std::int32_t>(reverse)), reversed);
+  LowerStrip lower;
+  lower.layout = layout;
+  lower.hessian = panel_table(call, layout, hessian);
+  lower.strip = call.scratch<float>(kEnergyColumns * pitch);
+  lower.diagonal = call.scratch<float>(kEnergyColumns);
+  auto* products = call.scratch<float>(w.rows * kEnergyColumns);
+  double* sums = call.out(energies.data(), w.rows, Before::unset);
+  device_->set_zero(sums, static_cast<std::size_t>(w.rows) * sizeof(double));
+  for (std::int64_t first = 0; first < w.cols; first += kEnergyColumns) {
+    lower.first = first;
+    lower.width = std::min(kEnergyColumns, w.cols - first);
+    const std::int64_t below = w.cols - first;
+    lower.pitch = blocks(below, 32) * 32;
+    device_->launch(lower, {blocks(below, 32), blocks(lower.width, 32)});
+    const ConstMatrixView strip(lower.strip, lower.width, below, lower.pitch);
+    const MatrixView to(products, w.rows, lower.width);
+    // A product of another shape may be summed in another order, so each tile has its own.
+    for (std::int64_t row = 0; row < w.rows; row += tile_rows) {
+      const std::int64_t rows = std::min(tile_rows, w.rows - row);
+      device_->multiply_tf32(reversed.row_range(row, rows).col_range(first, below), strip, to.row_range(row, rows));
+    }
+    device_->launch(EnergyFold{reversed.col_range(first, lower.width), to, lower.diagonal, sums}, {w.rows});
+  }
   call.finish();
 }
 

@@ -14,7 +14,4 @@ struct Stream {
 QUENCH_DEVICE_KERNELS(QUENCH_LAUNCH)
 #undef QUENCH_LAUNCH
 
-// HessianLeaf on tensor cores, each factor as two bf16.
-void launch_leaf_split(const Stream& stream, const HessianLeaf& leaf);
-
 }  // namespace quench::kernels::cuda

@@ -15,6 +15,8 @@
 #include "kernels/cuda/gptq.h"
 #include "kernels/cuda/group.h"
 #include "kernels/cuda/hessian.h"
+#include "kernels/cuda/leaf_split.h"
+#include "kernels/cuda/losses.h"
 #include "kernels/cuda/packed_gemv.h"
 #include "kernels/device_error.h"
 
@@ -29,9 +31,9 @@ namespace quench::kernels::cuda {
   X(ColumnExponents) X(FindNonFinite)                                                                            \
   X(AppendKv) X(AttentionScoresTall) X(AttentionScoresFlat) X(AttentionSoftmax) X(AttentionValuesTall)            \
   X(AttentionValuesFlat)                                                                                          \
-  X(HessianLeaf) X(FactorPanelBuild) X(FactorDiagonal) X(FactorBelow) X(PanelUpdate)                              \
+  X(HessianLeaf) X(SplitLeaf) X(AddLeafStrips) X(FactorPanelBuild) X(FactorDiagonal) X(FactorBelow) X(PanelUpdate) \
   X(ToColumns) X(GridFit) X(SolveColumnsTile) X(FeedbackTall) X(FeedbackFlat) X(RoundColumns) X(FromColumns)      \
-  X(GridsToRows) X(LossProducts) X(LossFold)
+  X(GridsToRows) X(LossProducts) X(LossFold) X(LowerStrip) X(EnergyFold) X(DampedLosses)
 
 class Device {
  public:
@@ -50,14 +52,18 @@ class Device {
   virtual void copy_out(void* to, std::size_t to_stride, const void* from, std::size_t from_stride,
                         std::size_t row_bytes, std::size_t rows) = 0;
   virtual void copy_within(void* to, const void* from, std::size_t bytes) = 0;
+  // Makes host memory that is copied again and again fast to copy, until unpin. False where that is not possible.
+  virtual bool pin(void* host, std::size_t bytes) noexcept = 0;
+  virtual void unpin(void* host) noexcept = 0;
   virtual void set_zero(void* memory, std::size_t bytes) = 0;
   // Until everything launched has ended; throws what it failed with.
   virtual void wait() = 0;
 
   // y[M, N] = x[M, K] wᵀ with w row-major [N, K], on tensor cores: operands are rounded to TF32 (11 bits), sums are fp32.
   virtual void multiply_tf32(ConstMatrixView x, ConstMatrixView w, MatrixView y) = 0;
-  // HessianLeaf with each factor split into two bf16 (tolerances.h has the bound).
-  virtual void add_leaf_split(const HessianLeaf& leaf) = 0;
+  // out[i, j] = Σ_k left[k][i] right[k][j] of bf16 values, rows of left and right `pitch` apart, sums in fp32.
+  virtual void multiply_brain(const std::uint16_t* left, const std::uint16_t* right, std::int64_t pitch, std::int64_t depth,
+                              MatrixView out) = 0;
 
 #define QUENCH_LAUNCH(Kernel) virtual void launch(const Kernel& kernel, Grid grid) = 0;
   QUENCH_DEVICE_KERNELS(QUENCH_LAUNCH)

@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#endif
+
 #include "kernels/cuda/group.h"
 #include "kernels/formats.h"
 
@@ -31,6 +35,9 @@ QUENCH_DEVICE float minimum(float a, float b) { return a < b ? a : b; }
 QUENCH_DEVICE float maximum(float a, float b) { return a > b ? a : b; }
 
 QUENCH_DEVICE float half_to_float(std::uint16_t half) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(half));
+#else
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
   const std::uint32_t magnitude = half & 0x7fffu;
   if (magnitude < 0x400u) {
@@ -38,6 +45,7 @@ QUENCH_DEVICE float half_to_float(std::uint16_t half) {
     return sign != 0 ? -value : value;
   }
   return float_of(sign | ((magnitude << 13) + (magnitude >= 0x7c00u ? 0x70000000u : 0x38000000u)));
+#endif
 }
 
 QUENCH_DEVICE std::uint16_t float_to_half(float value) {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kArenaBytesMin = std::size_t{16} << 20;
 constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kPinnedBytesMin = std::size_t{64} << 20;
 
 std::size_t rounded_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -17,6 +18,7 @@ std::size_t rounded_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kA
 
 DeviceMemory::~DeviceMemory() {
   for (const auto& [host, window] : windows_) {
+    if (window.pinned) device_.unpin(reinterpret_cast<void*>(host));
     ::munmap(reinterpret_cast<void*>(host), window.bytes);
     device_.release(window.device);
   }
@@ -30,7 +32,7 @@ void* DeviceMemory::allocate(std::size_t bytes) {
     device_.release(device);
     throw std::bad_alloc();
   }
-  windows_.emplace(reinterpret_cast<std::uintptr_t>(host), Window{bytes, device});
+  windows_.emplace(reinterpret_cast<std::uintptr_t>(host), Window{bytes, device, false, 0});
   return host;
 }
 
@@ -38,6 +40,7 @@ void DeviceMemory::release(void* window) noexcept {
   const auto found = windows_.find(reinterpret_cast<std::uintptr_t>(window));
   if (found == windows_.end()) return;
   ++version_;
+  if (found->second.pinned) device_.unpin(window);
   device_.release(found->second.device);
   ::munmap(window, found->second.bytes);
   windows_.erase(found);
@@ -58,8 +61,17 @@ void* DeviceMemory::device_address(const void* host) const noexcept {
 }
 
 void DeviceMemory::copy_to_host(const void* begin, std::size_t bytes) {
-  void* device = bytes == 0 ? nullptr : device_address(begin);
-  if (device == nullptr) return;
+  const auto found = bytes == 0 ? windows_.end() : find(begin);
+  if (found == windows_.end()) return;
+  Window& window = windows_[found->first];
+  if (!window.pinned && window.bytes >= kPinnedBytesMin) {
+    window.copied += bytes;
+    if (window.copied > window.bytes) {
+      window.pinned = device_.pin(reinterpret_cast<void*>(found->first), window.bytes);
+      window.copied = 0;
+    }
+  }
+  void* device = device_address(begin);
   device_.copy_out(const_cast<void*>(begin), bytes, device, bytes, bytes, 1);
 }
 
@@ -73,6 +85,12 @@ void DeviceMemory::copy_to_device(const void* begin, std::size_t bytes) {
 void DeviceMemory::zero_device(void* begin, std::size_t bytes) {
   void* device = bytes == 0 ? nullptr : device_address(begin);
   if (device != nullptr) device_.set_zero(device, bytes);
+}
+
+void DeviceMemory::copy_on_device(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  ++version_;
+  device_.copy_within(device_address(to), device_address(from), bytes);
 }
 
 Arena::~Arena() {

@@ -21,12 +21,14 @@ class DeviceMemory final : public Memory {
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
-  // The host's side is address space whose pages exist once they are touched.
+  // The host's side is address space whose pages exist once they are touched. It is pinned when as much as all of a large
+  // window has been fetched: what is fetched once is fetched after each block.
   void* allocate(std::size_t bytes) override;
   void release(void* window) noexcept override;
   void copy_to_host(const void* begin, std::size_t bytes) override;
   void copy_to_device(const void* begin, std::size_t bytes) override;
   void zero_device(void* begin, std::size_t bytes) override;
+  void copy_on_device(void* to, const void* from, std::size_t bytes) override;
 
   // The device's address of a host address within a window, nullptr outside of all windows.
   void* device_address(const void* host) const noexcept;
@@ -37,6 +39,8 @@ class DeviceMemory final : public Memory {
   struct Window {
     std::size_t bytes = 0;
     void* device = nullptr;
+    bool pinned = false;
+    std::size_t copied = 0;  // bytes fetched so far, until it is pinned
   };
   // The window that [begin, begin + bytes) lies in whole; end() when its start is in none.
   std::map<std::uintptr_t, Window>::const_iterator find(const void* begin) const noexcept;

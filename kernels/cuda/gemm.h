@@ -32,9 +32,11 @@ struct GemmTile {
         },
         NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
         const std::int64_t row = row0 + tile_row<RowsPer>(thread, i);
         if (row >= y.rows) continue;
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const std::int64_t col = col0 + tile_col(thread, j);
           if (col < y.cols) y.data[row * y.stride + col] = sums[thread].v[i][j];

@@ -10,7 +10,5 @@ QUENCH_DEFINE_LAUNCH(FeedbackFlat)
 QUENCH_DEFINE_LAUNCH(RoundColumns)
 QUENCH_DEFINE_LAUNCH(FromColumns)
 QUENCH_DEFINE_LAUNCH(GridsToRows)
-QUENCH_DEFINE_LAUNCH(LossProducts)
-QUENCH_DEFINE_LAUNCH(LossFold)
 
 }  // namespace quench::kernels::cuda

@@ -1,11 +1,10 @@
-// GPTQ as LDLQ, rounding to nearest and quadratic losses (kernels/gptq.h), with the CPU's bits. Weights are held as
+// GPTQ as LDLQ and rounding to nearest (kernels/gptq.h), with the CPU's bits. Weights are held as
 // columns of rows, [C][stride], so that threads side by side are rows. Where the CPU brings a column up when it is
 // reached, the feedback of a solved block goes at once to all columns behind it: the same chain for each column, and
 // enough work for a GPU.
 #pragma once
 
-#include "kernels/cuda/tile_product.h"
-#include "kernels/hessian.h"
+#include "kernels/cuda/hessian.h"
 #include "kernels/tensor_view.h"
 
 namespace quench::kernels::cuda {
@@ -17,7 +16,7 @@ struct FeedbackView {
   const float* pivots = nullptr;
 
   QUENCH_DEVICE float at(std::int64_t j, std::int64_t k) const {
-    const std::int64_t row = layout.columns - 1 - j, col = layout.columns - 1 - k, panel = col / layout.width;
+    const std::int64_t row = layout.columns - 1 - j, col = layout.columns - 1 - k, panel = panel_of(layout, col);
     return panels[panel][layout.index(panel, row, col)];
   }
   QUENCH_DEVICE float pivot(std::int64_t k) const { return pivots[layout.columns - 1 - k]; }
@@ -244,7 +243,9 @@ struct FeedbackProduct {
     };
     typename Group::template Local<TileSums<RowsPer>> values(group);
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const float* from = place(thread, i, j);
           values[thread].v[i][j] = from != nullptr ? *from : 0.0f;
@@ -259,7 +260,9 @@ struct FeedbackProduct {
         },
         NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < RowsPer; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           float* to = place(thread, i, j);
           if (to != nullptr) *to = values[thread].v[i][j];
@@ -352,101 +355,6 @@ struct GridsToRows {
       if (row >= rows) return;
       scales_out[row * groups + index] = scale_bits[index * stride + row];
       zeros_out[row * groups + index] = static_cast<std::uint8_t>(zeros[index * stride + row]);
-    });
-  }
-};
-
-// What quadratic losses multiply with H: w - dequantized, or w alone.
-struct LossVectors {
-  ConstMatrixView w;
-  ConstMatrixView dequantized;
-
-  QUENCH_DEVICE float at(bool difference, std::int64_t row, std::int64_t column) const {
-    const float weight = w.data[row * w.stride + column];
-    return difference ? weight - dequantized.data[row * dequantized.stride + column] : weight;
-  }
-};
-
-// Rows of H whose products are one fp32 chain.
-inline constexpr std::int64_t kLossRows = 256;
-
-// Δ H Δᵀ = 2 Σ_j Δ_j (H_jj / 2 Δ_j + Σ_{i>j} H_ij Δ_i): the inner sum of each column j over kLossRows rows i of a panel, one
-// chain from 0. Grid: x tiles of 128 rows of w, y blocks of rows of H, z = (panel * width / 64 + half panel) * 2 + which
-// (0: Δ, 1: w), counted from `first_panel`. A panel's products lie [y block][which][width][w.rows].
-struct LossProducts {
-  static constexpr int kThreads = kTileThreads;
-  static constexpr int kColumns = 64;
-  using Shared = TileShared<4>;
-  LossVectors vectors;
-  TrianglePanels layout;
-  const float* const* hessian = nullptr;
-  std::int64_t first_panel = 0;
-  std::int64_t row_blocks = 0;  // of the first panel, the tallest
-  float* products = nullptr;
-
-  template <typename Group>
-  QUENCH_DEVICE void operator()(Group& group, Shared& shared) const {
-    const std::int64_t halves = layout.width / kColumns, rows = vectors.w.rows;
-    const bool difference = group.z() % 2 == 0;
-    const std::int64_t panel = first_panel + group.z() / 2 / halves, j0 = group.z() / 2 % halves * kColumns;
-    const std::int64_t begin = group.y() * kLossRows, row0 = group.x() * kTileCols;
-    if (begin >= layout.row_count(panel) || j0 >= layout.column_count(panel)) return;
-    const std::int64_t left = layout.row_count(panel) - begin, first = layout.first_column(panel);
-    const float* from = hessian[panel];
-    typename Group::template Local<TileSums<4>> sums(group);
-    group.each([&](int thread) { sums[thread] = {}; });
-    multiply_tile<4, LoadOrder::index_first, LoadOrder::depth_first>(
-        group, shared, sums, left < kLossRows ? left : kLossRows,
-        [&](std::int64_t k, int col) {
-          const std::int64_t i = begin + k, j = j0 + col;
-          if (i < j || j >= layout.column_count(panel)) return 0.0f;
-          const float value = from[i * layout.width + j];
-          return i == j ? 0.5f * value : value;
-        },
-        [&](std::int64_t k, int row) {
-          return row0 + row < rows ? vectors.at(difference, row0 + row, first + begin + k) : 0.0f;
-        },
-        NoLimit{});
-    float* to = products + (((panel - first_panel) * row_blocks + group.y()) * 2 + group.z() % 2) * layout.width * rows;
-    group.each([&](int thread) {
-      for (int i = 0; i < 4; ++i) {
-        for (int j = 0; j < 8; ++j) {
-          const std::int64_t col = j0 + tile_row<4>(thread, i), row = row0 + tile_col(thread, j);
-          if (col < layout.column_count(panel) && row < rows) to[col * rows + row] = sums[thread].v[i][j];
-        }
-      }
-    });
-  }
-};
-
-// sums[which][row] += products * Δ_j in double, panel after panel, block after block, column after column. Grid: x blocks
-// of rows, y which.
-struct LossFold {
-  static constexpr int kThreads = 64;
-  struct Shared {};
-  LossProducts from;
-  std::int64_t panels = 0;  // from first_panel on
-  double factor = 1.0;      // 2 with the last panels
-  double* sums = nullptr;
-
-  template <typename Group>
-  QUENCH_DEVICE void operator()(Group& group, Shared&) const {
-    group.each([&](int thread) {
-      const std::int64_t row = group.x() * kThreads + thread, rows = from.vectors.w.rows;
-      if (row >= rows) return;
-      double sum = sums[group.y() * rows + row];
-      for (std::int64_t p = 0; p < panels; ++p) {
-        const std::int64_t panel = from.first_panel + p;
-        for (std::int64_t block = 0; block * kLossRows < from.layout.row_count(panel); ++block) {
-          const float* products =
-              from.products + ((p * from.row_blocks + block) * 2 + group.y()) * from.layout.width * rows + row;
-          for (std::int64_t j = 0; j < from.layout.column_count(panel); ++j) {
-            const float vector = from.vectors.at(group.y() == 0, row, from.layout.first_column(panel) + j);
-            sum = fused(static_cast<double>(products[j * rows]), static_cast<double>(vector), sum);
-          }
-        }
-      }
-      sums[group.y() * rows + row] = sum * factor;
     });
   }
 };

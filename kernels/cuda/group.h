@@ -17,9 +17,11 @@
 #if defined(__CUDACC__)
 #define QUENCH_DEVICE __device__ __forceinline__
 #define QUENCH_UNROLL _Pragma("unroll")
+#define QUENCH_ROLLED _Pragma("unroll 1")
 #else
 #define QUENCH_DEVICE inline
 #define QUENCH_UNROLL
+#define QUENCH_ROLLED
 #endif
 
 namespace quench::kernels::cuda {

@@ -23,10 +23,16 @@ QUENCH_DEVICE TriangleTile triangle_tile(std::int64_t index) {
 // Launches for `tiles` tiles a side.
 constexpr std::int64_t triangle_tiles(std::int64_t tiles) { return tiles * (tiles + 1) / 2; }
 
+// The panel that a column is in: its width is 64 or 128, and a division by a run-time number is many times dearer.
+QUENCH_DEVICE std::int64_t panel_of(const TrianglePanels& layout, std::int64_t column) {
+  return static_cast<std::int64_t>(static_cast<std::uint32_t>(column) >> (layout.width == 64 ? 6 : 7));
+}
+
 // Whether any panel that columns [col0, col0 + 128) touch is here. `panels` has one pointer per panel.
 template <typename T>
 QUENCH_DEVICE bool holds_any(const TrianglePanels& layout, T* const* panels, std::int64_t col0) {
-  for (std::int64_t p = col0 / layout.width; p <= (col0 + kTileCols - 1) / layout.width && p < layout.count(); ++p) {
+  const std::int64_t last = panel_of(layout, layout.columns - 1);
+  for (std::int64_t p = panel_of(layout, col0); p <= panel_of(layout, col0 + kTileCols - 1) && p <= last; ++p) {
     if (panels[p] != nullptr) return true;
   }
   return false;
@@ -58,11 +64,13 @@ struct HessianLeaf {
         group, shared, products, leaf.rows, [&](std::int64_t token, int row) { return scaled(token, row0 + row); },
         [&](std::int64_t token, int col) { return scaled(token, col0 + col); }, NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
         const std::int64_t row = row0 + tile_row<8>(thread, i);
         if (row >= layout.columns) continue;
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
-          const std::int64_t col = col0 + tile_col(thread, j), panel = col / layout.width;
+          const std::int64_t col = col0 + tile_col(thread, j), panel = panel_of(layout, col);
           if (col >= layout.columns || row < layout.first_column(panel) || sums[panel] == nullptr) continue;
           sums[panel][layout.index(panel, row, col)] +=
               nearest_integer(static_cast<double>(products[thread].v[i][j]) * unit);
@@ -90,7 +98,7 @@ struct FactorPanelBuild {
   QUENCH_DEVICE void operator()(Group& group, Shared&) const {
     group.each([&](int thread) {
       const std::int64_t element = group.x() * kThreads + thread;
-      const std::int64_t i = element / layout.width, j = element % layout.width;
+      const std::int64_t i = panel_of(layout, element), j = element - i * layout.width;
       if (i >= layout.row_count(panel)) return;
       if (j >= layout.column_count(panel)) {
         out[element] = 0.0f;
@@ -100,7 +108,7 @@ struct FactorPanelBuild {
       const std::int64_t original_a = order != nullptr ? order[a] : a, original_b = order != nullptr ? order[b] : b;
       const std::int64_t row = original_a > original_b ? original_a : original_b;
       const std::int64_t col = original_a > original_b ? original_b : original_a;
-      const std::int64_t from = col / layout.width;
+      const std::int64_t from = panel_of(layout, col);
       const double power_a = power_of_two(exponents[original_a]) * unit;
       double value = static_cast<double>(sums[from][layout.index(from, row, col)]) *
                      (power_a * power_of_two(exponents[original_b])) / tokens;
@@ -152,8 +160,8 @@ struct FactorDiagonal {
       });
       if (shared.failed >= 0) break;
       group.each([&](int thread) {
-        const std::int64_t rows = columns - k - 1;
-        for (std::int64_t element = thread; element < rows * rows; element += kThreads) {
+        const auto rows = static_cast<std::uint32_t>(columns - k - 1);
+        for (auto element = static_cast<std::uint32_t>(thread); element < rows * rows; element += kThreads) {
           const std::int64_t row = k + 1 + element / rows, col = k + 1 + element % rows;
           if (col > row) continue;
           float& value = shared.tile[at(row, col)];
@@ -216,17 +224,18 @@ struct FactorBelow {
   }
 };
 
-// target -= L D Lᵀ of one factored panel for every later panel that is here, one chain over the source's columns.
-// Rows and columns count from `first`, the column after the source panel, which begins a panel.
+// target -= L D Lᵀ of factored panels side by side for every later panel that is here, one chain over the sources'
+// columns. Rows and columns count from `first`, which begins a panel.
 struct PanelUpdate {
   static constexpr int kThreads = kTileThreads;
   static constexpr int kBlocks = kTileBlocks;
   using Shared = TileShared<8>;
   TrianglePanels layout;
-  std::int64_t first = 0;
-  std::int64_t depth = 0;         // columns of the source
-  const float* below = nullptr;   // its rows from `first` on, layout.width apart
-  const float* pivots = nullptr;  // its own
+  std::int64_t first_source = 0;
+  std::int64_t first = 0;                  // the first row and column behind the sources
+  std::int64_t depth = 0;                  // columns of the sources
+  const float* const* sources = nullptr;  // the panels from first_source on
+  const float* pivots = nullptr;           // of the sources
   float* const* targets = nullptr;
 
   template <typename Group>
@@ -237,30 +246,34 @@ struct PanelUpdate {
     if (!holds_any(layout, targets, first + col0)) return;
     const auto place = [&](std::int64_t row, std::int64_t col) -> float* {
       if (row >= rows || col >= rows) return nullptr;
-      const std::int64_t panel = (first + col) / layout.width;
+      const std::int64_t panel = panel_of(layout, first + col);
       if (targets[panel] == nullptr || first + row < layout.first_column(panel)) return nullptr;
       return targets[panel] + layout.index(panel, first + row, first + col);
     };
     typename Group::template Local<TileSums<8>> values(group);
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           const float* from = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
           values[thread].v[i][j] = from != nullptr ? *from : 0.0f;
         }
       }
     });
+    const auto source = [&](std::int64_t k, std::int64_t row) {
+      const std::int64_t panel = panel_of(layout, k);
+      return sources[panel][(first - (first_source + panel) * layout.width + row - panel) * layout.width + k];
+    };
     multiply_tile<8, LoadOrder::depth_first, LoadOrder::depth_first>(
         group, shared, values, depth,
-        [&](std::int64_t k, int row) {
-          return row0 + row < rows ? below[(row0 + row) * layout.width + k] : 0.0f;
-        },
-        [&](std::int64_t k, int col) {
-          return col0 + col < rows ? -(below[(col0 + col) * layout.width + k] * pivots[k]) : 0.0f;
-        },
+        [&](std::int64_t k, int row) { return row0 + row < rows ? source(k, row0 + row) : 0.0f; },
+        [&](std::int64_t k, int col) { return col0 + col < rows ? -(source(k, col0 + col) * pivots[k]) : 0.0f; },
         NoLimit{});
     group.each([&](int thread) {
+      QUENCH_UNROLL
       for (int i = 0; i < 8; ++i) {
+        QUENCH_UNROLL
         for (int j = 0; j < 8; ++j) {
           float* to = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
           if (to != nullptr) *to = values[thread].v[i][j];

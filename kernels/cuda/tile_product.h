@@ -14,10 +14,13 @@ inline constexpr int kTileDepth = 16;
 // Blocks of a tall tile that a multiprocessor should hold at once: while one loads, the other computes.
 inline constexpr int kTileBlocks = 2;
 
+// Two steps of the depth: one is multiplied while the next is put down.
 template <int RowsPer>
 struct TileShared {
-  alignas(16) float a[kTileDepth][16 * RowsPer + 4];
-  alignas(16) float b[kTileDepth][kTileCols];
+  struct Step {
+    alignas(16) float a[kTileDepth][16 * RowsPer + 4];
+    alignas(16) float b[kTileDepth][kTileCols];
+  } steps[2];
 };
 template <int RowsPer>
 struct TileSums {
@@ -40,12 +43,13 @@ struct alignas(16) FourFloats {
 // Sixteen bytes at once; `from` lies on such a boundary.
 QUENCH_DEVICE FourFloats load_four(const float* from) { return *reinterpret_cast<const FourFloats*>(from); }
 
-template <int RowsPer, int Count, typename Limit>
-QUENCH_DEVICE void multiply_steps(const TileShared<RowsPer>& shared, TileSums<RowsPer>& sums, int thread, int count,
+// The first `count` of a step's columns; all of them with Whole, where nothing stands between one and the next.
+template <int RowsPer, bool Whole, typename Limit>
+QUENCH_DEVICE void multiply_steps(const typename TileShared<RowsPer>::Step& shared, TileSums<RowsPer>& sums, int thread, int count,
                                   std::int64_t depth, const Limit& limit) {
   QUENCH_UNROLL
-  for (int k = 0; k < Count; ++k) {
-    if (k >= count) break;
+  for (int k = 0; k < kTileDepth; ++k) {
+    if (!Whole && k >= count) break;
     float a[RowsPer], b[8];
     if constexpr (RowsPer == 8) {
       QUENCH_UNROLL
@@ -73,33 +77,73 @@ QUENCH_DEVICE void multiply_steps(const TileShared<RowsPer>& shared, TileSums<Ro
   }
 }
 
+// A thread's part of a step on its way from memory to where all threads see it.
+template <int RowsPer>
+struct TileLoads {
+  float a[RowsPer * 16 * kTileDepth / kTileThreads];
+  float b[kTileCols * kTileDepth / kTileThreads];
+};
+
 // Goes on with the chains in `sums` over depth 0 .. depth-1. load_a(k, row) and load_b(k, col) give the operands and
-// 0 outside of them; a step counts for a row only where limit(row, k) holds.
+// 0 outside of them; a step counts for a row only where limit(row, k) holds. Loads of a step are under way while the one
+// before it is multiplied.
 template <int RowsPer, LoadOrder OrderA, LoadOrder OrderB, typename Group, typename Sums, typename LoadA, typename LoadB,
           typename Limit>
 QUENCH_DEVICE void multiply_tile(Group& group, TileShared<RowsPer>& shared, Sums& sums, std::int64_t depth,
                                  const LoadA& load_a, const LoadB& load_b, const Limit& limit) {
   constexpr int rows = 16 * RowsPer;
-  for (std::int64_t k = 0; k < depth; k += kTileDepth) {
+  using Loads = TileLoads<RowsPer>;
+  const auto load = [&](int thread, std::int64_t k, Loads& loads) {
     const int count = depth - k < kTileDepth ? static_cast<int>(depth - k) : kTileDepth;
+    QUENCH_UNROLL
+    for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
+      const int element = thread + i * kTileThreads;
+      const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
+      const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
+      loads.a[i] = step < count ? load_a(k + step, row) : 0.0f;
+    }
+    QUENCH_UNROLL
+    for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
+      const int element = thread + i * kTileThreads;
+      const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
+      const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
+      loads.b[i] = step < count ? load_b(k + step, col) : 0.0f;
+    }
+  };
+  const auto put = [&](int thread, const Loads& loads, typename TileShared<RowsPer>::Step& to) {
+    QUENCH_UNROLL
+    for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
+      const int element = thread + i * kTileThreads;
+      const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
+      const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
+      to.a[step][row] = loads.a[i];
+    }
+    QUENCH_UNROLL
+    for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
+      const int element = thread + i * kTileThreads;
+      const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
+      const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
+      to.b[step][col] = loads.b[i];
+    }
+  };
+  if (depth <= 0) return;
+  group.each([&](int thread) {
+    Loads loads;
+    load(thread, 0, loads);
+    put(thread, loads, shared.steps[0]);
+  });
+  int now = 0;
+  for (std::int64_t k = 0; k < depth; k += kTileDepth, now ^= 1) {
+    const int count = depth - k < kTileDepth ? static_cast<int>(depth - k) : kTileDepth;
+    const bool more = k + kTileDepth < depth;
     group.each([&](int thread) {
-      QUENCH_UNROLL
-      for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
-        const int element = thread + i * kTileThreads;
-        const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
-        const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
-        shared.a[step][row] = step < count ? load_a(k + step, row) : 0.0f;
-      }
-      QUENCH_UNROLL
-      for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
-        const int element = thread + i * kTileThreads;
-        const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
-        const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
-        shared.b[step][col] = step < count ? load_b(k + step, col) : 0.0f;
-      }
-    });
-    group.each([&](int thread) {
-      multiply_steps<RowsPer, kTileDepth>(shared, sums[thread], thread, count, k, limit);
+      Loads loads = {};
+      if (more) load(thread, k + kTileDepth, loads);
+      if (count == kTileDepth)
+        multiply_steps<RowsPer, true>(shared.steps[now], sums[thread], thread, count, k, limit);
+      else
+        multiply_steps<RowsPer, false>(shared.steps[now], sums[thread], thread, count, k, limit);
+      if (more) put(thread, loads, shared.steps[now ^ 1]);
     });
   }
 }

@@ -248,7 +248,7 @@ void measure_solved_losses(const Options& options, Backend& backend, std::int64_
   solved.dequantized = MatrixView(q.data(), rows, columns);
   solved.losses = damped.data();
   const double seconds = median_seconds(options, [&] {
-    backend.solved_losses(ConstMatrixView(w.data(), rows, columns), solved, 0.01, f.hessian.layout(), f.hessian.panels(),
+    backend.solved_losses(ConstMatrixView(w.data(), rows, columns), rows, solved, 0.01, f.hessian.layout(), f.hessian.panels(),
                           losses, energies);
   });
   print(options, "solved losses of " + std::to_string(rows) + "x" + std::to_string(columns), seconds, "gops",

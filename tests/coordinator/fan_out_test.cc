@@ -392,7 +392,7 @@ TEST_F(FanOut, WorkersThatOnlyDieEndTheJob) {
 TEST_F(FanOut, ASignalEndsTheWorkersAndKeepsTheVerdicts) {
   start();
   join(0);
-  on_stop_requested(state, outbox);
+  on_stop_requested(state, outbox, "stopped by a signal");
   EXPECT_EQ(outbox.evaluators_stopped.size(), 1u);
   on_evaluator_lost(state, outbox, 0, "closed");
   on_evaluator_exited(state, outbox, 0, "was killed by signal 15");

@@ -354,7 +354,7 @@ TEST_F(Reactor, WhatTheBatchSystemRefusesIsTheInputsFault) {
 TEST_F(Reactor, ASignalEndsTheRunAsInterrupted) {
   start();
   do_outer(0);
-  on_stop_requested(state, outbox);
+  on_stop_requested(state, outbox, "stopped by a signal");
   EXPECT_EQ(outbox.stopped.size(), 1u);
   on_gang_exited(state, outbox, "stopped");
   ASSERT_TRUE(state.failure);

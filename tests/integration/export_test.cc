@@ -5,76 +5,13 @@
 #include <bit>
 #include <cstring>
 
-#include "tests/integration/small_job.h"
+#include "tests/integration/exported_job.h"
 
 namespace quench::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-const std::string kLicence = "Do with it what you like.\n";
-
-// The tensors of a safetensors file as their bytes.
-std::map<std::string, std::pair<std::string, std::string>> read_tensors(const fs::path& file) {
-  const std::string bytes = read_text(file);
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), sizeof length);
-  std::map<std::string, std::pair<std::string, std::string>> tensors;
-  const json header = json::parse(bytes.substr(8, length));
-  for (const auto& [name, entry] : header.items())
-    if (name != "__metadata__")
-      tensors[name] = {entry["dtype"], bytes.substr(8 + length + entry["data_offsets"][0].get<std::size_t>(),
-                                                    entry["data_offsets"][1].get<std::size_t>() -
-                                                        entry["data_offsets"][0].get<std::size_t>())};
-  return tensors;
-}
-
-class ExportOfAJob : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    scratch_ = new ScratchDirectory;
-    const fs::path model = *scratch_ / "model";
-    write_divisible_model(model);
-    write_text(model / "generation_config.json", R"({"bos_token_id": 1, "eos_token_id": 2})");
-    write_text(model / "README.md", "---\nlicense: mit\n---\n# A model\n");
-    write_text(model / "LICENSE", kLicence);
-    json job = small_job();
-    job["model"] = model.string();
-    job["quantize"] = {{{"method", "int8"}},
-                       {{"name", "gptq"}, {"method", "gptq"}, {"bits", 4}, {"groupSize", 32}},
-                       {{"name", "asymmetric"}, {"method", "gptq"}, {"bits", 4}, {"groupSize", 32}, {"symmetric", false}},
-                       {{"name", "act-order"}, {"method", "gptq"}, {"bits", 4}, {"groupSize", 32}, {"actOrder", true}},
-                       {{"name", "three"}, {"method", "rtn"}, {"bits", 3}, {"groupSize", 32}, {"symmetric", false}},
-                       {{"name", "aqlm"}, {"method", "aqlm"}, {"codebooks", 2}, {"codebookBits", 4}}};
-    job["evaluate"] = {{{"benchmark", "humaneval"}, {"maxTokens", 4}, {"tasks", 2}}};
-    write_text(*scratch_ / "job.json", job.dump());
-    const Finished finished = run(run_arguments(*scratch_ / "job.json", *scratch_ / "store", 1));
-    ASSERT_EQ(finished.exit_code, 0) << finished.err;
-    const json report = json::parse(finished.out);
-    for (const auto& artifact : report["artifacts"])
-      digests_[artifact["name"].get<std::string>()] = artifact["digest"].get<std::string>();
-    ASSERT_EQ(digests_.size(), 7u);
-  }
-  static void TearDownTestSuite() {
-    delete scratch_;
-    scratch_ = nullptr;
-  }
-  static Finished quench(const std::vector<std::string>& arguments) { return run_quench(arguments, *scratch_ / "store"); }
-  static Finished export_to(const std::string& artifact, const std::string& format, const fs::path& to) {
-    return quench({"artifacts", "export", digests_.at(artifact), "--format", format, "--to", to});
-  }
-  static std::vector<int> greedy(const std::string& model) {
-    const Finished finished = quench({"generate", model, "--prompt", "Once upon a time", "--max-tokens", "8", "--temperature",
-                                      "0", "--json"});
-    EXPECT_EQ(finished.exit_code, 0) << finished.err;
-    return json::parse(finished.out)["tokens"].get<std::vector<int>>();
-  }
-  static const ScratchDirectory* scratch_;
-  static std::map<std::string, std::string> digests_;
-};
-const ScratchDirectory* ExportOfAJob::scratch_ = nullptr;
-std::map<std::string, std::string> ExportOfAJob::digests_;
 
 TEST_F(ExportOfAJob, PlainWeightsOfTheBaselineAreTheSourceRounded) {
   const auto source = read_tensors(*scratch_ / "model" / "model.safetensors");
@@ -160,6 +97,10 @@ TEST_F(ExportOfAJob, WhatAFormatCannotHoldIsRefusedAndNothingWritten) {
            {"none", "compressed-tensors", "not quantized", "--format fp16"},
            {"aqlm", "compressed-tensors", "codebook entries", "--format fp16"},
            {"three", "compressed-tensors", "codes of 3 bits", "--format gptq"},
+           {"three", "awq", "codes of 3 bits", "--format gptq"},
+           {"act-order", "awq", "self_attn.q_proj.weight has its columns grouped in another order", "--format gptq"},
+           {"aqlm", "awq", "codebook entries", "fp16"},
+           {"gptq", "aqlm", "not made of codebook entries (method gptq)", "--format gptq"},
            {"act-order", "compressed-tensors", "self_attn.q_proj.weight has its columns grouped in another order", "--format gptq"},
            {"none", "gguf-q8_0", "q_proj.weight cannot be written as Q8_0 exactly: it is not quantized", "--format gguf-f16"},
            {"aqlm", "gguf-q4_0", "it is made of codebook entries", "--format gguf-f16"},

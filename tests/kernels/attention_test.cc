@@ -9,14 +9,17 @@ class AttentionTest : public BackendTest {};
 
 // Prefills `tokens` rows in chunks, so that many, some or one token is processed at a time.
 Matrix attend_in_chunks(Backend& backend, const Matrix& q, const Matrix& k, const Matrix& v,
-                        std::int64_t kv_heads, std::int64_t dim, std::int64_t chunk) {
+                        std::int64_t kv_heads, std::int64_t dim, std::int64_t chunk, std::int64_t window = 0) {
   KvCache cache(kv_heads, dim, q.rows);
   Matrix out(q.rows, q.cols);
   for (std::int64_t t = 0; t < q.rows; t += chunk) {
     const std::int64_t count = std::min(chunk, q.rows - t);
     const KvSegment segment{&cache.view(), t, count};
     backend.append_kv(k.view(), v.view(), {&segment, 1});
-    backend.attention(q.view(), {&segment, 1}, 0.3f, out.view());
+    if (window > 0)
+      backend.window_attention(q.view(), {&segment, 1}, 0.3f, window, out.view());
+    else
+      backend.attention(q.view(), {&segment, 1}, 0.3f, out.view());
   }
   return out;
 }
@@ -56,6 +59,31 @@ TEST_P(AttentionTest, MatchesDoubleScalarAndAnyChunking) {
           ASSERT_NEAR(prefill.at(t, h * s.dim + d), value, 2e-5) << "token " << t << " head " << h;
         }
       }
+    }
+  }
+}
+
+// A token that sees its last `window` keys has what it would have, were they the only ones; to the bit where they begin a
+// block of sixteen, because the lanes of a sum are keys.
+TEST_P(AttentionTest, AWindowIsItsKeysAlone) {
+  constexpr std::int64_t tokens = 101, heads = 6, kv_heads = 2, dim = 24;
+  const Matrix q = random_matrix(tokens, heads * dim, 11), k = random_matrix(tokens, kv_heads * dim, 12),
+               v = random_matrix(tokens, kv_heads * dim, 13);
+  for (const std::int64_t window : {1, 5, 16, 37, 100, 101, 500}) {
+    const Matrix whole = attend_in_chunks(*backend, q, k, v, kv_heads, dim, tokens, window);
+    for (const std::int64_t chunk : {1, 7})
+      EXPECT_TRUE(same_bits(whole.values, attend_in_chunks(*backend, q, k, v, kv_heads, dim, chunk, window).values)) << window;
+    EXPECT_TRUE(same_bits(whole.values, attend_in_chunks(*reference, q, k, v, kv_heads, dim, tokens, window).values)) << window;
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const std::int64_t first = std::max<std::int64_t>(0, t + 1 - window);
+      KvCache cache(kv_heads, dim, tokens);
+      const KvSegment before{&cache.view(), first, t - first}, last{&cache.view(), t, 1};
+      Matrix alone(tokens, heads * dim);
+      if (before.row_count > 0) reference->append_kv(k.view(), v.view(), {&before, 1});
+      reference->append_kv(k.view(), v.view(), {&last, 1});
+      reference->attention(q.view(), {&last, 1}, 0.3f, alone.view());
+      for (std::int64_t c = 0; c < heads * dim; ++c)
+        ASSERT_NEAR(whole.at(t, c), alone.at(t, c), first % 16 == 0 ? 0 : 2e-6) << "window " << window << ", token " << t;
     }
   }
 }

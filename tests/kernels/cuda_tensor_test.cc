@@ -144,6 +144,78 @@ TEST_P(CudaTensorTest, HessianLeavesAreWithinTheBoundAndAddExactly) {
   }
 }
 
+// Leaves given together, in another order of columns, over a strip's edge: as one by one from gathered columns.
+TEST_P(CudaTensorTest, LeavesTogetherAreThoseOneByOne) {
+  constexpr std::int64_t columns = 1100, tokens = 20, leaf = 6;
+  const Matrix x = random_matrix(tokens, columns, 31, 1.0f);
+  const TrianglePanels layout{columns, 64};
+  const std::vector<std::int32_t> order = factor_order({}, columns);
+  Matrix gathered(tokens, columns);
+  reference->gather_columns(x.view(), order, gathered.view());
+  std::vector<std::int32_t> exponents(static_cast<std::size_t>(columns), -126);
+  backend->column_exponents(gathered.view(), exponents);
+  const SumScale scale{tokens, exponents};
+  TriangleBuffer<std::int64_t> together(layout), alone(layout);
+  // A panel that is not here stays out of it.
+  std::vector<std::int64_t*> panels(together.panels(), together.panels() + layout.count());
+  panels[3] = nullptr;
+  backend->add_hessian_leaves(x.view(), leaf, order, scale, layout, panels.data());
+  for (std::int64_t row = 0; row < tokens; row += leaf)
+    backend->add_hessian_leaf(gathered.view().row_range(row, std::min(leaf, tokens - row)), scale, layout, alone.panels());
+  for (std::int64_t p = 0; p < layout.count(); ++p)
+    for (std::int64_t row = layout.first_column(p); row < columns; ++row)
+      for (std::int64_t col = layout.first_column(p); col < layout.first_column(p) + layout.column_count(p); ++col)
+        ASSERT_EQ(together.panels()[p][layout.index(p, row, col)],
+                  p == 3 ? 0 : alone.panels()[p][layout.index(p, row, col)]) << row << ", " << col;
+}
+
+// Of any inputs, solved or not: the damped sum is given.
+TEST_P(CudaTensorTest, SolvedLossesAreTheQuadraticForms) {
+  constexpr std::int64_t rows = 37, columns = 300;
+  constexpr double damping = 0.25;
+  const Matrix w = random_matrix(rows, columns, 32, 0.1f), x = random_matrix(400, columns, 34);
+  Matrix dequantized = w;
+  for (std::size_t i = 0; i < dequantized.values.size(); ++i) dequantized.values[i] += (i % 7 == 0 ? 0.01f : -0.003f);
+  const TrianglePanels layout{columns, 64};
+  TriangleBuffer<float> hessian(layout);
+  for (std::int64_t p = 0; p < layout.count(); ++p)
+    for (std::int64_t i = layout.first_column(p); i < columns; ++i)
+      for (std::int64_t j = layout.first_column(p); j <= std::min(i, layout.first_column(p) + layout.column_count(p) - 1); ++j) {
+        double sum = 0;
+        // H in factor order: columns reversed.
+        for (std::int64_t t = 0; t < x.rows; ++t) sum += static_cast<double>(x.at(t, columns - 1 - i)) * x.at(t, columns - 1 - j);
+        hessian.panels()[p][layout.index(p, i, j)] = static_cast<float>(sum / static_cast<double>(x.rows));
+      }
+  const auto form = [&](std::int64_t row, bool difference, double added) {
+    const auto at = [&](std::int64_t k) { return static_cast<double>(w.at(row, k) - (difference ? dequantized.at(row, k) : 0)); };
+    double sum = 0;
+    for (std::int64_t i = 0; i < columns; ++i)
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const std::int64_t p = (columns - 1 - i) / 64, a = columns - 1 - j, b = columns - 1 - i;
+        const double h = hessian.panels()[p][layout.index(p, a, b)] + (i == j ? added : 0);
+        sum += (i == j ? 1 : 2) * at(i) * at(j) * h;
+      }
+    return sum;
+  };
+  std::vector<double> damped, losses(rows), energies(rows);
+  for (std::int64_t row = 0; row < rows; ++row) damped.push_back(form(row, true, damping));
+  const SolveOutput solved{nullptr, nullptr, nullptr, dequantized.view(), damped.data()};
+  backend->solved_losses(w.view(), 16, solved, damping, layout, hessian.panels(), losses, energies);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto r = static_cast<std::size_t>(row);
+    EXPECT_NEAR(losses[r], form(row, true, 0), 1e-6 * damped[r]) << row;
+    EXPECT_NEAR(energies[r], form(row, false, 0), 1e-4 * energies[r]) << row;
+  }
+  // A tile's rows have the same bits whatever is solved with them.
+  std::vector<double> losses_alone(16), energies_alone(16);
+  const SolveOutput second{nullptr, nullptr, nullptr, dequantized.view().row_range(16, 16), damped.data() + 16};
+  backend->solved_losses(w.view().row_range(16, 16), 16, second, damping, layout, hessian.panels(), losses_alone, energies_alone);
+  for (std::size_t r = 0; r < 16; ++r) {
+    EXPECT_EQ(losses_alone[r], losses[16 + r]);
+    EXPECT_EQ(energies_alone[r], energies[16 + r]);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, CudaTensorTest,
                          ::testing::Values(BackendCase{"cuda", 1}, BackendCase{"emulated", 1},
                                            BackendCase{"emulated_backwards", 1}),

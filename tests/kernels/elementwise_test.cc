@@ -52,6 +52,52 @@ TEST_P(ElementwiseTest, RmsNormMatchesDoubleAndScalar) {
   }
 }
 
+TEST_P(ElementwiseTest, LayerNormMatchesDoubleAndScalar) {
+  for (const std::int64_t cols : {1, 40, 256, 515}) {
+    Matrix x = random_matrix(17, cols, 1, 3.0f);
+    for (std::int64_t c = 0; c < cols; ++c) x.at(3, c) += 100.0f;
+    const Matrix weight = random_matrix(1, cols, 2), bias = random_matrix(1, cols, 3);
+    Matrix y(17, cols), expected(17, cols);
+    backend->layer_norm(x.view(), weight.values.data(), bias.values.data(), 1e-5f, y.view());
+    reference->layer_norm(x.view(), weight.values.data(), bias.values.data(), 1e-5f, expected.view());
+    EXPECT_TRUE(same_bits(y.values, expected.values));
+    for (std::int64_t r = 0; r < 17; ++r) {
+      double mean = 0, squares = 0;
+      for (std::int64_t c = 0; c < cols; ++c) mean += x.at(r, c) / static_cast<double>(cols);
+      for (std::int64_t c = 0; c < cols; ++c) squares += (x.at(r, c) - mean) * (x.at(r, c) - mean);
+      const double factor = 1.0 / std::sqrt(squares / static_cast<double>(cols) + 1e-5);
+      for (std::int64_t c = 0; c < cols; ++c)
+        ASSERT_NEAR(y.at(r, c), (x.at(r, c) - mean) * factor * weight.at(0, c) + bias.at(0, c), r == 3 ? 2e-4 : 1e-5);
+    }
+    // In place.
+    backend->layer_norm(x.view(), weight.values.data(), bias.values.data(), 1e-5f, x.view());
+    EXPECT_TRUE(same_bits(x.values, y.values));
+  }
+}
+
+TEST_P(ElementwiseTest, GeluMatchesDoubleAndScalar) {
+  Matrix x(5, 515);
+  for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] = -12.0f + 24.0f * static_cast<float>(i) / 2574.0f;
+  x.values[0] = -1e4f;
+  x.values[1] = 1e4f;
+  Matrix y(5, 515), expected(5, 515);
+  backend->gelu(x.view(), y.view());
+  reference->gelu(x.view(), expected.view());
+  EXPECT_TRUE(same_bits(y.values, expected.values));
+  for (std::size_t i = 0; i < x.values.size(); ++i) {
+    const double v = x.values[i], value = v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    ASSERT_NEAR(y.values[i], value, 1e-6 * std::abs(v) * (v > 0 ? 1 : 1e-1) + 1e-7) << v;
+  }
+}
+
+TEST_P(ElementwiseTest, BiasIsAddedToEveryRow) {
+  const Matrix bias = random_matrix(1, 37, 1), x = random_matrix(9, 37, 2, 1.0f, 3);
+  Matrix y = x;
+  backend->add_bias(bias.values.data(), y.view());
+  for (std::int64_t r = 0; r < 9; ++r)
+    for (std::int64_t c = 0; c < 37; ++c) ASSERT_EQ(y.at(r, c), x.at(r, c) + bias.at(0, c));
+}
+
 TEST_P(ElementwiseTest, RopeRotatesHalves) {
   for (const std::int64_t dim : {8, 40, 64}) {
     const RopeTable table = rope_table(dim, 10000.0, 1.0, 50);

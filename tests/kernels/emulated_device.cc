@@ -50,6 +50,7 @@ class EmulatedDevice final : public cuda::Device {
   ~EmulatedDevice() override {
     // The backend owns all of it and gives it back.
     if (!memory_.empty()) kernel_check_failed("no device memory is leaked", __FILE__, __LINE__, static_cast<long long>(memory_.size()), 0);
+    if (pinned_ != 0) kernel_check_failed("no host memory stays pinned", __FILE__, __LINE__, pinned_, 0);
   }
   std::string description() const override { return "emulated"; }
 
@@ -86,6 +87,8 @@ class EmulatedDevice final : public cuda::Device {
     check(from, bytes);
     std::memcpy(to, from, bytes);
   }
+  bool pin(void*, std::size_t) noexcept override { return ++pinned_ > 0; }
+  void unpin(void*) noexcept override { --pinned_; }
   void set_zero(void* memory, std::size_t bytes) override {
     check(memory, bytes);
     std::memset(memory, 0, bytes);
@@ -102,9 +105,16 @@ class EmulatedDevice final : public cuda::Device {
       }
     }
   }
-  void add_leaf_split(const cuda::HessianLeaf& leaf) override {
-    const std::int64_t tiles = (leaf.layout.columns + cuda::kTileCols - 1) / cuda::kTileCols;
-    launch(leaf, {cuda::triangle_tiles(tiles)});
+  void multiply_brain(const std::uint16_t* left, const std::uint16_t* right, std::int64_t pitch, std::int64_t depth,
+                      MatrixView out) override {
+    for (std::int64_t i = 0; i < out.rows; ++i) {
+      for (std::int64_t j = 0; j < out.cols; ++j) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < depth; ++k)
+          sum += static_cast<double>(bf16_to_f32(left[k * pitch + i])) * bf16_to_f32(right[k * pitch + j]);
+        out.row(i)[j] = static_cast<float>(sum);
+      }
+    }
   }
 
 #define QUENCH_LAUNCH(Kernel) \
@@ -150,6 +160,7 @@ class EmulatedDevice final : public cuda::Device {
   EmulatedOptions options_;
   std::map<void*, std::size_t> memory_;
   std::size_t used_ = 0;
+  int pinned_ = 0;
 };
 
 }  // namespace

@@ -367,8 +367,8 @@ TEST_P(GptqTest, SolvedLossesAreTheQuadraticForms) {
     Solved solved = solve(*backend, layer, grid, GroupRule::updated);
     const auto count = static_cast<std::size_t>(c.rows);
     std::vector<double> losses(count), energies(count), losses_reference(count), energies_reference(count);
-    backend->solved_losses(layer.w.view(), solved.output(), layer.damping, reversed.layout(), reversed.panels(), losses, energies);
-    reference->solved_losses(layer.w.view(), solved.output(), layer.damping, reversed.layout(), reversed.panels(),
+    backend->solved_losses(layer.w.view(), layer.w.rows, solved.output(), layer.damping, reversed.layout(), reversed.panels(), losses, energies);
+    reference->solved_losses(layer.w.view(), layer.w.rows, solved.output(), layer.damping, reversed.layout(), reversed.panels(),
                              losses_reference, energies_reference);
     if (on_cpu()) {
       EXPECT_TRUE(same_bits(losses, losses_reference));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "schemas/error.h"
 #include "schemas/packed_layout.h"
 
@@ -71,18 +73,19 @@ TEST(TensorRecordCheck, AcceptsWhatIsConsistent) {
   for (const std::uint32_t bits : {8u, 4u, 3u, 2u}) EXPECT_NO_THROW(check_tensor_record(packed_record(bits)));
 }
 
+void expect_corrupt(TensorRecord tensor, const auto& change, const std::string& part) {
+  change(tensor);
+  try {
+    check_tensor_record(tensor);
+    ADD_FAILURE() << "accepted; expected \"" << part << '"';
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::corrupt);
+    EXPECT_THAT(error.what(), testing::HasSubstr(part));
+    EXPECT_THAT(error.what(), testing::HasSubstr(tensor.name));
+  }
+}
+
 TEST(TensorRecordCheck, RefusesWhatIsNot) {
-  const auto expect_corrupt = [](TensorRecord tensor, auto&& change, const std::string& part) {
-    change(tensor);
-    try {
-      check_tensor_record(tensor);
-      ADD_FAILURE() << "accepted; expected \"" << part << '"';
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::corrupt);
-      EXPECT_THAT(error.what(), testing::HasSubstr(part));
-      EXPECT_THAT(error.what(), testing::HasSubstr(tensor.name));
-    }
-  };
   expect_corrupt(
       packed_record(4),
       [](auto& t) {
@@ -131,6 +134,29 @@ TEST(TensorRecordCheck, RefusesWhatIsNot) {
       raw_record(), [](auto& t) { t.chunks.push_back({}); }, "chunk 1 has");
   expect_corrupt(
       raw_record(), [](auto& t) { t.shape.resize(9, 1); }, "more than 8 dimensions");
+}
+
+TEST(TensorRecordCheck, IntegerActivationsNeedEightBitsOneScaleARowAndTheirOwnScaleOrNone) {
+  TensorRecord tensor;
+  tensor.name = "model.layers.0.mlp.up_proj.weight";
+  tensor.layout = TensorLayout::packed;
+  tensor.shape = {32, 64};
+  tensor.bits = 8;
+  tensor.rows_per_tile = 32;
+  tensor.chunks = {{sha256("tile"), PackedTileShape{.rows = 32, .inputs = 64, .bits = 8, .group_size = -1}.bytes()}};
+  tensor.activations = Activations::dynamic;
+  EXPECT_NO_THROW(check_tensor_record(tensor));
+  expect_corrupt(tensor, [](auto& t) { t.activation_scale = 0.5; }, "dynamic activations with a scale");
+  expect_corrupt(tensor, [](auto& t) { t.group_size = 32; }, "expected 8 bits, one scale a row");
+  expect_corrupt(tensor, [](auto& t) { t.permutation = {sha256("p"), 256}; }, "no permutation");
+  expect_corrupt(tensor, [](auto& t) { t.shape[1] = kIntegerInputsMax + 1; }, "expected at most");
+  tensor.activations = Activations::fixed;
+  tensor.activation_scale = 0.5;
+  EXPECT_NO_THROW(check_tensor_record(tensor));
+  for (const double scale : {0.0, -0.5, 0.1, 1e39, std::numeric_limits<double>::quiet_NaN()})
+    expect_corrupt(tensor, [&](auto& t) { t.activation_scale = scale; }, "a positive fp32 number");
+  tensor.activations = Activations::none;
+  expect_corrupt(tensor, [](auto&) {}, "activations that are not rounded");
 }
 
 TEST(VerdictResultNames, AreThoseOfTheGradeFile) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "schemas/error.h"
+#include "schemas/service_fields.h"
+#include "schemas/service_json.h"
 #include "tests/schemas/random_values.h"
 
 namespace quench {
@@ -52,6 +54,16 @@ TEST(ValueFields, ListEveryMember) {
   expect_all_members_listed<EvaluationKey>("EvaluationKey");
   expect_all_members_listed<RankId>("RankId");
   expect_all_members_listed<LeaseItem>("LeaseItem");
+#define EXPECT_MEMBERS(Type) expect_all_members_listed<Type>(#Type);
+  QUENCH_SERVICE_TYPES(EXPECT_MEMBERS)
+#undef EXPECT_MEMBERS
+  expect_all_members_listed<LocalUser>("LocalUser");
+  expect_all_members_listed<JobProgress>("JobProgress");
+  expect_all_members_listed<BlockView>("BlockView");
+  expect_all_members_listed<ArtifactProgressView>("ArtifactProgressView");
+  expect_all_members_listed<EvaluationProgressView>("EvaluationProgressView");
+  expect_all_members_listed<WorkerView>("WorkerView");
+  expect_all_members_listed<AuditEntry>("AuditEntry");
 }
 
 class MessageRoundTrip : public testing::TestWithParam<std::size_t> {};

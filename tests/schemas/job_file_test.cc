@@ -47,6 +47,17 @@ TEST(JobFile, EntryWithoutKeysHasTheDocumentedDefaults) {
   EXPECT_EQ(job.calibration, CalibrationSpec{.files = {"/base/a"}});
 }
 
+TEST(JobFile, Int8HasFormsOfActivationsWithNamesOfTheirOwn) {
+  const JobSpec job = parse_job(
+      job_with(R"("quantize": [{"method": "int8"}, {"method": "int8", "activations": "dynamic"},
+                               {"method": "int8", "activations": "static"}], "calibration": {"files": ["a"]})"),
+      "job.json", "/base");
+  std::vector<std::string> names;
+  for (const QuantizeSpec& recipe : artifact_recipes(job)) names.push_back(recipe.name);
+  EXPECT_THAT(names, ElementsAre("none", "int8", "int8-dynamic", "int8-static"));
+  EXPECT_NO_THROW(parse_job(job_with(R"("quantize": [{"method": "int8", "activations": "dynamic"}])"), "job.json", "/base"));
+}
+
 TEST(JobFile, EveryKeyIsRead) {
   const JobSpec job = read_job(kJobs / "full.json");
   EXPECT_EQ(job.name, "codellama-7b-bits");
@@ -237,6 +248,15 @@ const std::vector<BadJob> kBadJobs = {
     {"AwqWithBudget",
      job_with(R"("quantize": [{"method": "awq", "budgetGiB": 20}], "calibration": {"files": ["a"]})"),
      {"/quantize/0/budgetGiB", "only gptq does"}},
+    {"StaticActivationsWithoutText",
+     job_with(R"("quantize": [{"method": "int8", "activations": "static"}])"),
+     {"/calibration/files", "int8 with static activations"}},
+    {"UnknownActivations",
+     job_with(R"("quantize": [{"method": "int8", "activations": "fp8"}])"),
+     {"/quantize/0/activations", "unknown name \"fp8\"", "none, dynamic, static"}},
+    {"ActivationsOfGptq",
+     job_with(R"("quantize": [{"method": "gptq", "activations": "dynamic"}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/activations", "only int8 rounds them"}},
     {"AwqWithoutText", job_with(R"("quantize": [{"method": "awq"}])"), {"/calibration/files", "awq and aqlm need text files"}},
     {"ScalarForObject",
      job_with("\"calibration\": 3"),

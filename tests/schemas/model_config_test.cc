@@ -37,7 +37,7 @@ TEST(ModelConfig, KeysOfTransformers4And5GiveOneConfig) {
   expected.head_dim = 40;
   expected.vocab_size = 515;
   expected.max_positions = 2048;
-  expected.rms_norm_eps = 1e-6;
+  expected.norm_eps = 1e-6;
   expected.rope_theta = 100000;
   expected.rope_linear_factor = 4;
   expected.eos_ids = {1};
@@ -90,7 +90,7 @@ TEST(ModelConfig, LeftOutKeysHaveTransformersDefaults) {
   EXPECT_EQ(config.kv_heads, 4u);
   EXPECT_EQ(config.head_dim, 16u);
   EXPECT_EQ(config.max_positions, 2048u);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(config.norm_eps, 1e-6);
   EXPECT_EQ(config.rope_theta, 10000);
   EXPECT_FALSE(config.tied_head);
   EXPECT_THAT(config.eos_ids, ElementsAre());
@@ -104,6 +104,46 @@ TEST(ModelConfig, EosMayBeAListOrNull) {
 
 TEST(ModelConfig, ModelTypeStandsInForArchitectures) {
   EXPECT_NO_THROW(parse_model_config(config_with(R"("architectures": null, "model_type": "llama")"), "c"));
+}
+
+TEST(ModelConfig, Qwen2HasBiasesOfQkvAndTransformersDefaults) {
+  const ModelConfig config = parse_model_config(
+      config_with(R"("architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "tie_word_embeddings": true,
+                     "use_sliding_window": false, "sliding_window": 32768, "max_window_layers": 28, "num_key_value_heads": 2)"),
+      "config.json");
+  EXPECT_EQ(config.family, ModelFamily::qwen2);
+  EXPECT_EQ(config.norm_eps, 1e-6);
+  EXPECT_EQ(config.sliding_window, 0u);
+  EXPECT_TRUE(config.tied_head && config.qkv_bias && config.gated_mlp);
+  EXPECT_FALSE(config.output_bias || config.mlp_bias || config.layer_norm);
+  std::vector<std::string> names;
+  for (const BlockVector& vector : block_vectors(config, 1)) names.push_back(vector.tensor + " " + std::to_string(vector.size));
+  EXPECT_THAT(names, ElementsAre("model.layers.1.input_layernorm.weight 64", "model.layers.1.post_attention_layernorm.weight 64",
+                                 "model.layers.1.self_attn.q_proj.bias 64", "model.layers.1.self_attn.k_proj.bias 32",
+                                 "model.layers.1.self_attn.v_proj.bias 32"));
+}
+
+TEST(ModelConfig, Starcoder2HasLayerNormsBiasesAndAWindow) {
+  const ModelConfig config = parse_model_config(
+      config_with(R"("architectures": ["Starcoder2ForCausalLM"], "model_type": "starcoder2", "hidden_act": "gelu_pytorch_tanh",
+                     "norm_type": "layer_norm", "mlp_type": "default", "sliding_window": 4096, "use_bias": true)"),
+      "config.json");
+  EXPECT_EQ(config.family, ModelFamily::starcoder2);
+  EXPECT_EQ(config.norm_eps, 1e-5);
+  EXPECT_EQ(config.sliding_window, 4096u);
+  EXPECT_TRUE(config.tied_head && config.qkv_bias && config.output_bias && config.mlp_bias && config.layer_norm);
+  EXPECT_FALSE(config.gated_mlp);
+  const std::vector<LinearShape> linears = block_linears(config, 0);
+  ASSERT_EQ(linears.size(), 6u);
+  EXPECT_EQ(linears[4].tensor, "model.layers.0.mlp.c_fc.weight");
+  EXPECT_EQ(linears[4].role, kUp);
+  EXPECT_EQ(linears[5].role, kDown);
+  EXPECT_EQ(block_vectors(config, 0).size(), 10u);
+  EXPECT_EQ(outer_tensors(config).at(2).name, "model.norm.bias");
+  EXPECT_FALSE(parse_model_config(config_with(R"("architectures": ["Starcoder2ForCausalLM"], "hidden_act": "gelu_pytorch_tanh",
+                                                 "use_bias": false, "sliding_window": null, "tie_word_embeddings": false)"),
+                                  "c")
+                   .qkv_bias);
 }
 
 struct BadConfig {
@@ -132,6 +172,30 @@ const std::vector<BadConfig> kBadConfigs = {
     {"Architecture",
      config_with("\"architectures\": [\"MistralForCausalLM\"]"),
      {"\"architectures\": found \"MistralForCausalLM\"", "LlamaForCausalLM"}},
+    {"ContradictingFamilies",
+     config_with("\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"llama\""),
+     {"\"model_type\": found \"llama\", but \"architectures\" says Qwen2ForCausalLM; expected \"qwen2\""}},
+    {"Qwen2Windows",
+     config_with("\"architectures\": [\"Qwen2ForCausalLM\"], \"use_sliding_window\": true"),
+     {"\"use_sliding_window\": found true"}},
+    {"Qwen2LayerTypes",
+     config_with("\"architectures\": [\"Qwen2ForCausalLM\"], \"layer_types\": [\"full_attention\", \"sliding_attention\"]"),
+     {"\"layer_types\": found \"sliding_attention\"; expected \"full_attention\""}},
+    {"Qwen2Yarn",
+     config_with("\"architectures\": [\"Qwen2ForCausalLM\"], \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}"),
+     {"found \"yarn\"; known: default, linear"}},
+    {"Starcoder2Silu",
+     config_with("\"architectures\": [\"Starcoder2ForCausalLM\"], \"hidden_act\": \"silu\""),
+     {"\"hidden_act\": found \"silu\"; only gelu_pytorch_tanh"}},
+    {"Starcoder2Norm",
+     config_with("\"architectures\": [\"Starcoder2ForCausalLM\"], \"norm_type\": \"rms_norm\""),
+     {"\"norm_type\": found \"rms_norm\"; only layer_norm"}},
+    {"Starcoder2Window",
+     config_with("\"architectures\": [\"Starcoder2ForCausalLM\"], \"sliding_window\": 0"),
+     {"\"sliding_window\": found 0; expected an integer from 1"}},
+    {"Starcoder2Bias",
+     config_with("\"architectures\": [\"Starcoder2ForCausalLM\"], \"use_bias\": \"yes\""),
+     {"\"use_bias\": found \"yes\"; expected true or false"}},
     {"ArchitectureText",
      config_with("\"architectures\": \"LlamaForCausalLM\""),
      {"expected a list of names"}},
@@ -225,7 +289,7 @@ TEST(ModelTensors, NamesAndShapesMatchAModelsFiles) {
     for (std::uint32_t layer = 0; layer < config.layers; ++layer) {
       for (const LinearShape& linear : block_linears(config, layer))
         take(linear.tensor, {linear.outputs, linear.inputs});
-      for (const std::string& norm : block_norms(layer)) take(norm, {config.hidden_size});
+      for (const BlockVector& vector : block_vectors(config, layer)) take(vector.tensor, {vector.size});
     }
     EXPECT_TRUE(locations.empty()) << model << ": " << locations.begin()->first;
   }

@@ -23,13 +23,15 @@ inline constexpr unsigned kEnumerants<CalibrationKind> = 4;
 template <>
 inline constexpr unsigned kEnumerants<FineTuning> = 2;
 template <>
+inline constexpr unsigned kEnumerants<Activations> = 3;
+template <>
 inline constexpr unsigned kEnumerants<PromptStyle> = 4;
 template <>
 inline constexpr unsigned kEnumerants<CompletionCut> = 2;
 template <>
 inline constexpr unsigned kEnumerants<TokenBudget> = 2;
 template <>
-inline constexpr unsigned kEnumerants<ChatTemplate> = 4;
+inline constexpr unsigned kEnumerants<ChatTemplate> = 5;
 template <>
 inline constexpr unsigned kEnumerants<SandboxKind> = 2;
 template <>
@@ -44,6 +46,8 @@ template <>
 inline constexpr unsigned kEnumerants<PeerRole> = 3;
 template <>
 inline constexpr unsigned kEnumerants<ErrorCode> = 8;
+template <>
+inline constexpr unsigned kEnumerants<JobState> = 6;
 
 class RandomFiller {
  public:

@@ -16,6 +16,10 @@ constexpr std::string_view kDeepSeekSystem =
     "privacy "
     "issues, and other non-computer science questions, you will refuse to answer\n";
 constexpr std::string_view kDeepSeekEnd = "<|EOT|>";
+// ChatML with the system prompt that Qwen2.5's template puts where a conversation has none.
+constexpr std::string_view kQwenSystem =
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n";
+constexpr std::string_view kQwenStart = "<|im_start|>", kQwenEnd = "<|im_end|>";
 
 bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -30,6 +34,9 @@ std::string chat_text(ChatTemplate chat, const Question& question) {
     }
     case ChatTemplate::deepseek_coder_instruct:
       return std::string(kDeepSeekSystem) + "### Instruction:\n" + question.text + "\n### Response:\n" +
+             question.answer_start;
+    case ChatTemplate::qwen_coder_instruct:
+      return std::string(kQwenSystem) + "<|im_start|>user\n" + question.text + "<|im_end|>\n<|im_start|>assistant\n" +
              question.answer_start;
     case ChatTemplate::none:
     case ChatTemplate::automatic:
@@ -48,8 +55,8 @@ std::vector<TokenId> question_tokens(const Tokenizer& tokenizer, ChatTemplate ch
 }
 
 std::vector<TokenId> chat_end_ids(const Tokenizer& tokenizer, ChatTemplate chat) {
-  if (chat != ChatTemplate::deepseek_coder_instruct) return {};
-  const auto end = tokenizer.id_of(kDeepSeekEnd);
+  if (chat != ChatTemplate::deepseek_coder_instruct && chat != ChatTemplate::qwen_coder_instruct) return {};
+  const auto end = tokenizer.id_of(chat == ChatTemplate::qwen_coder_instruct ? kQwenEnd : kDeepSeekEnd);
   return end ? std::vector<TokenId>{*end} : std::vector<TokenId>{};
 }
 
@@ -77,12 +84,14 @@ ChatTemplate resolved_chat(ChatTemplate asked, std::string_view model_template) 
     return ChatTemplate::deepseek_coder_instruct;
   if (holds(model_template, "[INST]") && holds(model_template, "[/INST]") && holds(model_template, "<<SYS>>"))
     return ChatTemplate::codellama_instruct;
+  if (holds(model_template, kQwenStart) && holds(model_template, kQwenEnd) && holds(model_template, "You are Qwen, created by Alibaba Cloud."))
+    return ChatTemplate::qwen_coder_instruct;
   throw Error(
       ErrorCode::bad_input,
       std::string("\"chat\": \"auto\", but the model's tokenizer_config.json ") +
           (model_template.empty() ? "has no chat_template"
-                                  : "has a chat_template that is neither CodeLlama's nor DeepSeek-Coder's") +
-          "; name \"codellamaInstruct\" or \"deepseekCoderInstruct\", or leave \"chat\" out for a base "
+                                  : "has a chat_template that is not CodeLlama's, DeepSeek-Coder's or Qwen2.5-Coder's") +
+          "; name \"codellamaInstruct\", \"deepseekCoderInstruct\" or \"qwenCoderInstruct\", or leave \"chat\" out for a base "
           "model");
 }
 

@@ -1,5 +1,5 @@
-// How two families of instruct models are spoken to: CodeLlama-Instruct and DeepSeek-Coder-Instruct. Their
-// templates are written here; a model's own (a program in Jinja) is read only to tell which of them it is.
+// How three families of instruct models are spoken to: CodeLlama-Instruct, DeepSeek-Coder-Instruct and Qwen2.5-Coder-Instruct.
+// Their templates are written here; a model's own (a program in Jinja) is read only to tell which of them it is.
 // Any thread.
 #pragma once
 
@@ -15,7 +15,7 @@
 namespace quench::worker {
 
 // The text in which a model finds one question and begins its answer, without the token that begins a text.
-// `chat` is one of the two templates.
+// `chat` is one of the three templates.
 std::string chat_text(ChatTemplate chat, const Question& question);
 
 // What a model is given, as token ids. With a template the token that begins a text is first, once, whether
@@ -29,8 +29,8 @@ std::vector<TokenId> chat_end_ids(const Tokenizer& tokenizer, ChatTemplate chat)
 // Error(bad_input) for a file that is no JSON object.
 std::string read_chat_template(const std::filesystem::path& model_dir);
 
-// `asked`, or for `automatic` the one of the two that the model's template is. Throws Error(bad_input) when
-// it is neither.
+// `asked`, or for `automatic` the one of the three that the model's template is. Throws Error(bad_input) when
+// it is none of them.
 ChatTemplate resolved_chat(ChatTemplate asked, std::string_view model_template);
 
 }  // namespace quench::worker

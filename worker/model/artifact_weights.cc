@@ -56,14 +56,16 @@ class ArtifactWeights final : public WeightSource {
                           .group_size = record.group_size,
                           .rows_per_tile = record.rows_per_tile,
                           .permuted = !record.permutation.digest.is_none(),
-                          .codebooks = record.codebooks};
+                          .codebooks = record.codebooks,
+                          .activations = record.activations,
+                          .activation_scale = static_cast<float>(record.activation_scale)};
       add_tensor(record.name, stored, place(record.name));
       if (!has(record.name)) continue;
       if (stored.layout == TensorLayout::raw)
         check_raw(record);
       else if (stored.layout == TensorLayout::packed)
         check_packed(record, stored);
-      else
+      if (stored.layout == TensorLayout::additive || stored.activations != Activations::none)
         in_context(place(record.name), [&] { check_tensor_record(record); });
       expect(records_.emplace(record.name, record).second, place(record.name), "is listed twice");
     }

@@ -1,8 +1,9 @@
-// One Llama decoder block: its weights, and its forward over keys and values that are already cached.
+// One decoder block: its weights, and its forward over keys and values that are already cached.
 //
-//   hidden += o(attention(rope(q(n)), rope(k(n)), v(n)))   with n = rms_norm(hidden)
-//   hidden += down(silu(gate(m)) * up(m))                  with m = rms_norm(hidden)
+//   hidden += o(attention(rope(q(n)), rope(k(n)), v(n)))   with n = norm(hidden)
+//   hidden += down(silu(gate(m)) * up(m))                  with m = norm(hidden)
 //
+// with RMS norms; or LayerNorms, down(gelu(up(m))), biases and a window, as ModelConfig says.
 // block_forward.h runs the same arithmetic stage by stage for the quantizer.
 #pragma once
 
@@ -19,15 +20,19 @@
 
 namespace quench::worker {
 
-// Indices into Block::linears, in the order of block_linears().
-enum BlockLinear : std::size_t { kQ, kK, kV, kO, kGate, kUp, kDown, kBlockLinears };
-
 struct Block {
-  std::array<Linear, kBlockLinears> linears;
-  std::vector<float> attention_norm;  // [hidden]
-  std::vector<float> mlp_norm;        // [hidden]
+  std::array<Linear, kBlockLinears> linears;  // by role (BlockLinear)
+  std::vector<float> attention_norm, attention_norm_bias;  // [hidden]; no bias of an RMS norm
+  std::vector<float> mlp_norm, mlp_norm_bias;
+  std::array<std::vector<float>, kBlockLinears> biases;  // empty where a linear has none
+  // Where the block keeps one of its vectors.
+  std::vector<float>& vector(const BlockVector& which);
+  // Bytes of memory its weights take.
+  std::size_t bytes() const;
 };
 
+// Reads the vectors of block `layer` into `block`.
+void load_vectors(const WeightSource& source, std::uint32_t layer, Block& block);
 // Reads block `layer` from any source, raw or packed, into the backend's `memory`. Throws what the source throws.
 Block load_block(const WeightSource& source, std::uint32_t layer, kernels::Memory* memory = nullptr);
 
@@ -45,7 +50,9 @@ struct BlockWorkspace {
 };
 
 // The two halves' inputs and the halves themselves, each row by row independent of the others:
-// out = rms_norm(hidden) with the norm before the attention, or before the MLP.
+// out = norm(hidden) with the norm before the attention, or before the MLP.
+void normalize(const BlockContext& context, kernels::ConstMatrixView x, std::span<const float> weight,
+               std::span<const float> bias, kernels::MatrixView out);
 void attention_norm(const BlockContext& context, const Block& block, kernels::ConstMatrixView hidden,
                     kernels::MatrixView out);
 void mlp_norm(const BlockContext& context, const Block& block, kernels::ConstMatrixView hidden,
@@ -55,11 +62,11 @@ void mlp_norm(const BlockContext& context, const Block& block, kernels::ConstMat
 void attention_output(const BlockContext& context, const Block& block, kernels::ConstMatrixView normed,
                       std::span<const std::int32_t> positions, std::span<const kernels::KvSegment> segments,
                       kernels::MatrixView out, BlockWorkspace& workspace);
-// out [T, intermediate] = silu(gate(normed)) * up(normed), the input of `down`.
+// out [T, intermediate] = silu(gate(normed)) * up(normed), or gelu(up(normed)), the input of `down`.
 void mlp_activation(const BlockContext& context, const Block& block, kernels::ConstMatrixView normed,
                     kernels::MatrixView out, BlockWorkspace& workspace);
-// hidden += linear(input): the residual additions after `o` and `down`.
-void add_projection(const BlockContext& context, const Linear& linear, kernels::ConstMatrixView input,
+// hidden += linear(input): the residual additions after `o` and `down`, whichever `role` is.
+void add_projection(const BlockContext& context, const Block& block, BlockLinear role, kernels::ConstMatrixView input,
                     kernels::MatrixView hidden, BlockWorkspace& workspace);
 
 // The whole block on hidden [T, hidden_size], in place.

@@ -12,10 +12,16 @@ namespace {
 // Rows of temporaries (q, k, v, up, products) held at once; sequences stay whole in the attention.
 constexpr std::int64_t kRowsAtOnce = 512;
 
+// Cut within each sequence: a GPU's product may depend on how many rows it has, so that must not depend on which
+// sequences a rank holds.
 template <typename Body>
-void for_row_ranges(std::int64_t rows, Body&& body) {
-  for (std::int64_t begin = 0; begin < rows; begin += kRowsAtOnce)
-    body(begin, std::min(kRowsAtOnce, rows - begin));
+void for_row_ranges(const std::vector<std::int64_t>& lengths, Body&& body) {
+  std::int64_t first = 0;
+  for (const std::int64_t length : lengths) {
+    for (std::int64_t begin = 0; begin < length; begin += kRowsAtOnce)
+      body(first + begin, std::min(kRowsAtOnce, length - begin));
+    first += length;
+  }
 }
 
 }  // namespace
@@ -49,7 +55,7 @@ void BlockForward::finish() {
 }
 
 void BlockForward::run_attention() {
-  const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kO].inputs(), context_.backend.memory());
+  const kernels::MatrixView out = next_.matrix(hidden_.rows, std::int64_t{context_.config.heads} * context_.config.head_dim, context_.backend.memory());
   const std::int64_t longest = lengths_.empty() ? 0 : *std::max_element(lengths_.begin(), lengths_.end());
   kernels::KvCache cache(context_.config.kv_heads, context_.config.head_dim, longest,
                          context_.backend.memory());
@@ -73,9 +79,9 @@ void BlockForward::advance() {
   if (stage_ == 0) {
     run_attention();
   } else if (stage_ == 1 || stage_ == 3) {
-    const Linear& linear = block_.linears[stage_ == 1 ? kO : kDown];
-    for_row_ranges(hidden_.rows, [&](std::int64_t begin, std::int64_t rows) {
-      add_projection(context_, linear, input_view_.row_range(begin, rows), hidden_.row_range(begin, rows),
+    const BlockLinear role = stage_ == 1 ? kO : kDown;
+    for_row_ranges(lengths_, [&](std::int64_t begin, std::int64_t rows) {
+      add_projection(context_, block_, role, input_view_.row_range(begin, rows), hidden_.row_range(begin, rows),
                      workspace_);
     });
     if (stage_ == 1) {
@@ -83,8 +89,8 @@ void BlockForward::advance() {
       mlp_norm(context_, block_, hidden_, input_view_);
     }
   } else {
-    const kernels::MatrixView out = next_.matrix(hidden_.rows, block_.linears[kDown].inputs(), context_.backend.memory());
-    for_row_ranges(hidden_.rows, [&](std::int64_t begin, std::int64_t rows) {
+    const kernels::MatrixView out = next_.matrix(hidden_.rows, context_.config.intermediate_size, context_.backend.memory());
+    for_row_ranges(lengths_, [&](std::int64_t begin, std::int64_t rows) {
       mlp_activation(context_, block_, input_view_.row_range(begin, rows), out.row_range(begin, rows),
                      workspace_);
     });

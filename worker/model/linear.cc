@@ -30,12 +30,18 @@ Linear Linear::dense(std::span<const float> weights, std::int64_t outputs, std::
 }
 
 Linear Linear::packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
-                      std::int64_t rows_per_tile, std::vector<std::int32_t> permutation, kernels::Memory* memory) {
+                      std::int64_t rows_per_tile, std::vector<std::int32_t> permutation, kernels::Memory* memory,
+                      InputRounding rounding) {
   QUENCH_CHECK(rows_per_tile > 0 && rows_per_tile % kernels::kPanelRows == 0, rows_per_tile);
+  const bool rounds = rounding.kind != Activations::none;
+  QUENCH_CHECK(!rounds || (bits == 8 && group_size == -1 && permutation.empty() && inputs <= kIntegerInputsMax), bits, group_size, inputs);
+  // No device has a kernel for them yet: the host's, which multiplies them, finds them in its own memory.
+  if (rounds) memory = nullptr;
   QUENCH_CHECK(permutation.empty() || std::cmp_equal(permutation.size(), inputs), permutation.size(), inputs);
   Linear linear;
   linear.panels_ = kernels::WeightPanels::allocate(kernels::packed_format(bits), outputs, inputs, group_size, memory);
   linear.memory_ = memory;
+  linear.rounding_ = rounding;
   linear.permutation_ = std::move(permutation);
   linear.rows_per_tile_ = rows_per_tile;
   linear.tiles_missing_ = (outputs + rows_per_tile - 1) / rows_per_tile;
@@ -94,7 +100,8 @@ Linear Linear::load(const WeightSource& source, const std::string& name, kernels
     return linear;
   }
   Linear linear = packed(outputs, inputs, static_cast<int>(stored.bits), stored.group_size,
-                         static_cast<std::int64_t>(stored.rows_per_tile), source.read_permutation(name), memory);
+                         static_cast<std::int64_t>(stored.rows_per_tile), source.read_permutation(name), memory,
+                         {stored.activations, stored.activation_scale});
   for (std::uint64_t tile = 0; tile < stored.tiles(); ++tile)
     linear.set_tile(static_cast<std::int64_t>(tile), source.read_tile(name, tile));
   return linear;
@@ -154,6 +161,7 @@ void Linear::forward(kernels::Backend& backend, kernels::ConstMatrixView x, kern
     kernels::to_device(backend.memory(), y);
     return;
   }
+  if (rounding_.kind != Activations::none) return backend.integer_gemm(x, rounding_.scale, panels_.view(), y);
   if (!permutation_.empty()) {
     const kernels::MatrixView permuted = gathered.matrix(x.rows, x.cols, backend.memory());
     backend.gather_columns(x, permutation_, permuted);

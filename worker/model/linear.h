@@ -16,6 +16,12 @@
 
 namespace quench::worker {
 
+// How a linear of eight bits takes its inputs: as they are, or rounded to whole numbers (Backend::integer_gemm).
+struct InputRounding {
+  Activations kind = Activations::none;
+  float scale = 0;  // of a step, for Activations::fixed
+};
+
 class Linear {
  public:
   Linear() = default;
@@ -32,7 +38,7 @@ class Linear {
   // TensorRecord: column k of the codes is column permutation[k] of the source; empty: identity.
   static Linear packed(std::int64_t outputs, std::int64_t inputs, int bits, std::int64_t group_size,
                        std::int64_t rows_per_tile, std::vector<std::int32_t> permutation,
-                       kernels::Memory* memory = nullptr);
+                       kernels::Memory* memory = nullptr, InputRounding rounding = {});
   // The same of codebook entries (TensorLayout::additive); `codebooks` are the bytes of its first chunk, size and values
   // checked.
   static Linear additive(std::int64_t outputs, std::int64_t inputs, const AdditiveTileShape& shape,
@@ -73,6 +79,7 @@ class Linear {
   void set_additive_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk);
 
   std::optional<Additive> additive_;
+  InputRounding rounding_;
   kernels::WeightPanels panels_;
   kernels::Memory* memory_ = nullptr;
   std::vector<std::int32_t> permutation_;

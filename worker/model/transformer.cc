@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kFinalNorm = "model.norm.weight";
+constexpr const char* kFinalNormBias = "model.norm.bias";
 constexpr const char* kHead = "lm_head.weight";
 // Positions that the first table of angles holds.
 constexpr std::int64_t kFirstPositions = 1024;
@@ -34,6 +35,7 @@ Transformer::Transformer(kernels::Backend& backend, const WeightSource& source, 
   embedding_type_ = element_type(embedding.dtype);
   for (std::uint32_t layer = 0; layer < config_.layers; ++layer) blocks_.push_back(load_block(source, layer, backend_.memory()));
   final_norm_ = read_tensor(source, kFinalNorm);
+  if (config_.layer_norm) final_norm_bias_ = read_tensor(source, kFinalNormBias);
   head_ = config_.tied_head
               ? Linear::dense(embedding_, embedding_type_, config_.vocab_size, config_.hidden_size,
                               backend_.memory())
@@ -41,11 +43,8 @@ Transformer::Transformer(kernels::Backend& backend, const WeightSource& source, 
 }
 
 std::size_t Transformer::weight_bytes() const {
-  std::size_t bytes = embedding_.size() + head_.bytes() + final_norm_.size() * sizeof(float);
-  for (const Block& block : blocks_) {
-    for (const Linear& linear : block.linears) bytes += linear.bytes();
-    bytes += (block.attention_norm.size() + block.mlp_norm.size()) * sizeof(float);
-  }
+  std::size_t bytes = embedding_.size() + head_.bytes() + (final_norm_.size() + final_norm_bias_.size()) * sizeof(float);
+  for (const Block& block : blocks_) bytes += block.bytes();
   return bytes;
 }
 
@@ -100,7 +99,7 @@ kernels::ConstMatrixView Transformer::forward(std::span<const SequenceStep> step
     backend_.embed(last_rows, {hidden.data, kernels::ElementType::f32, hidden.rows, hidden.cols}, selected);
     hidden = selected;
   }
-  backend_.rms_norm(hidden, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), hidden);
+  normalize(context, hidden, final_norm_, final_norm_bias_, hidden);
   const kernels::MatrixView logits = logits_.matrix(hidden.rows, config_.vocab_size, backend_.memory());
   head_.forward(backend_, hidden, logits, workspace_.gathered);
   kernels::to_host(backend_.memory(), logits);

@@ -1,4 +1,4 @@
-// A whole Llama-family model in memory: embedding, blocks, final norm and head, from fp or packed weights.
+// A whole model in memory: embedding, blocks, final norm and head, from fp or packed weights.
 // A token's logits are the same bits whatever else is in its batch, and whether it came by prefill
 // or by decoding. One call at a time.
 #pragma once
@@ -52,7 +52,7 @@ class Transformer {
   std::vector<std::uint8_t> embedding_;  // row-major as stored
   kernels::ElementType embedding_type_ = kernels::ElementType::f32;
   std::vector<Block> blocks_;
-  std::vector<float> final_norm_;
+  std::vector<float> final_norm_, final_norm_bias_;
   Linear head_;
   BlockWorkspace workspace_;
   ActivationBuffer hidden_, selected_, logits_;

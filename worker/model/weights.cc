@@ -47,7 +47,7 @@ void WeightSource::add_tensor(const std::string& name, StoredTensor stored, cons
   if (expected == expected_.end()) {
     if (name.starts_with("model.layers.") && name.ends_with(".bias"))
       throw Error(ErrorCode::bad_input, where +
-                                            " is a bias, which this engine does not apply; the model would "
+                                            " is a bias, which a model of config.json's family does not have; the model would "
                                             "give other results than it was trained for");
     return;
   }
@@ -71,7 +71,7 @@ std::vector<NamedShape> model_tensors(const ModelConfig& config) {
   for (std::uint32_t layer = 0; layer < config.layers; ++layer) {
     for (const LinearShape& linear : block_linears(config, layer))
       tensors.push_back({linear.tensor, {linear.outputs, linear.inputs}});
-    for (std::string& norm : block_norms(layer)) tensors.push_back({std::move(norm), {config.hidden_size}});
+    for (BlockVector& vector : block_vectors(config, layer)) tensors.push_back({std::move(vector.tensor), {vector.size}});
   }
   return tensors;
 }

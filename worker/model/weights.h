@@ -33,6 +33,8 @@ struct StoredTensor {
   std::uint32_t rows_per_tile = 0;
   bool permuted = false;  // has a column permutation (act-order)
   std::uint32_t codebooks = 0;  // additive only
+  Activations activations = Activations::none;  // packed only
+  float activation_scale = 0;
 
   std::uint64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
   std::uint64_t columns() const { return shape.back(); }
@@ -64,7 +66,7 @@ class WeightSource {
  protected:
   explicit WeightSource(const ModelConfig& config);
   // Checks type and shape against the config. Tensors the model does not have are left out, except
-  // biases of its linears and norms, which would change its results: those are refused.
+  // biases in its blocks that its family has not, which would change its results: those are refused.
   void add_tensor(const std::string& name, StoredTensor stored, const std::string& where);
 
  private:

@@ -1,5 +1,6 @@
 #include "worker/quantize/block_parts.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "schemas/error.h"
@@ -24,6 +25,11 @@ TensorRecord packed_record(const LinearShape& linear, const QuantizeSpec& recipe
   const kernels::GridSpec grid = grid_of(recipe);
   record.bits = static_cast<std::uint32_t>(grid.bits);
   record.group_size = static_cast<std::int32_t>(grid.group_size);
+  record.activations = recipe.activations;
+  if (record.activations != Activations::none && linear.inputs > kIntegerInputsMax)
+    throw Error(ErrorCode::bad_input, "tensor \"" + linear.tensor + "\" has " + std::to_string(linear.inputs) +
+                                          " inputs; integer activations are for at most " + std::to_string(kIntegerInputsMax) +
+                                          ": choose \"activations\": \"none\"");
   return record;
 }
 
@@ -43,16 +49,19 @@ void take_tiles(const LinearShape& linear, const std::vector<PieceRecords::Piece
 void take_all_tiles(const GangContext& context, const LinearShape& linear, const PieceDealer& before,
                     std::span<const std::uint8_t> mine, Linear& whole,
                     const std::function<std::uint64_t(std::uint32_t rows)>& tile_bytes) {
-  const std::vector<Bytes> all = context.gang.all_gather_bytes(mine, "tiles " + linear.short_name);
-  for (std::uint32_t rank = 0; rank < context.gang.world(); ++rank) {
+  const std::uint32_t world = context.gang.world();
+  const std::vector<Bytes> gathered =
+      world > 1 ? context.gang.all_gather_bytes(mine, "tiles " + linear.short_name) : std::vector<Bytes>();
+  for (std::uint32_t rank = 0; rank < world; ++rank) {
+    const std::span<const std::uint8_t> from = world > 1 ? std::span<const std::uint8_t>(gathered[rank]) : mine;
     PieceDealer replay = before;
     replay.take_part_of(rank);
     std::size_t offset = 0;
     for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile) {
       if (!replay.deal()) continue;
       const std::uint64_t bytes = tile_bytes(rows_of_tile(linear, tile));
-      QUENCH_CHECK(offset + bytes <= all[rank].size(), offset, bytes, all[rank].size());
-      whole.set_tile(tile, std::span(all[rank]).subspan(offset, bytes));
+      QUENCH_CHECK(offset + bytes <= from.size(), offset, bytes, from.size());
+      whole.set_tile(tile, from.subspan(offset, bytes));
       offset += bytes;
     }
   }
@@ -62,7 +71,8 @@ Linear take_packed_linear(const GangContext& context, const LinearShape& linear,
                           std::vector<std::int32_t> processing, const PieceDealer& before,
                           std::span<const std::uint8_t> mine) {
   Linear packed = Linear::packed(linear.outputs, linear.inputs, static_cast<int>(record.bits), record.group_size,
-                                 record.rows_per_tile, std::move(processing), context.backend.memory());
+                                 record.rows_per_tile, std::move(processing), context.backend.memory(),
+                                 {record.activations, static_cast<float>(record.activation_scale)});
   take_all_tiles(context, linear, before, mine, packed, [&](std::uint32_t rows) {
     return PackedTileShape{rows, linear.inputs, record.bits, record.group_size}.bytes();
   });
@@ -85,7 +95,7 @@ TensorRecord norm_record(const WeightSource& source, const std::string& name, co
 
 // The weights of one linear on every rank, as stored: each rank reads its share of the rows from disk
 // and the gang brings them together, so a block crosses the file system once.
-std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
+kernels::AlignedBuffer<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear) {
   const StoredTensor& tensor = context.source.tensor(linear.tensor);
   const std::uint64_t element = dtype_bytes(tensor.dtype);
   const std::uint64_t row_bytes = linear.inputs * element;
@@ -98,13 +108,19 @@ std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearSh
     counts[rank] = (last - first) * row_bytes;
     if (rank == context.gang.rank()) begin_row = first;
   }
-  std::vector<std::uint8_t> all(linear.outputs * row_bytes);
-  const std::span mine = std::span(all).subspan(begin_row * row_bytes, counts[context.gang.rank()]);
-  if (!mine.empty()) {
-    context.source.read_bytes(linear.tensor, begin_row * row_bytes, mine);
-    check_finite(mine, tensor.dtype, begin_row * linear.inputs, context.source.place(linear.tensor));
-  }
-  if (world > 1) context.gang.all_gather(mine, counts, all, "weights " + linear.short_name);
+  kernels::AlignedBuffer<std::uint8_t> all(linear.outputs * row_bytes);
+  const std::span whole(all.data(), all.size());
+  const std::span mine = whole.subspan(begin_row * row_bytes, counts[context.gang.rank()]);
+  // In parts of some megabytes, so that several are read and looked through at once.
+  constexpr std::uint64_t part_bytes = 4 << 20;
+  const auto parts = static_cast<std::int64_t>((mine.size() + part_bytes - 1) / part_bytes);
+  context.backend.on_host_threads(parts, [&](std::int64_t part) {
+    const std::uint64_t offset = static_cast<std::uint64_t>(part) * part_bytes;
+    const std::span bytes = mine.subspan(offset, std::min<std::uint64_t>(part_bytes, mine.size() - offset));
+    context.source.read_bytes(linear.tensor, begin_row * row_bytes + offset, bytes);
+    check_finite(bytes, tensor.dtype, begin_row * linear.inputs + offset / element, context.source.place(linear.tensor));
+  });
+  if (world > 1) context.gang.all_gather(mine, counts, whole, "weights " + linear.short_name);
   return all;
 }
 

@@ -34,7 +34,10 @@ void put_norm(PieceRecords& records, ShardSink& sink, std::uint64_t index, std::
 TensorRecord norm_record(const WeightSource& source, const std::string& name, const PieceRecords::Piece& piece);
 // The weights of one linear on every rank, as stored and checked to be finite: each rank reads its share of the rows from
 // disk and the gang brings them together, so a block crosses the file system once. Collective.
-std::vector<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear);
+kernels::AlignedBuffer<std::uint8_t> read_shared(const GangContext& context, const LinearShape& linear);
+inline std::span<const std::uint8_t> bytes_of(const kernels::AlignedBuffer<std::uint8_t>& buffer) {
+  return {buffer.data(), buffer.size()};
+}
 // "q,k,v".
 std::string stage_names(const std::vector<LinearShape>& linears, std::uint32_t stage);
 

@@ -14,6 +14,7 @@
 #include "worker/quantize/awq/scaled_block.h"
 #include "worker/quantize/block_parts.h"
 #include "worker/quantize/methods.h"
+#include "worker/quantize/static_activations.h"
 
 namespace quench::worker {
 namespace {
@@ -43,22 +44,23 @@ class CalibratedPass {
         recipe_(recipe),
         linears_(block_linears(context.source.config(), layer)),
         recipes_(recipes_of(recipe, context.choices, linears_)),
-        norms_(block_norms(layer)),
+        vectors_(block_vectors(context.source.config(), layer)),
         dealer_(context.gang.rank(), context.gang.world()) {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
       if (recipe.method == Method::aqlm) check_additive(recipe, linears_[i].outputs, linears_[i].inputs, linears_[i].tensor);
       stored_[i] = read_shared(context_, linears_[i]);
+      // Only what is tuned is run as it was: each linear is quantized before anything passes through it.
+      if (!tunes()) continue;
       const StoredTensor& tensor = context_.source.tensor(linears_[i].tensor);
-      block_.linears[i] =
-          Linear::dense(stored_[i], element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
+      block_.linears[linears_[i].role] =
+          Linear::dense(bytes_of(stored_[i]), element_type(tensor.dtype), linears_[i].outputs, linears_[i].inputs,
                         context_.backend.memory());
     }
-    block_.attention_norm = read_tensor(context_.source, norms_.at(0));
-    block_.mlp_norm = read_tensor(context_.source, norms_.at(1));
+    load_vectors(context_.source, layer, block_);
     // Norms that are trained are put when they are, as fp32.
-    for (std::size_t i = 0; i < norms_.size(); ++i) {
+    for (const BlockVector& vector : vectors_) {
       if (!tunes())
-        put_raw_pieces(context_.source, norms_[i], dealer_, index_, records_, context_.sink);
+        put_raw_pieces(context_.source, vector.tensor, dealer_, index_, records_, context_.sink);
       else
         norm_pieces_.push_back({index_++, dealer_.deal()});
     }
@@ -212,7 +214,7 @@ class CalibratedPass {
       for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile)
         tuned.set_tile(tile, trained.tile(i, std::int64_t{tile} * rows_per_tile, rows_of_tile(linear, tile)));
       put_codebooks(packed_records_[i], std::move(codebooks));
-      block_.linears[i] = std::move(tuned);
+      block_.linears[linear.role] = std::move(tuned);
     }
     for (const TileToTune& tile : tiles_to_tune_) {
       const LinearShape& linear = linears_[tile.linear];
@@ -222,12 +224,12 @@ class CalibratedPass {
     }
     block_.attention_norm.assign(trained.norm(0).begin(), trained.norm(0).end());
     block_.mlp_norm.assign(trained.norm(1).begin(), trained.norm(1).end());
-    for (std::size_t n = 0; n < norms_.size(); ++n)
+    for (std::size_t n = 0; n < vectors_.size(); ++n)
       if (norm_pieces_[n].own) put_norm(records_, context_.sink, norm_pieces_[n].index, trained.norm(n));
   }
 
   void keep(std::size_t which, Linear linear, TensorRecord record) {
-    block_.linears[which] = std::move(linear);
+    block_.linears[linears_[which].role] = std::move(linear);
     packed_records_[which] = std::move(record);
     // The pieces' plan order is the order of solving, by stage; losses are put in linear order at the end.
     solved_order_.push_back(which);
@@ -247,32 +249,34 @@ class CalibratedPass {
       if (context_.gang.rank() == 0) context_.sink.put_chunk(record.permutation.digest, std::move(bytes));
     }
 
-    std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
     const PieceDealer before = dealer_;
-    // This rank's tiles one below the other, solved when there are enough of them.
-    const std::int64_t rows_max = rows_solved_together(rows_per_tile, linear.inputs);
-    kernels::AlignedBuffer<float> weights(static_cast<std::uint64_t>(rows_max) * linear.inputs);
+    std::vector<std::uint32_t> tiles;  // this rank's
     std::vector<std::uint64_t> indices;
-    std::int64_t rows = 0;
-    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_) {
-      const bool last = tile + 1 == tile_count(linear);
+    for (std::uint32_t tile = 0; tile < tile_count(linear); ++tile, ++index_)
       if (dealer_.deal()) {
-        const std::uint64_t values = std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs;
-        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes,
-                                element_type(tensor.dtype), values, weights.data() + rows * linear.inputs);
-        rows += rows_of_tile(linear, tile);
+        tiles.push_back(tile);
         indices.push_back(index_);
       }
-      if (rows == 0 || (rows < rows_max && !last)) continue;
-      std::vector<SolvedTile> solved =
-          solve_tiles(context_.backend, recipes_[which], ConstMatrixView(weights.data(), rows, linear.inputs), rows_per_tile,
-                      &hessian, &factor);
+    std::vector<std::uint8_t> mine;  // their chunks one after another, for the all-gather
+    mine.reserve(tiles.size() * PackedTileShape{rows_per_tile, linear.inputs, record.bits, record.group_size}.bytes());
+    const auto at_once = static_cast<std::size_t>(rows_solved_together(context_.backend, rows_per_tile, linear.inputs) / rows_per_tile);
+    for (std::size_t first = 0; first < tiles.size(); first += at_once) {
+      const std::span batch = std::span(tiles).subspan(first, std::min(at_once, tiles.size() - first));
+      // Only the last of all tiles may be short, and it is the last of its rank's.
+      const std::int64_t rows = std::int64_t{rows_per_tile} * (std::ssize(batch) - 1) + rows_of_tile(linear, batch.back());
+      const MatrixView weights = room_for_weights(rows, linear.inputs);
+      context_.backend.on_host_threads(std::ssize(batch), [&](std::int64_t i) {
+        const std::uint32_t tile = batch[static_cast<std::size_t>(i)];
+        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes, element_type(tensor.dtype),
+                                std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs, weights.row(i * rows_per_tile));
+      });
+      kernels::to_device(context_.backend.memory(), weights);
+      std::vector<SolvedTile> solved = solve_tiles(context_.backend, recipes_[which], weights, rows_per_tile, &hessian, &factor);
       for (std::size_t i = 0; i < solved.size(); ++i) {
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
-        records_.add(context_.sink, indices[i], std::move(solved[i].chunk), solved[i].loss, solved[i].energy);
+        records_.add(context_.sink, indices[first + i], solved[i].digest, std::move(solved[i].chunk), solved[i].loss,
+                     solved[i].energy);
       }
-      indices.clear();
-      rows = 0;
     }
     stored_[which] = {};
 
@@ -280,14 +284,23 @@ class CalibratedPass {
     keep(which, std::move(packed), std::move(record));
   }
 
+  MatrixView room_for_weights(std::int64_t rows, std::int64_t columns) {
+    const auto count = static_cast<std::size_t>(rows * columns);
+    if (weights_.size() < count) {
+      weights_ = {};
+      weights_ = kernels::AlignedBuffer<float>(count, context_.backend.memory());
+    }
+    return {weights_.data(), rows, columns};
+  }
+
   CalibratedBlock finish() {
     context_.sink.wait_until_stored();
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_)
-      result.tensors.push_back(tunes() ? norm_record(context_.source, norm, pieces.at(next++))
-                                       : raw_record(context_.source, norm, pieces, next));
+    for (const BlockVector& vector : vectors_)
+      result.tensors.push_back(tunes() ? norm_record(context_.source, vector.tensor, pieces.at(next++))
+                                       : raw_record(context_.source, vector.tensor, pieces, next));
     std::map<std::size_t, std::vector<LinearLoss>> losses;
     for (const std::size_t which : solved_order_)
       take_tiles(linears_[which], pieces, next, packed_records_[which], losses[which]);
@@ -302,12 +315,13 @@ class CalibratedPass {
   QuantizeSpec recipe_;
   std::vector<LinearShape> linears_;
   std::vector<QuantizeSpec> recipes_;  // of each linear
-  std::vector<std::string> norms_;
+  std::vector<BlockVector> vectors_;
   PieceDealer dealer_;
   PieceRecords records_;
   std::uint64_t index_ = 0;
   Block block_;
-  std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  std::array<kernels::AlignedBuffer<std::uint8_t>, kBlockLinears> stored_;
+  kernels::AlignedBuffer<float> weights_;  // of the tiles being solved
   std::array<TensorRecord, kBlockLinears> packed_records_;
   std::vector<std::size_t> solved_order_;
   // With fine-tuning: what is put at the end, and the codes' losses as they were found.
@@ -334,6 +348,7 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
   return in_context("block " + std::to_string(layer), [&] {
     if (recipe.method == Method::awq)
       return quantize_scaled_block(context, recipe, layer, rope, length, total_tokens, hidden, on_step);
+    if (recipe.method == Method::int8) return quantize_static_block(context, recipe, layer, rope, length, hidden, on_step);
     CalibratedPass pass(context, recipe, layer);
     return pass.run({context.backend, context.source.config(), rope}, length, total_tokens, hidden, on_step);
   });
@@ -343,12 +358,12 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
                                      std::uint32_t layer) {
   return in_context("block " + std::to_string(layer), [&] {
     const std::vector<LinearShape> linears = block_linears(context.source.config(), layer);
-    const std::vector<std::string> norms = block_norms(layer);
+    const std::vector<BlockVector> vectors = block_vectors(context.source.config(), layer);
     PieceDealer dealer(context.gang.rank(), context.gang.world());
     PieceRecords records;
     std::uint64_t index = 0;
-    for (const std::string& norm : norms)
-      put_raw_pieces(context.source, norm, dealer, index, records, context.sink);
+    for (const BlockVector& vector : vectors)
+      put_raw_pieces(context.source, vector.tensor, dealer, index, records, context.sink);
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         put_raw_pieces(context.source, linear.tensor, dealer, index, records, context.sink);
@@ -369,8 +384,8 @@ CalibratedBlock quantize_plain_block(const GangContext& context, const QuantizeS
     const std::vector<PieceRecords::Piece> pieces = records.gather(context.gang, index, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms)
-      result.tensors.push_back(raw_record(context.source, norm, pieces, next));
+    for (const BlockVector& vector : vectors)
+      result.tensors.push_back(raw_record(context.source, vector.tensor, pieces, next));
     for (const LinearShape& linear : linears) {
       if (recipe.method == Method::none) {
         result.tensors.push_back(raw_record(context.source, linear.tensor, pieces, next));

@@ -79,18 +79,7 @@ std::vector<std::int32_t> exponents_of(kernels::Backend& backend, cluster::Colle
 void add_leaves(kernels::Backend& backend, std::span<const ConstMatrixView> inputs, const SumScale& scale,
                 const TrianglePanels& layout, std::span<const std::int32_t> order,
                 std::int64_t* const* sums) {
-  kernels::AlignedBuffer<float> gathered(
-      order.empty() ? 0 : static_cast<std::size_t>(kLeafTokens * layout.columns), backend.memory());
-  for (const ConstMatrixView& input : inputs)
-    for (std::int64_t row = 0; row < input.rows; row += kLeafTokens) {
-      ConstMatrixView leaf = input.row_range(row, std::min(kLeafTokens, input.rows - row));
-      if (!order.empty()) {
-        const MatrixView into(gathered.data(), leaf.rows, layout.columns);
-        backend.gather_columns(leaf, order, into);
-        leaf = into;
-      }
-      backend.add_hessian_leaf(leaf, scale, layout, sums);
-    }
+  for (const ConstMatrixView& input : inputs) backend.add_hessian_leaves(input, kLeafTokens, order, scale, layout, sums);
 }
 
 // The owner's elements on every rank, where its backend computes.
@@ -197,15 +186,16 @@ Factor factor_hessian(kernels::Backend& backend, cluster::Collective& gang, cons
       if (panel_owner(panel, world) != gang.rank()) continue;
       own_panels[static_cast<std::size_t>(panel)] = panels[panel];
       const float* source = hessian.values.panels()[panel];
-      kernels::to_host(backend.memory(), std::span(source, static_cast<std::size_t>(layout.elements(panel))));
-      std::copy(source, source + layout.elements(panel), panels[panel]);
+      copy_elements(backend.memory(), std::span(source, static_cast<std::size_t>(layout.elements(panel))), panels[panel]);
+      const std::span<float> square(panels[panel], static_cast<std::size_t>(layout.column_count(panel) * layout.width));
+      kernels::to_host(backend.memory(), square);
       for (std::int64_t i = 0; i < layout.column_count(panel); ++i) {
         const std::int64_t column = layout.first_column(panel) + i;
         float& diagonal = panels[panel][layout.index(panel, column, column)];
         diagonal = static_cast<float>(static_cast<double>(diagonal) + factor.damping);
         if (diagonal == 0.0f) diagonal = 1.0f;  // an input that is always zero: any pivot will do
       }
-      kernels::to_device(backend.memory(), std::span(panels[panel], static_cast<std::size_t>(layout.elements(panel))));
+      kernels::to_device(backend.memory(), square);
     }
 
     std::int64_t bad_column = -1;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "kernels/cpu/thread_pool.h"
 #include "schemas/error.h"
 
 namespace quench::worker {
@@ -66,6 +67,16 @@ void HiddenStates::save(std::uint32_t block, std::uint32_t sequence, kernels::Co
     }
   }
   fs::rename(partial, file);
+}
+
+void HiddenStates::save_all(std::uint32_t block, std::uint32_t first, kernels::ConstMatrixView hidden, std::int64_t length,
+                            int threads) {
+  kernels::ThreadPool pool(threads);
+  kernels::run_in_turn(pool, hidden.rows / length, [&](std::int64_t i) {
+    const std::uint32_t sequence = first + static_cast<std::uint32_t>(i);
+    save(block, sequence, hidden.row_range(i * length, length));
+    keep_two(block, sequence);
+  });
 }
 
 bool HiddenStates::load(std::uint32_t block, std::uint32_t sequence, kernels::MatrixView hidden) const {

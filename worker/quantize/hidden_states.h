@@ -1,7 +1,7 @@
 // The hidden states of calibration sequences at block boundaries, on this node's scratch disk: what a
 // resuming rank reads instead of running the blocks before. One file per sequence and boundary, each
 // with its digest; a file that is missing, torn or of another job is simply not there. Two boundaries
-// are kept. Compute thread only.
+// are kept. One thread at a time per sequence.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,8 @@ class HiddenStates {
 
   // The input of block `block` for `sequence`, [tokens, hidden].
   void save(std::uint32_t block, std::uint32_t sequence, kernels::ConstMatrixView hidden);
+  // save and keep_two for sequences first, first + 1, … of `length` rows each, below each other in `hidden`, on several threads.
+  void save_all(std::uint32_t block, std::uint32_t first, kernels::ConstMatrixView hidden, std::int64_t length, int threads);
   // The latest boundary at or before `block` at which `sequence` is kept whole, if any.
   std::optional<std::uint32_t> load_latest(std::uint32_t block, std::uint32_t sequence,
                                            kernels::MatrixView hidden) const;

@@ -75,10 +75,8 @@ kernels::GridSpec grid_of(const QuantizeSpec& recipe) {
   return grid;
 }
 
-std::int64_t rows_solved_together(std::int64_t rows_per_tile, std::int64_t columns) {
-  constexpr std::int64_t kRowsMax = 1024, kValuesMax = 16 << 20;
-  const std::int64_t rows = std::min(kRowsMax, kValuesMax / std::max<std::int64_t>(columns, 1));
-  return std::max<std::int64_t>(1, rows / rows_per_tile) * rows_per_tile;
+std::int64_t rows_solved_together(const kernels::Backend& backend, std::int64_t rows_per_tile, std::int64_t columns) {
+  return std::max<std::int64_t>(1, backend.rows_solved_at_once(columns) / rows_per_tile) * rows_per_tile;
 }
 
 SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, ConstMatrixView weights,
@@ -94,7 +92,7 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
   const std::int64_t groups = kernels::group_count(columns, grid.group_size);
   const auto count = static_cast<std::size_t>(rows * columns);
 
-  std::vector<std::uint8_t> codes(count);
+  AlignedBuffer<std::uint8_t> codes(count);
   std::vector<std::uint16_t> scales(static_cast<std::size_t>(rows * groups));
   std::vector<std::uint8_t> zeros(static_cast<std::size_t>(rows * groups));
   kernels::Memory* const memory = backend.memory();
@@ -135,7 +133,7 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
     out.losses = damped.data();
     backend.solve_gptq(in_order, factor->view(), grid, kernels::GroupRule::updated, out);
     // Before dead columns are rounded: they have no part in the losses.
-    backend.solved_losses(in_order, out, factor->damping, hessian->layout, hessian->values.panels(), losses, energies);
+    backend.solved_losses(in_order, rows_per_tile, out, factor->damping, hessian->layout, hessian->values.panels(), losses, energies);
     if (!dead.empty()) {
       kernels::to_host(memory, solved_view);
       for (const std::int64_t k : dead)
@@ -157,12 +155,15 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
         dequantized[static_cast<std::size_t>(row * columns + column)] = solved_view.row(row)[k];
       }
   }
-  for (std::int64_t row = 0; row < rows; row += rows_per_tile) {
+  backend.on_host_threads(static_cast<std::int64_t>(tiles.size()), [&](std::int64_t tile) {
+    const std::int64_t row = tile * rows_per_tile;
     kernels::WeightPanels panels = kernels::WeightPanels::allocate(
         kernels::packed_format(grid.bits), std::min(rows_per_tile, rows - row), columns, grid.group_size);
     kernels::pack_codes(codes.data() + row * columns, scales.data() + row * groups, zeros.data() + row * groups, panels);
-    tile_of(row).chunk = chunk_of(panels);
-  }
+    SolvedTile& solved_tile = tiles[static_cast<std::size_t>(tile)];
+    solved_tile.chunk = chunk_of(panels);
+    solved_tile.digest = sha256(solved_tile.chunk);
+  });
   return tiles;
 }
 

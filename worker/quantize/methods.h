@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "schemas/digest.h"
 #include "schemas/job_spec.h"
 #include "schemas/packed_layout.h"
 #include "worker/quantize/hessian.h"
@@ -16,6 +17,7 @@ kernels::GridSpec grid_of(const QuantizeSpec& recipe);
 
 struct SolvedTile {
   std::vector<std::uint8_t> chunk;  // packed_layout.h
+  Digest digest;                    // of the chunk
   // tr(ΔHΔᵀ) and tr(WHWᵀ) of the tile's rows, H undamped (the identity without calibration).
   double loss = 0;
   double energy = 0;
@@ -31,7 +33,7 @@ SolvedTile solve_tile(kernels::Backend& backend, const QuantizeSpec& recipe, ker
 std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpec& recipe,
                                     kernels::ConstMatrixView weights, std::int64_t rows_per_tile,
                                     const Hessian* hessian, const Factor* factor, std::span<float> dequantized = {});
-// How many rows, in whole tiles, are worth that memory: some 40 bytes a weight.
-std::int64_t rows_solved_together(std::int64_t rows_per_tile, std::int64_t columns);
+// How many rows, in whole tiles, the backend is to be given at once.
+std::int64_t rows_solved_together(const kernels::Backend& backend, std::int64_t rows_per_tile, std::int64_t columns);
 
 }  // namespace quench::worker

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <optional>
 
 #include "schemas/bit_budget.h"
@@ -78,7 +79,7 @@ std::uint64_t bytes_for_linears(const GangContext& context, const QuantizeOrder&
   };
   for (const NamedShape& tensor : outer_tensors(context.source.config())) add(tensor.name);
   for (std::uint32_t layer = 0; layer < context.source.config().layers; ++layer)
-    for (const std::string& norm : block_norms(layer)) add(norm);
+    for (const BlockVector& vector : block_vectors(context.source.config(), layer)) add(vector.tensor);
   const std::uint64_t budget = budget_bytes(recipe);
   return budget > fixed ? budget - fixed : 0;
 }
@@ -129,13 +130,21 @@ class Activations {
     return block - earliest;
   }
 
-  // Keeps the states at the input of block `block`.
+  // Keeps the states at the input of block `block`. Where a device computes, the host's copy of them is written while the
+  // next block is under way; wait_saved() before anything else writes to it.
   void save(std::uint32_t block) {
-    for (std::uint32_t i = 0; i < share_.count(); ++i) {
-      kernels::to_host(context_.backend.memory(), one(i));
-      states_.save(block, share_.begin + i, one(i));
-      states_.keep_two(block, share_.begin + i);
-    }
+    wait_saved();
+    kernels::to_host(context_.backend.memory(), all());
+    const auto write = [this, block, view = ConstMatrixView(all()), threads = context_.backend.thread_count()] {
+      states_.save_all(block, share_.begin, view, length(), threads);
+    };
+    if (context_.backend.memory() == nullptr)
+      write();
+    else
+      saving_ = std::async(std::launch::async, write);
+  }
+  void wait_saved() {
+    if (saving_.valid()) saving_.get();
   }
 
  private:
@@ -160,6 +169,7 @@ class Activations {
   kernels::RopeTable rope_;
   HiddenStates states_;
   kernels::AlignedBuffer<float> memory_;
+  std::future<void> saving_;  // the last member: what it reads outlives it
 };
 
 // All ranks must have cut the same windows, or the sums would mix two calibration sets.
@@ -178,15 +188,22 @@ void check_calibration(const GangContext& context, const QuantizeOrder& order,
         "the calibration files changed since the job began: restore them, or run the job under another name");
 }
 
+void check_fine_tuning(const ModelConfig& config, const QuantizeSpec& recipe) {
+  if (recipe.fine_tuning == FineTuning::none || config.family == ModelFamily::llama) return;
+  throw Error(ErrorCode::bad_input, recipe.name + ": \"fineTuning\" is for blocks of Llama models; this model is of the family " +
+                                        std::string(to_string(config.family)) + ": leave the key out");
+}
+
 }  // namespace
 
 void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
                        const CalibrationSet& calibration, const ChunkReader& read_chunk) {
   const QuantizeSpec recipe = artifact_recipes(order.job).at(order.artifact);
-  const bool calibrated = needs_calibration(recipe.method);
+  const bool calibrated = needs_calibration(recipe);
   const bool speaks = context.gang.rank() == 0;
   const std::uint32_t layers = context.source.config().layers;
   QUENCH_CHECK(order.first_block <= layers, order.first_block, layers);
+  check_fine_tuning(context.source.config(), recipe);
   if (calibrated) check_calibration(context, order, calibration);
 
   std::optional<Activations> activations;
@@ -227,6 +244,8 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
     const auto on_step = [&](const std::string& step) {
       if (speaks) context.sink.report_step(order.artifact, layer, step);
     };
+    // These bring hidden states to the host themselves.
+    if (calibrated && (recipe.method == Method::awq || recipe.fine_tuning != FineTuning::none)) activations->wait_saved();
     CalibratedBlock block =
         calibrated
             ? quantize_calibrated_block(with_choices, recipe, layer, activations->rope(), activations->length(),
@@ -238,6 +257,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
       context.sink.commit_block(
           {order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false});
   }
+  if (activations) activations->wait_saved();
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});
   context.gang.barrier("artifact done");
 }

@@ -27,6 +27,11 @@ std::uint64_t stored_bytes(const StoredTensor& tensor) {
 void PieceRecords::add(ShardSink& sink, std::uint64_t index, std::vector<std::uint8_t> bytes, double loss,
                        double energy) {
   const Digest digest = sha256(bytes);
+  add(sink, index, digest, std::move(bytes), loss, energy);
+}
+
+void PieceRecords::add(ShardSink& sink, std::uint64_t index, const Digest& digest, std::vector<std::uint8_t> bytes, double loss,
+                       double energy) {
   mine_.emplace_back(index, Piece{{digest, bytes.size()}, loss, energy});
   sink.put_chunk(digest, std::move(bytes));
 }

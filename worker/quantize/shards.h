@@ -41,6 +41,9 @@ class PieceRecords {
   // Puts the chunk into the sink and remembers the piece as number `index` of the plan.
   void add(ShardSink& sink, std::uint64_t index, std::vector<std::uint8_t> bytes, double loss = 0,
            double energy = 0);
+  // The same for a chunk whose digest is known.
+  void add(ShardSink& sink, std::uint64_t index, const Digest& digest, std::vector<std::uint8_t> bytes, double loss,
+           double energy);
   // All pieces 0 … count-1, on every rank. Collective. Throws Error(internal) when one is missing.
   std::vector<Piece> gather(cluster::Collective& gang, std::uint64_t count, const std::string& label);
 

@@ -1,6 +1,7 @@
 #include "worker/tokenize/normalizer.h"
 
 #include "schemas/error.h"
+#include "worker/tokenize/canonical_form.h"
 
 namespace quench::worker {
 namespace {
@@ -54,6 +55,13 @@ class ReplaceNormalizer final : public Normalizer {
   std::string content_;
 };
 
+// Qwen's.
+class CanonicalNormalizer final : public Normalizer {
+ public:
+  explicit CanonicalNormalizer(const JsonNode& node) { node.expect_keys({"type"}); }
+  std::string apply(std::string text, MatchBudget&) const override { return canonical_composition(std::move(text)); }
+};
+
 }  // namespace
 
 std::unique_ptr<Normalizer> read_normalizer(const JsonNode& node) {
@@ -63,7 +71,8 @@ std::unique_ptr<Normalizer> read_normalizer(const JsonNode& node) {
   if (name == "Sequence") return std::make_unique<SequenceNormalizer>(node);
   if (name == "Prepend") return std::make_unique<PrependNormalizer>(node);
   if (name == "Replace") return std::make_unique<ReplaceNormalizer>(node);
-  type.fail("the normalizer \"" + name + "\" is not known; known are Sequence, Prepend and Replace");
+  if (name == "NFC") return std::make_unique<CanonicalNormalizer>(node);
+  type.fail("the normalizer \"" + name + "\" is not known; known are Sequence, Prepend, Replace and NFC");
 }
 
 }  // namespace quench::worker

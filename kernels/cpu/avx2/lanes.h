@@ -118,6 +118,18 @@ QUENCH_INLINE I pair_madd(I x, I y, I z) {
   return {_mm256_add_epi32(_mm256_madd_epi16(x.a, y.a), z.a), _mm256_add_epi32(_mm256_madd_epi16(x.b, y.b), z.b)};
 }
 
+// By halves of 16 bits: a product of bytes that adds two of them at once (vpmaddubsw) would saturate.
+QUENCH_INLINE __m256i dot_bytes(__m256i codes, __m256i values, __m256i z) {
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0xff)),
+                                         _mm256_srai_epi16(_mm256_slli_epi16(values, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(codes, 8), _mm256_srai_epi16(values, 8));
+  return _mm256_add_epi32(z, _mm256_add_epi32(even, odd));
+}
+QUENCH_INLINE I dot_bytes(I codes, I values, I z) {
+  return {dot_bytes(codes.a, values.a, z.a), dot_bytes(codes.b, values.b, z.b)};
+}
+QUENCH_INLINE F int_to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+
 QUENCH_INLINE __m128i load_128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 QUENCH_INLINE F load_f16(const std::uint16_t* p) {
   return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 8))};

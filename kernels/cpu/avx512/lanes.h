@@ -79,6 +79,18 @@ QUENCH_INLINE void int_store(void* p, I a) { _mm512_storeu_si512(p, a.v); }
 QUENCH_INLINE I nearest_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
 QUENCH_INLINE I pair_madd(I a, I b, I c) { return {_mm512_add_epi32(_mm512_madd_epi16(a.v, b.v), c.v)}; }
 
+#ifdef __AVX512VNNI__
+QUENCH_INLINE I dot_bytes(I codes, I values, I c) { return {_mm512_dpbusd_epi32(c.v, codes.v, values.v)}; }
+#else
+QUENCH_INLINE I dot_bytes(I codes, I values, I c) {
+  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(codes.v, _mm512_set1_epi16(0xff)),
+                                         _mm512_srai_epi16(_mm512_slli_epi16(values.v, 8), 8));
+  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(codes.v, 8), _mm512_srai_epi16(values.v, 8));
+  return {_mm512_add_epi32(c.v, _mm512_add_epi32(even, odd))};
+}
+#endif
+QUENCH_INLINE F int_to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
 QUENCH_INLINE F load_f16(const std::uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }

@@ -25,6 +25,24 @@ void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t c
   }
 }
 
+// y = (x - mean) / sqrt(mean of squares of that + epsilon) * weight + bias.
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, std::int64_t count, float* y) {
+  F total = zero();
+  for (std::int64_t i = 0; i < count; i += 16) total = add(total, load_n(x + i, count - i < 16 ? count - i : 16));
+  const F mean = set1(sum_lanes(total) / static_cast<float>(count));
+  F squares = zero();
+  for (std::int64_t i = 0; i < count; i += 16) {
+    const std::int64_t n = count - i < 16 ? count - i : 16;
+    const F v = keep_n(sub(load_n(x + i, n), mean), n);
+    squares = fma(v, v, squares);
+  }
+  const F factor = set1(1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(count) + epsilon));
+  for (std::int64_t i = 0; i < count; i += 16) {
+    const std::int64_t n = count - i < 16 ? count - i : 16;
+    store_n(y + i, fma(mul(sub(load_n(x + i, n), mean), factor), load_n(weight + i, n), load_n(bias + i, n)), n);
+  }
+}
+
 void rope(float* x, std::int64_t heads, std::int64_t head_dim, const float* cosines, const float* sines) {
   const std::int64_t half = head_dim / 2;
   for (std::int64_t head = 0; head < heads; ++head) {
@@ -51,6 +69,19 @@ void silu_multiply(const float* gate, const float* up, std::int64_t count, float
   if (i < count) {
     const std::int64_t n = count - i;
     store_n(out + i, silu(load_n(gate + i, n), load_n(up + i, n)), n);
+  }
+}
+
+// x/2 (1 + tanh(u)) = x / (1 + exp(-2u)) with u = sqrt(2 / pi) (x + 0.044715 x^3).
+QUENCH_INLINE F gelu_lanes(F x) {
+  const F twice_u = mul(x, fma(mul(x, x), set1(0.0713548163f), set1(1.59576912f)));
+  return div(x, add(set1(1.0f), exp_lanes(sub(zero(), twice_u))));
+}
+
+void gelu(const float* x, std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; i += 16) {
+    const std::int64_t n = count - i < 16 ? count - i : 16;
+    store_n(out + i, gelu_lanes(load_n(x + i, n)), n);
   }
 }
 
@@ -138,6 +169,8 @@ void absolute_max(const float* x, std::int64_t stride, std::int64_t rows, std::i
 
 void fill_elementwise(KernelTable& table) {
   table.rms_norm = rms_norm;
+  table.layer_norm = layer_norm;
+  table.gelu = gelu;
   table.rope = rope;
   table.silu_multiply = silu_multiply;
   table.add = add_rows;

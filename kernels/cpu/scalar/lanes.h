@@ -139,6 +139,19 @@ QUENCH_INLINE I pair_madd(I a, I b, I c) {
                                              static_cast<std::int16_t>(a.v[i]) * static_cast<std::int16_t>(b.v[i])));
 }
 
+// c plus the products of the four bytes of a word of `codes`, unsigned, with those of `values`, signed; wraps.
+QUENCH_INLINE I dot_bytes(I codes, I values, I c) {
+  for (int i = 0; i < 16; ++i) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      const auto code = static_cast<std::int32_t>(codes.v[i] >> shift & 0xffu);
+      c.v[i] += static_cast<std::uint32_t>(code * static_cast<std::int8_t>(values.v[i] >> shift));
+    }
+  }
+  return c;
+}
+// To the nearest float, ties to even.
+QUENCH_INLINE F int_to_float(I a) { QUENCH_LANES(F, static_cast<float>(as_signed(a.v[i]))); }
+
 QUENCH_INLINE float half_to_float(std::uint16_t h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
   const std::uint32_t magnitude = h & 0x7fffu;

@@ -328,19 +328,19 @@ TEST_P(TamperTest, RefusesANewerFormatByHead) {
   const Error error = error_of([&] { ArtifactStore::open(copy(), OpenMode::create); });
   EXPECT_EQ(error.code(), ErrorCode::bad_input);
   EXPECT_THAT(error.what(), HasSubstr("format 7"));
-  EXPECT_THAT(error.what(), HasSubstr("reads format 1"));
+  EXPECT_THAT(error.what(), HasSubstr("reads format 2"));
   EXPECT_THAT(error.what(), HasSubstr("use the newer quench"));
 }
 
 TEST_P(TamperTest, RefusesANewerFormatByTheCatalog) {
   tamper(Catalog::meta, "format", [](Bytes& value) {
     std::string payload;
-    append_u64(payload, 2);
+    append_u64(payload, 3);
     value = text_bytes(seal("meta", "format", payload));
   });
   const Error error = error_of([&] { ArtifactStore::open(copy(), OpenMode::create); });
   EXPECT_EQ(error.code(), ErrorCode::bad_input);
-  EXPECT_THAT(error.what(), HasSubstr("of format 2"));
+  EXPECT_THAT(error.what(), HasSubstr("of format 3"));
 }
 
 // --- The window between the catalog's write and HEAD's --------------------------------------------------

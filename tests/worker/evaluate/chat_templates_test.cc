@@ -33,6 +33,12 @@ TEST(ChatTemplates, TextIsWhatThePublishedTemplatesGive) {
             kSystem + "### Instruction:\nQ?\n\n### Response:\nA:\n```python\n");
 }
 
+TEST(ChatTemplates, QwenCoderIsAskedInChatMl) {
+  const std::string system = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n";
+  EXPECT_EQ(chat_text(ChatTemplate::qwen_coder_instruct, {"Q?\n", "A:\n```python\n", {}}),
+            system + "<|im_start|>user\nQ?\n<|im_end|>\n<|im_start|>assistant\nA:\n```python\n");
+}
+
 TEST(ChatTemplates, TokensBeginWithOneBeginOfText) {
   for (const auto& [name, chat] : {std::pair("llama-spm", ChatTemplate::codellama_instruct),
                                    std::pair("deepseek-coder", ChatTemplate::deepseek_coder_instruct)}) {
@@ -52,17 +58,19 @@ TEST(ChatTemplates, DeepSeekCoderEndsAnAnswerWithItsOwnToken) {
   EXPECT_TRUE(chat_end_ids(*tokenizer, ChatTemplate::codellama_instruct).empty());
 }
 
-TEST(ChatTemplates, AutoTellsTheTwoApart) {
+TEST(ChatTemplates, AutoTellsThemApart) {
   const auto resolved = [](std::string_view text) { return resolved_chat(ChatTemplate::automatic, text); };
   EXPECT_EQ(resolved("{{bos_token + '[INST] ' + '<<SYS>>\\n' + content + ' [/INST]'}}"),
             ChatTemplate::codellama_instruct);
   EXPECT_EQ(resolved("{{'### Instruction:\\n' + m + '\\n'}}{{'### Response:\\n' + m + '\\n<|EOT|>\\n'}}"),
             ChatTemplate::deepseek_coder_instruct);
+  EXPECT_EQ(resolved("{{'<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>'}}"),
+            ChatTemplate::qwen_coder_instruct);
   EXPECT_EQ(resolved_chat(ChatTemplate::codellama_instruct, "anything"), ChatTemplate::codellama_instruct);
   EXPECT_EQ(resolved_chat(ChatTemplate::none, "anything"), ChatTemplate::none);
   for (const auto& [text, part] : {std::pair("", "has no chat_template"),
-                                   std::pair("<|im_start|>user", "neither CodeLlama's nor DeepSeek-Coder's"),
-                                   std::pair("[INST] {{m}} [/INST]", "neither CodeLlama's")}) {
+                                   std::pair("<|im_start|>user", "not CodeLlama's, DeepSeek-Coder's or Qwen2.5-Coder's"),
+                                   std::pair("[INST] {{m}} [/INST]", "not CodeLlama's")}) {
     try {
       resolved(text);
       ADD_FAILURE() << text;

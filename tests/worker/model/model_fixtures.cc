@@ -100,20 +100,37 @@ std::string tiny_config() {
     "torch_dtype": "float32", "vocab_size": 50})";
 }
 
-TestModel tiny_model(std::uint32_t seed) {
+std::string qwen2_config() {
+  return R"({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "bos_token_id": null, "eos_token_id": 1,
+    "hidden_act": "silu", "hidden_size": 32, "intermediate_size": 56, "max_position_embeddings": 64, "num_attention_heads": 4,
+    "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+    "tie_word_embeddings": true, "use_sliding_window": false, "vocab_size": 50})";
+}
+
+std::string starcoder2_config() {
+  return R"({"architectures": ["Starcoder2ForCausalLM"], "model_type": "starcoder2", "bos_token_id": 0, "eos_token_id": 0,
+    "hidden_act": "gelu_pytorch_tanh", "hidden_size": 32, "intermediate_size": 56, "max_position_embeddings": 64,
+    "norm_epsilon": 1e-5, "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 4, "rope_theta": 100000.0,
+    "sliding_window": 7, "use_bias": true, "vocab_size": 50})";
+}
+
+TestModel tiny_model(std::uint32_t seed) { return random_model(tiny_config(), seed); }
+
+TestModel random_model(const std::string& config, std::uint32_t seed) {
   std::mt19937 generator(seed);
-  const auto values = [&](const std::vector<std::uint64_t>& shape) {
+  const auto values = [&](const std::vector<std::uint64_t>& shape, float middle) {
     std::size_t count = 1;
     for (const std::uint64_t extent : shape) count *= extent;
     std::vector<float> random(count);
     for (float& value : random)
-      value = static_cast<float>(static_cast<double>(generator()) / 4294967296.0 - 0.5) +
-              (shape.size() == 1 ? 1.0f : 0.0f);
+      value = static_cast<float>(static_cast<double>(generator()) / 4294967296.0 - 0.5) + middle;
     return random;
   };
   TestModel model;
-  for (const NamedShape& named : model_tensors(parse_model_config(tiny_config(), "tiny")))
-    model.emplace(named.name, f32_tensor(named.shape, values(named.shape)));
+  for (const NamedShape& named : model_tensors(parse_model_config(config, "random"))) {
+    const bool is_norm = named.shape.size() == 1 && named.name.ends_with(".weight");
+    model.emplace(named.name, f32_tensor(named.shape, values(named.shape, is_norm ? 1.0f : 0.0f)));
+  }
   return model;
 }
 

@@ -59,6 +59,11 @@ void write_model(const std::filesystem::path& directory, const std::string& conf
 // random fp32 weights for it.
 std::string tiny_config();
 TestModel tiny_model(std::uint32_t seed);
+// Tiny models of the other families: tied heads; biases of q, k and v; and LayerNorms, biases everywhere, gelu and a window
+// of 7 tokens.
+std::string qwen2_config();
+std::string starcoder2_config();
+TestModel random_model(const std::string& config, std::uint32_t seed);
 
 // Chunks by digest, as a store would hold them.
 class MemoryChunks {

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Starcoder2Config,
+                          Starcoder2ForCausalLM)
 
 GREEDY_TOKENS = 64
 transformers.utils.logging.disable_progress_bar()
@@ -35,7 +36,8 @@ def run_ours(probe, directory, ids):
 
 
 def compare(name, probe, directory, ids):
-    model = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    # Eager attention: the fused one sums in another order.
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
     ours, our_tokens = run_ours(probe, directory, ids)
     with torch.inference_mode():
         theirs = model(input_ids=torch.tensor([ids])).logits[0]
@@ -82,6 +84,34 @@ def random_model(generator, directory, dtype):
     return [generator.randrange(config.vocab_size) for _ in range(generator.choice([1, 17, 90]))]
 
 
+def other_family(generator, directory, dtype, family):
+    """Heads of hidden_size / heads, as these families have them; biases and norms are drawn too, which start as 0 and 1."""
+    kv_heads = generator.choice([1, 2, 3])
+    heads = kv_heads * generator.choice([1, 2, 4])
+    shape = dict(
+        hidden_size=heads * generator.choice([8, 14, 22]), intermediate_size=generator.choice([52, 100, 172]),
+        num_hidden_layers=generator.choice([1, 2, 3]), num_attention_heads=heads, num_key_value_heads=kv_heads,
+        vocab_size=generator.choice([97, 515]), max_position_embeddings=512,
+        rope_parameters={"rope_type": "default", "rope_theta": generator.choice([10000.0, 1000000.0])},
+        tie_word_embeddings=generator.random() < 0.5, initializer_range=0.15, bos_token_id=0, eos_token_id=0)
+    if family == "qwen2":
+        config, kind = Qwen2Config(**shape, rms_norm_eps=generator.choice([1e-5, 1e-6])), Qwen2ForCausalLM
+    else:
+        config = Starcoder2Config(**shape, norm_epsilon=1e-5, use_bias=generator.random() < 0.8,
+                                  sliding_window=generator.choice([None, 1, 9, 32, 400]))
+        kind = Starcoder2ForCausalLM
+    torch.manual_seed(generator.randrange(1 << 30))
+    model = kind(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    model.to(dtype).save_pretrained(directory, max_shard_size=generator.choice(["60KB", "1GB"]))
+    print(json.dumps({"family": family, **shape, "sliding_window": getattr(config, "sliding_window", None), "dtype": str(dtype)}),
+          flush=True)
+    return [generator.randrange(config.vocab_size) for _ in range(generator.choice([1, 17, 90]))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probe", required=True)
@@ -99,6 +129,11 @@ def main():
         with tempfile.TemporaryDirectory() as directory:
             ids = random_model(generator, directory, dtype)
             compare("random model", options.probe, directory, ids)
+    for family in ("qwen2", "starcoder2"):
+        for dtype in (torch.float32, torch.float16, torch.bfloat16) * 2:
+            with tempfile.TemporaryDirectory() as directory:
+                ids = other_family(generator, directory, dtype, family)
+                compare(f"random {family}", options.probe, directory, ids)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,13 @@ inline void run_gang(std::uint32_t ranks, const QuantizeOrder& order, const Cali
   });
 }
 
+// The model that a gang has quantized; `store` outlives it.
+inline std::unique_ptr<WeightSource> model_of(const Store& store, const ModelConfig& config) {
+  std::vector<TensorRecord> records = store.outer->tensors;
+  for (const BlockDone& block : store.blocks) records.insert(records.end(), block.tensors.begin(), block.tensors.end());
+  return open_tensor_records(config, records, [&store](const ChunkRef& chunk) { return store.chunks.at(chunk.digest); });
+}
+
 // Everything an artifact's digest covers.
 enum class Losses { covered, left_out };
 inline std::string fingerprint(const Store& store, Losses losses = Losses::covered) {
@@ -96,7 +103,7 @@ inline std::string fingerprint(const Store& store, Losses losses = Losses::cover
   const auto add = [&](const TensorRecord& tensor) {
     hasher.update(tensor.name).update_u64(tensor.bits);
     for (const ChunkRef& chunk : tensor.chunks) hasher.update(chunk.digest.span());
-    hasher.update(tensor.permutation.digest.span());
+    hasher.update(tensor.permutation.digest.span()).update(std::to_string(tensor.activation_scale));
   };
   for (const TensorRecord& tensor : store.outer->tensors) add(tensor);
   for (const BlockDone& block : store.blocks) {

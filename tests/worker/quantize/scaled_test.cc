@@ -175,8 +175,8 @@ TEST(ScaledBlock, FoldedScalesAreTheSameFunction) {
   Block folded;
   folded.attention_norm = original.attention_norm;
   folded.mlp_norm = original.mlp_norm;
-  scales.fold_into_norm(0, folded.attention_norm);
-  scales.fold_into_norm(1, folded.mlp_norm);
+  scales.fold_into_vector({.part = BlockVector::attention_norm}, folded.attention_norm);
+  scales.fold_into_vector({.part = BlockVector::mlp_norm}, folded.mlp_norm);
   for (std::size_t i = 0; i < kBlockLinears; ++i) {
     const std::int64_t outputs = original.linears[i].outputs(), inputs = original.linears[i].inputs();
     std::vector<float> weights = original.linears[i].dequantized();

@@ -7,6 +7,7 @@ import copy
 import json
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
 
@@ -65,6 +66,7 @@ def variants(root):
             parts = split({"Regex": r"[aeiou\s]"}, behavior, invert), split({"String": "st"}, behavior, not invert)
             yield f"split-{behavior}-{'not-' if invert else ''}match", {**coder, **pre(*parts, BYTE_LEVEL)}
     yield "llama-3", {**coder, **pre(split({"Regex": LLAMA3}), BYTE_LEVEL)}
+    yield "qwen-2", {**coder, "normalizer": {"type": "NFC"}, **pre(split({"Regex": QWEN2}), BYTE_LEVEL)}
     yield "empty-matches", {**coder, **pre(split({"Regex": r"\d*"}), split({"Regex": "(?=[A-Z])"}), BYTE_LEVEL)}
     yield "lines", {**coder, **pre(split({"Regex": r"^\s+|\s+$"}), split({"Regex": r"(?<=\n).|.$"}, "Contiguous"), BYTE_LEVEL)}
     yield "digits-together", {**coder, **pre({"type": "Digits", "individual_digits": False}, {**BYTE_LEVEL, "use_regex": True})}

@@ -46,6 +46,24 @@ std::string decoded(const char* decoder, const std::vector<std::string>& tokens)
   return out;
 }
 
+// Examples of Unicode Standard Annex 15, and where composing must not reach: over a mark of the same class, to characters
+// that are excluded from it, across what stands between.
+TEST(Normalizer, NfcComposesAsTheStandardSays) {
+  const auto nfc = [](const std::string& text) { return normalized(R"({"type": "NFC"})", text); };
+  EXPECT_EQ(nfc("plain, caf\u00e9"), "plain, caf\u00e9");
+  EXPECT_EQ(nfc("e\u0301"), "\u00e9");
+  EXPECT_EQ(nfc("D\u0307\u0323"), "\u1e0c\u0307");
+  EXPECT_EQ(nfc("\u1e0a\u0323"), "\u1e0c\u0307");
+  EXPECT_EQ(nfc("\u212b\u2126"), "\u00c5\u03a9");
+  EXPECT_EQ(nfc("a\u0301\u0301"), "\u00e1\u0301");
+  EXPECT_EQ(nfc("\u0958"), "\u0915\u093c");
+  EXPECT_EQ(nfc("\u1100\u1161\u11a8"), "\uac01");
+  EXPECT_EQ(nfc("\uac00\u11a7\u11a8"), "\uac00\u11a7\u11a8");
+  EXPECT_EQ(nfc("\u0b47\u0300\u0b3e"), "\u0b47\u0300\u0b3e");
+  EXPECT_EQ(nfc("\u0b47\u0b3e"), "\u0b4b");
+  EXPECT_EQ(nfc("\u0301"), "\u0301");
+}
+
 TEST(Merge, TakesTheLowestRankThenTheLeftmost) {
   json document = small_tokenizer();
   const auto tokenizer = make_tokenizer(document);

@@ -137,7 +137,7 @@ void TrainedBlock::attend(std::int64_t rows) {
 }
 
 MatrixView TrainedBlock::forward(ConstMatrixView x) {
-  const float epsilon = static_cast<float>(config_.rms_norm_eps);
+  const float epsilon = static_cast<float>(config_.norm_eps);
   const auto linear = [&](BlockLinear which, ActivationBuffer& out, ConstMatrixView in) {
     return multiply(out, in, linears_[which].panels.data(), linears_[which].shape.rows);
   };
@@ -253,7 +253,7 @@ double TrainedBlock::add_gradient(ConstMatrixView x, ConstMatrixView target, dou
                                   std::span<std::int64_t> sums, std::span<double> largest) {
   const MatrixView out = forward(x);
   const std::int64_t rows = x.rows;
-  const float epsilon = static_cast<float>(config_.rms_norm_eps);
+  const float epsilon = static_cast<float>(config_.norm_eps);
   kernels::Training& training = backend_.training();
   kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(2 * rows * x.cols));
   const MatrixView dout(memory.data(), rows, x.cols), dmiddle(memory.data() + rows * x.cols, rows, x.cols);

@@ -207,8 +207,14 @@ void BlockScales::fold_into_rows(std::size_t which, std::int64_t first_row, Matr
   }
 }
 
-void BlockScales::fold_into_norm(std::size_t which, std::span<float> norm) const {
-  divide_columns(MatrixView(norm.data(), 1, static_cast<std::int64_t>(norm.size())), stages[which == 0 ? 0 : 2]);
+void BlockScales::fold_into_vector(const BlockVector& which, std::span<float> vector) const {
+  std::size_t stage = 0;
+  if (which.part == BlockVector::mlp_norm || which.part == BlockVector::mlp_norm_bias) stage = 2;
+  if (which.part == BlockVector::linear_bias) {
+    if (which.linear != kV && which.linear != kUp) return;
+    stage = which.linear == kV ? 1 : 3;
+  }
+  divide_columns(MatrixView(vector.data(), 1, static_cast<std::int64_t>(vector.size())), stages[stage]);
 }
 
 RowLosses clip_ranges(kernels::Backend& backend, const QuantizeSpec& recipe, const Hessian& hessian,

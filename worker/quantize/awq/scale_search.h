@@ -48,8 +48,8 @@ struct BlockScales {
   std::array<std::vector<float>, kBlockStages> stages;
   // Rows [first_row, first_row + rows.rows) of linear `which` (BlockLinear), in place.
   void fold_into_rows(std::size_t which, std::int64_t first_row, kernels::MatrixView rows) const;
-  // The attention's norm (0) or the MLP's (1), in place.
-  void fold_into_norm(std::size_t which, std::span<float> norm) const;
+  // A norm's weight or bias, or a linear's bias, in place.
+  void fold_into_vector(const BlockVector& which, std::span<float> vector) const;
   // The scales of linear `which`'s inputs.
   std::span<const float> of_inputs(std::size_t which) const;
 };

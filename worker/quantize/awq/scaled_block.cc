@@ -25,7 +25,7 @@ class ScaledPass {
       : context_(context),
         recipe_(recipe),
         linears_(block_linears(context.source.config(), layer)),
-        norms_(block_norms(layer)),
+        vectors_(block_vectors(context.source.config(), layer)),
         dealer_(context.gang.rank(), context.gang.world()) {
     for (std::size_t i = 0; i < linears_.size(); ++i) {
       const LinearShape& linear = linears_[i];
@@ -34,11 +34,11 @@ class ScaledPass {
                                               " inputs, which groups of " + std::to_string(recipe.group_size) +
                                               " do not divide");
       stored_[i] = read_shared(context_, linear);
-      original_.linears[i] = Linear::dense(stored_[i], type_of(i), linear.outputs, linear.inputs, context_.backend.memory());
+      original_.linears[linear.role] = Linear::dense(bytes_of(stored_[i]), type_of(i), linear.outputs, linear.inputs, context_.backend.memory());
     }
-    original_.attention_norm = read_tensor(context_.source, norms_.at(0));
-    original_.mlp_norm = read_tensor(context_.source, norms_.at(1));
-    for (bool& own : own_norms_) own = dealer_.deal();
+    load_vectors(context_.source, layer, original_);
+    for (std::size_t i = 0; i < vectors_.size(); ++i) own_vectors_.push_back(dealer_.deal());
+    index_ = vectors_.size();
   }
 
   CalibratedBlock run(const BlockContext& forward_context, std::int64_t length, std::int64_t total_tokens, MatrixView hidden,
@@ -58,7 +58,8 @@ class ScaledPass {
         const ConstMatrixView inputs = forward.stage_input(stage);
         on_step("hessian " + names);
         hessians_[stage] = sum(inputs, length, total_tokens, names);
-        const bool has_scales = stage != 1 || forward_context.config.heads == forward_context.config.kv_heads;
+        const ModelConfig& config = forward_context.config;
+        const bool has_scales = stage == 1 ? config.heads == config.kv_heads : stage != 3 || config.gated_mlp;
         if (has_scales) {
           const std::vector<double> magnitudes =
               mean_magnitudes(context_.backend, context_.gang, inputs, total_tokens, names);
@@ -76,7 +77,7 @@ class ScaledPass {
         hessians_[stage] = {};
       }
     }
-    put_norms();
+    put_vectors();
     on_step("forward");
     BlockForward(forward_context, quantized_, lengths, hidden).finish();
     return finish();
@@ -132,7 +133,7 @@ class ScaledPass {
     const LinearShape& linear = linears_[which];
     const std::uint32_t rows_per_tile = tile_rows(linear.outputs, linear.inputs);
     const TensorRecord record = packed_record(linear, recipe_);
-    const std::int64_t rows_max = rows_solved_together(rows_per_tile, linear.inputs);
+    const std::int64_t rows_max = rows_solved_together(context_.backend, rows_per_tile, linear.inputs);
     AlignedBuffer<float> weights(static_cast<std::size_t>(rows_max) * linear.inputs);
     std::vector<std::uint8_t> mine;  // this rank's tiles one after another, for the all-gather
     const PieceDealer before = dealer_;
@@ -144,14 +145,14 @@ class ScaledPass {
         const std::int64_t first = std::int64_t{tile} * rows_per_tile;
         const MatrixView view(weights.data() + rows * linear.inputs, rows_of_tile(linear, tile), linear.inputs);
         read(which, first, view);
-        scales_.fold_into_rows(which, first, view);
+        scales_.fold_into_rows(linear.role, first, view);
         rows += view.rows;
         indices.push_back(index_);
       }
       if (rows == 0 || (rows < rows_max && !last)) continue;
       const MatrixView scaled(weights.data(), rows, linear.inputs);
       const RowLosses losses =
-          clip_ranges(context_.backend, recipe_, hessians_[linear.stage], scales_.of_inputs(which), scaled);
+          clip_ranges(context_.backend, recipe_, hessians_[linear.stage], scales_.of_inputs(linear.role), scaled);
       std::vector<SolvedTile> solved = solve_tiles(context_.backend, recipe_, scaled, rows_per_tile, nullptr, nullptr);
       std::size_t row = 0;
       for (std::size_t i = 0; i < solved.size(); ++i) {
@@ -161,23 +162,22 @@ class ScaledPass {
           energy += losses.energies[row];
         }
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());
-        records_.add(context_.sink, indices[i], std::move(solved[i].chunk), loss, energy);
+        records_.add(context_.sink, indices[i], solved[i].digest, std::move(solved[i].chunk), loss, energy);
       }
       indices.clear();
       rows = 0;
     }
     stored_[which] = {};
 
-    quantized_.linears[which] = take_packed_linear(context_, linear, record, {}, before, mine);
+    quantized_.linears[linear.role] = take_packed_linear(context_, linear, record, {}, before, mine);
   }
 
-  void put_norms() {
-    quantized_.attention_norm = original_.attention_norm;
-    quantized_.mlp_norm = original_.mlp_norm;
-    const std::array<std::vector<float>*, 2> norms{&quantized_.attention_norm, &quantized_.mlp_norm};
-    for (std::size_t i = 0; i < norms.size(); ++i) {
-      scales_.fold_into_norm(i, *norms[i]);
-      if (own_norms_[i]) put_norm(records_, context_.sink, i, *norms[i]);
+  void put_vectors() {
+    for (std::size_t i = 0; i < vectors_.size(); ++i) {
+      std::vector<float>& vector = quantized_.vector(vectors_[i]);
+      vector = original_.vector(vectors_[i]);
+      scales_.fold_into_vector(vectors_[i], vector);
+      if (own_vectors_[i]) put_norm(records_, context_.sink, i, vector);
     }
   }
 
@@ -186,7 +186,8 @@ class ScaledPass {
     const std::vector<PieceRecords::Piece> pieces = records_.gather(context_.gang, index_, "block");
     CalibratedBlock result;
     std::uint64_t next = 0;
-    for (const std::string& norm : norms_) result.tensors.push_back(norm_record(context_.source, norm, pieces.at(next++)));
+    for (const BlockVector& vector : vectors_)
+      result.tensors.push_back(norm_record(context_.source, vector.tensor, pieces.at(next++)));
     for (const LinearShape& linear : linears_) {
       TensorRecord record = packed_record(linear, recipe_);
       take_tiles(linear, pieces, next, record, result.losses);
@@ -198,13 +199,13 @@ class ScaledPass {
   GangContext context_;
   QuantizeSpec recipe_;
   std::vector<LinearShape> linears_;
-  std::vector<std::string> norms_;
+  std::vector<BlockVector> vectors_;
   PieceDealer dealer_;
   PieceRecords records_;
-  std::uint64_t index_ = 2;  // the next piece; the norms are the first two
-  std::array<bool, 2> own_norms_{};
+  std::uint64_t index_ = 0;  // the next piece; the vectors are the first
+  std::vector<bool> own_vectors_;
   Block original_, quantized_;
-  std::array<std::vector<std::uint8_t>, kBlockLinears> stored_;
+  std::array<kernels::AlignedBuffer<std::uint8_t>, kBlockLinears> stored_;
   std::array<Hessian, kBlockStages> hessians_;
   BlockScales scales_;
 };

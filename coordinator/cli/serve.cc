@@ -1,0 +1,102 @@
+#include "coordinator/cli/serve.h"
+
+#include <iostream>
+
+#include "coordinator/cli/artifacts.h"
+#include "coordinator/cli/commands.h"
+#include "coordinator/http/api.h"
+#include "coordinator/http/server.h"
+#include "schemas/build_id.h"
+#include "schemas/service_json.h"
+#include "schemas/small_file.h"
+
+namespace quench::coordinator {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kConfigBytesMax = 1 << 20;
+
+void make_absolute(std::string& path, const fs::path& folder) {
+  if (!path.empty() && fs::path(path).is_relative()) path = (folder / path).lexically_normal().string();
+}
+
+bool is_loopback(const std::string& host) { return host == "::1" || host.starts_with("127."); }
+
+// Port 0: any that is free, which is then told.
+cluster::Endpoint listen_endpoint(const std::string& text) {
+  const bool any = text.ends_with(":0");
+  cluster::Endpoint endpoint = in_context("\"listen\"", [&] {
+    return cluster::Endpoint::parse("tcp://" + (any ? text.substr(0, text.size() - 1) + "1" : text));
+  });
+  if (any) endpoint.port = 0;
+  return endpoint;
+}
+
+void check(const ServeConfig& config) {
+  if (config.store.empty())
+    throw Error(ErrorCode::bad_input, "\"store\" is missing: name the directory of the artifact store");
+  if (config.launcher != "local")
+    throw Error(ErrorCode::bad_input, "\"launcher\": \"" + config.launcher + "\" is unknown, expected \"local\"");
+  if (config.gangs_max == 0 || config.connections_max == 0)
+    throw Error(ErrorCode::bad_input, "\"gangsMax\" and \"connectionsMax\" must be at least 1");
+  if (config.tls_certificate.empty() != config.tls_key.empty())
+    throw Error(ErrorCode::bad_input, "\"tlsCertificate\" and \"tlsKey\" belong together");
+  if (config.listen.empty()) return;
+  const cluster::Endpoint endpoint = listen_endpoint(config.listen);
+  if (config.tls_certificate.empty() && !is_loopback(endpoint.host))
+    throw Error(ErrorCode::bad_input, "\"listen\": " + config.listen +
+                                          " is reachable from other hosts, and tokens must not travel unencrypted: give "
+                                          "\"tlsCertificate\" and \"tlsKey\", or listen on 127.0.0.1");
+  if (config.allowed_paths.empty())
+    throw Error(ErrorCode::bad_input,
+                "\"allowedPaths\" is missing: with \"listen\", jobs come from people who cannot read this host's files "
+                "by themselves, so name the directories where models and calibration text may lie");
+}
+
+}  // namespace
+
+ServeConfig read_serve_config(const fs::path& file) {
+  ServeConfig config = from_json<ServeConfig>(read_small_file(file, kConfigBytesMax), file.string());
+  in_context(file.string(), [&] { check(config); });
+  const fs::path folder = fs::absolute(file).parent_path();
+  make_absolute(config.store, folder);
+  make_absolute(config.socket, folder);
+  make_absolute(config.tls_certificate, folder);
+  make_absolute(config.tls_key, folder);
+  for (std::string& path : config.allowed_paths) make_absolute(path, folder);
+  if (config.socket.empty()) config.socket = (fs::path(config.store) / "http.sock").string();
+  return config;
+}
+
+int serve(const fs::path& config_file) {
+  const ServeConfig config = read_serve_config(config_file);
+  DaemonOptions options;
+  options.config = config;
+  options.worker = worker_program();
+  options.build = kBuildId;
+  Daemon daemon(options, answer_store_command);
+  Api api(daemon);
+  HttpLimits limits;
+  limits.connections_max = config.connections_max;
+  HttpServer server(daemon.loop(), limits, [&api](HttpRequest request, std::function<void(HttpReply)> reply) {
+    api.answer(std::move(request), std::move(reply));
+  });
+  api.watch(server);
+  server.listen_unix(config.socket,
+                     config.local_users.empty() ? cluster::UnixPeers::same_user : cluster::UnixPeers::every_user);
+  std::cerr << "quench serves " << config.store << " at unix://" << config.socket;
+  if (!config.listen.empty()) {
+    const cluster::Endpoint at = listen_endpoint(config.listen);
+    const TlsFiles tls{config.tls_certificate, config.tls_key};
+    const bool encrypted = !config.tls_certificate.empty();
+    const cluster::Endpoint& endpoint = server.listen_tcp(at.host, at.port, encrypted ? &tls : nullptr);
+    std::cerr << " and " << (encrypted ? "https://" : "http://") << endpoint.to_string().substr(6);
+  }
+  std::cerr << std::endl;
+  daemon.run();
+  server.stop();
+  return 0;
+}
+
+}  // namespace quench::coordinator

@@ -1,0 +1,40 @@
+#include "coordinator/store/open_publishes.h"
+
+namespace quench::coordinator {
+
+void OpenPublishes::touch(const Digest& digest) {
+  const std::lock_guard lock(mutex_);
+  touched_[digest] = Clock::now();
+}
+
+void OpenPublishes::settle(std::span<const Digest> digests) {
+  const std::lock_guard lock(mutex_);
+  for (const Digest& digest : digests) {
+    touched_.erase(digest);
+    if (collecting_) settled_.insert(digest);
+  }
+}
+
+bool OpenPublishes::holds(const Digest& digest) const {
+  const std::lock_guard lock(mutex_);
+  return touched_.contains(digest) || settled_.contains(digest);
+}
+
+std::size_t OpenPublishes::size() const {
+  const std::lock_guard lock(mutex_);
+  return touched_.size();
+}
+
+void OpenPublishes::begin_collection(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  collecting_ = true;
+  std::erase_if(touched_, [&](const auto& entry) { return now - entry.second > kGivenUp; });
+}
+
+void OpenPublishes::end_collection() {
+  const std::lock_guard lock(mutex_);
+  collecting_ = false;
+  settled_.clear();
+}
+
+}  // namespace quench::coordinator

@@ -1,0 +1,6 @@
+// The kernels of cpu/lanes/integer_dot.inl on avx512 lanes.
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/avx512/lanes.h"
+
+#define QUENCH_FILL_INTEGER_DOT fill_integer_dot
+#include "kernels/cpu/lanes/integer_dot.inl"

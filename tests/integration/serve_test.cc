@@ -1,0 +1,253 @@
+// The service with the real programs: jobs submitted, watched, cancelled, tried again; a service that is killed and
+// started again goes on, and the digests are those of `quench run`.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "tests/integration/small_job.h"
+
+namespace quench::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+template <typename Condition>
+bool wait_for(Condition condition, std::chrono::seconds deadline) {
+  const auto end = Clock::now() + deadline;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
+class Serve : public ::testing::Test {
+ protected:
+  Serve() {
+    config_ = {{"store", (scratch_ / "store").string()}, {"slots", 2}};
+    marker_ = std::to_string(::getpid()) + "-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  }
+  void start_service() {
+    write_text(scratch_ / "serve.json", config_.dump());
+    service_ = std::make_unique<Running>(std::vector<std::string>{quench_program(), "serve", "--config", scratch_ / "serve.json"},
+                                         Environment{{"QUENCH_SERVE_TEST", marker_}}, scratch_ / "err.txt");
+    ASSERT_TRUE(wait_for([&] { return ask({"status"}).exit_code == 0; }, std::chrono::seconds(30)))
+        << read_text(scratch_ / "err.txt");
+  }
+  Finished ask(std::vector<std::string> arguments, const Environment& environment = {}) {
+    arguments.insert(arguments.begin(), quench_program());
+    arguments.insert(arguments.end(), {"--store", scratch_ / "store"});
+    return run(arguments, environment);
+  }
+  json ask_json(std::vector<std::string> arguments) {
+    arguments.push_back("--json");
+    const Finished finished = ask(arguments);
+    EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+    return json::parse(finished.out, nullptr, false);
+  }
+  // Its number.
+  std::string submit(const json& job, const std::vector<std::string>& options = {}) {
+    write_text(scratch_ / "job.json", job.dump());
+    std::vector<std::string> arguments = {"submit", scratch_ / "job.json"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return std::to_string(ask_json(arguments).value("id", 0));
+  }
+  json job_named(const std::string& name, int ranks = 2) {
+    json job = small_job();
+    job["name"] = name;
+    job["ranks"] = ranks;
+    job["calibration"]["seed"] = std::hash<std::string>()(name) % 1000;  // other work
+    return job;
+  }
+  std::string state_of(const std::string& id) { return ask_json({"status", id})["job"].value("state", ""); }
+  // "NAME DIGEST" of each artifact.
+  std::vector<std::string> digests(const std::string& id) {
+    std::vector<std::string> found;
+    const json detail = ask_json({"status", id});
+    for (const json& artifact : detail["artifacts"])
+      found.push_back(artifact.value("name", "") + " " + (artifact["digest"].is_string() ? artifact["digest"].get<std::string>() : "none"));
+    return found;
+  }
+  std::vector<std::string> digests_of_run(const json& job) {
+    write_text(scratch_ / "alone.json", job.dump());
+    const Finished finished = run(run_arguments(scratch_ / "alone.json", scratch_ / "alone", 1));
+    EXPECT_EQ(finished.exit_code, 0) << finished.err;
+    return digests_of(finished);
+  }
+  // No process of the service or its gangs is left.
+  bool all_gone() { return processes_with("QUENCH_SERVE_TEST=" + marker_).empty(); }
+
+  ScratchDirectory scratch_;
+  json config_;
+  std::string marker_;
+  std::unique_ptr<Running> service_;
+};
+
+TEST_F(Serve, TwoJobsGoThroughTheQueueAndOneIsCancelled) {
+  start_service();
+  json long_job = job_named("long");
+  long_job["calibration"]["sequences"] = 2000;  // long enough to be cancelled in the midst of it
+  const std::string first = submit(long_job);
+  const std::string second = submit(job_named("second"));
+  EXPECT_EQ(state_of(second), "queued");
+  EXPECT_EQ(ask_json({"status", second})["job"]["reason"], "it asks for 2 ranks and 0 of 2 are free");
+  ASSERT_TRUE(wait_for([&] { return ask_json({"status", first})["workers"].size() == 2; }, std::chrono::seconds(60)));
+  const Finished cancelled = ask({"cancel", first, "--reason", "wrong calibration"});
+  EXPECT_EQ(cancelled.exit_code, 0) << cancelled.err;
+  const Finished watched = ask({"watch", second});
+  EXPECT_EQ(watched.exit_code, 0) << watched.err;
+  EXPECT_THAT(watched.err, HasSubstr("job " + second + " is done"));
+  EXPECT_EQ(state_of(first), "cancelled");
+  EXPECT_EQ(ask({"watch", first}).exit_code, 1);
+  EXPECT_THAT(ask({"status"}).out, HasSubstr("wrong calibration"));
+  EXPECT_EQ(digests(second), digests_of_run(job_named("second")));
+  const Finished log = ask({"logs", second});
+  EXPECT_THAT(log.out, HasSubstr("model.layers.0.mlp.down_proj.weight  loss "));
+  EXPECT_THAT(log.out, HasSubstr("published second/int8"));
+
+  EXPECT_EQ(ask({"cancel", first}).exit_code, 2);
+  EXPECT_EQ(ask({"retry", second}).exit_code, 2);
+  EXPECT_EQ(ask({"retry", "99"}).exit_code, 2);
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0) << read_text(scratch_ / "err.txt");
+  EXPECT_TRUE(wait_for([&] { return all_gone(); }, std::chrono::seconds(15)));
+  const Finished verified = ask({"artifacts", "verify"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.out;
+}
+
+TEST_F(Serve, AKilledServiceGoesOnWhereItWas) {
+  const std::vector<std::string> names = {"a", "b", "c"};
+  std::map<std::string, std::vector<std::string>> expected;
+  for (const std::string& name : names) expected[name] = digests_of_run(job_named(name));
+  start_service();
+  std::map<std::string, std::string> ids;
+  for (const std::string& name : names) ids[name] = submit(job_named(name, name == "a" ? 2 : 1));
+  std::mt19937 random(7);
+  int kills = 0;
+  for (; kills < 6 && state_of(ids["c"]) != "done"; ++kills) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100 + random() % 500));
+    service_->kill(SIGKILL);
+    service_->wait();
+    start_service();
+  }
+  EXPECT_GE(kills, 3) << "too quick to be killed often";
+  for (const std::string& name : names) {
+    const Finished watched = ask({"watch", ids[name]});
+    EXPECT_EQ(watched.exit_code, 0) << name << watched.err;
+    EXPECT_EQ(digests(ids[name]), expected[name]);
+  }
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0);
+  EXPECT_TRUE(wait_for([&] { return all_gone(); }, std::chrono::seconds(15)));
+  const Finished verified = ask({"artifacts", "verify"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.out;
+}
+
+TEST_F(Serve, AStoppedServiceLeavesItsJobToTheNextOne) {
+  start_service();
+  const std::string id = submit(job_named("stopped"));
+  ASSERT_TRUE(wait_for([&] { return !ask_json({"status", id})["artifacts"][0]["blocks"].empty(); }, std::chrono::seconds(60)));
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0) << read_text(scratch_ / "err.txt");
+  EXPECT_EQ(ask({"status"}).exit_code, 4) << "nobody answers";
+  start_service();
+  EXPECT_EQ(ask({"watch", id}).exit_code, 0);
+  EXPECT_EQ(digests(id), digests_of_run(job_named("stopped")));
+  const json history = ask_json({"status", id})["history"];
+  EXPECT_EQ(history[3].value("reason", ""), "the service was started again while the job was at work") << history;
+}
+
+TEST_F(Serve, AVanishedModelIsToldAndARetryFindsIt) {
+  start_service();
+  std::filesystem::copy(fixture("stories260k"), scratch_ / "model", std::filesystem::copy_options::recursive);
+  json job = job_named("vanished");
+  job["model"] = (scratch_ / "model").string();
+  const std::string blocker = submit(job_named("blocker"));
+  const std::string id = submit(job);
+  std::filesystem::rename(scratch_ / "model", scratch_ / "away");
+  EXPECT_EQ(ask({"watch", blocker}).exit_code, 0);
+  const Finished failed = ask({"watch", id});
+  EXPECT_EQ(failed.exit_code, 2) << failed.err;
+  EXPECT_THAT(failed.err, HasSubstr((scratch_ / "model").string()));
+  std::filesystem::rename(scratch_ / "away", scratch_ / "model");
+  EXPECT_EQ(ask({"retry", id}).exit_code, 0);
+  EXPECT_EQ(ask({"watch", id}).exit_code, 0);
+}
+
+TEST_F(Serve, TokensOverTls) {
+  const Finished made = run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", scratch_ / "key.pem", "-out",
+                             scratch_ / "cert.pem"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  config_["listen"] = "127.0.0.1:0";
+  config_["allowedPaths"] = {fixture("stories260k").parent_path().string()};
+  config_["tlsCertificate"] = "cert.pem";
+  config_["tlsKey"] = "key.pem";
+  start_service();
+  const std::string said = read_text(scratch_ / "err.txt");
+  const std::size_t at = said.find("https://127.0.0.1:");
+  ASSERT_NE(at, std::string::npos) << said;
+  const std::string url = said.substr(at, said.find('\n', at) - at);
+  const Finished token = ask({"token", "create", "--user", "alice", "--scope", "read,submit"});
+  ASSERT_EQ(token.exit_code, 0) << token.err;
+  const std::string secret = token.out.substr(0, token.out.find('\n'));
+
+  const auto remote = [&](std::vector<std::string> arguments, Environment environment) {
+    environment["QUENCH_URL"] = url;
+    environment.try_emplace("QUENCH_CA_FILE", scratch_ / "cert.pem");
+    arguments.insert(arguments.begin(), quench_program());
+    return run(arguments, environment);
+  };
+  write_text(scratch_ / "job.json", job_named("remote").dump());
+  write_text(scratch_ / "token", secret + "\n");
+  const Finished submitted = remote({"submit", scratch_ / "job.json", "--watch"}, {{"QUENCH_TOKEN_FILE", scratch_ / "token"}});
+  EXPECT_EQ(submitted.exit_code, 0) << submitted.err;
+  EXPECT_EQ(remote({"status"}, {}).exit_code, 3) << "no token";
+  EXPECT_EQ(remote({"token", "ls"}, {{"QUENCH_TOKEN", secret}}).exit_code, 3) << "not his";
+  EXPECT_EQ(remote({"status"}, {{"QUENCH_TOKEN", secret}, {"QUENCH_CA_FILE", ""}}).exit_code, 4) << "nobody vouches for it";
+  EXPECT_EQ(run({quench_program(), "status"}, {{"QUENCH_URL", "http" + url.substr(5)}, {"QUENCH_TOKEN", secret}}).exit_code, 4)
+      << "unencrypted";
+  const json tokens = ask_json({"token", "ls"});
+  const std::string id = tokens["tokens"][0].value("id", "");
+  EXPECT_EQ(ask({"token", "revoke", id}).exit_code, 0);
+  EXPECT_EQ(remote({"status"}, {{"QUENCH_TOKEN", secret}}).exit_code, 3) << "revoked";
+  service_->kill(SIGKILL);
+  service_->wait();
+  start_service();
+  EXPECT_TRUE(ask_json({"token", "ls"})["tokens"][0].value("revoked_unix_ms", std::int64_t{0}) > 0) << "remembered";
+  EXPECT_EQ(read_text(scratch_ / "err.txt").find(secret), std::string::npos) << "a secret in the log";
+}
+
+TEST_F(Serve, BadConfigurationsAreTold) {
+  const auto refused = [&](const json& config) {
+    write_text(scratch_ / "bad.json", config.dump());
+    const Finished finished = run({quench_program(), "serve", "--config", scratch_ / "bad.json"});
+    EXPECT_EQ(finished.exit_code, 2) << finished.err;
+    EXPECT_THAT(finished.err, HasSubstr("bad.json"));
+    return finished.err;
+  };
+  const std::string store = scratch_ / "store";
+  EXPECT_THAT(refused({{"stor", store}}), HasSubstr("did you mean \"store\""));
+  EXPECT_THAT(refused(json::object()), HasSubstr("\"store\" is missing"));
+  EXPECT_THAT(refused({{"store", store}, {"listen", "0.0.0.0:0"}}), HasSubstr("must not travel unencrypted"));
+  EXPECT_THAT(refused({{"store", store}, {"listen", "127.0.0.1:0"}}), HasSubstr("allowedPaths"));
+  EXPECT_THAT(refused({{"store", store}, {"listen", "somewhere"}}), HasSubstr("listen"));
+  EXPECT_THAT(refused({{"store", store}, {"launcher", "magic"}}), HasSubstr("launcher"));
+  EXPECT_EQ(run({quench_program(), "serve", "--config", scratch_ / "none.json"}).exit_code, 2);
+  start_service();
+  write_text(scratch_ / "second.json", json{{"store", store}, {"socket", (scratch_ / "other.sock").string()}}.dump());
+  const Finished second = run({quench_program(), "serve", "--config", scratch_ / "second.json"});
+  EXPECT_EQ(second.exit_code, 2);
+  EXPECT_THAT(second.err, HasSubstr("is in use by process"));
+  const Finished beside = run(run_arguments(scratch_ / "second.json", store, 1));
+  EXPECT_EQ(beside.exit_code, 2) << "quench run on the service's store";
+}
+
+}  // namespace
+}  // namespace quench::testing
