@@ -36,6 +36,12 @@ std::string make_secret() {
   return random.hex();
 }
 
+// All addresses of this host are none to dial.
+std::string dialled(cluster::Endpoint endpoint) {
+  if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = boost::asio::ip::host_name();
+  return endpoint.to_string();
+}
+
 }  // namespace
 
 Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store_server, ArtifactStore& store,
@@ -67,7 +73,7 @@ Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store
                                        })),
       join_listener_(join_listener()),
       join_secret_(make_secret()),
-      join_folder_(options_.join_folder, (join_listener_ ? *join_listener_ : listener_).endpoint().to_string(), join_secret_),
+      join_folder_(options_.join_folder, dialled((join_listener_ ? *join_listener_ : listener_).endpoint()), join_secret_),
       launcher_(cluster::make_launcher(loop_, options_.launcher)),
       tick_(loop_) {
   roster_.expect_evaluators(join_secret_);
@@ -189,9 +195,7 @@ void Service::on_gang_ended(const cluster::GangExit& exit) {
 
 std::string Service::endpoint_for_ours() const {
   if (!launcher_->other_hosts() || !join_listener_) return listener_.endpoint().to_string();
-  cluster::Endpoint endpoint = join_listener_->endpoint();
-  if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = boost::asio::ip::host_name();
-  return endpoint.to_string();
+  return dialled(join_listener_->endpoint());
 }
 
 cluster::GangHandlers Service::gang_handlers(const std::string& who,

@@ -4,6 +4,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,12 +20,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kLastLines = 40;
 // One `scontrol show job` is a small request, but a site has many users: often while something is about to happen,
 // seldom in a long queue or a long run.
 constexpr milliseconds kLookSoon{500};
 constexpr milliseconds kLookLate{10'000};
+// A stop must not wait for a controller that is away, nor for ever for nodes that cannot end a process.
+constexpr milliseconds kAnswerWithin{12'000};
+constexpr milliseconds kEndWithin{60'000};
 // What came between the signal and the limit, on clocks of different hosts.
 constexpr std::uint32_t kLimitSlackSeconds = 10;
 
@@ -57,7 +62,8 @@ class SlurmGang final : public Gang {
         job_(std::move(job)),
         keep_(std::move(keep)),
         look_(loop),
-        grace_(loop) {
+        grace_(loop),
+        give_up_(loop) {
     job_->kind = command.kind;
     job_->ranks = command.ranks;
     job_->threads = command.threads;
@@ -70,6 +76,10 @@ class SlurmGang final : public Gang {
     if (stopped_) return;
     stopped_ = true;
     interval_ = kLookSoon;
+    if (!stopped_at_) {
+      stopped_at_ = Clock::now();
+      watch_the_end();
+    }
     if (job_->id.empty() || !seen_running_) {
       look_again(milliseconds(0));  // decides there: the job may be submitted, waiting or begun by now
       return;
@@ -106,7 +116,7 @@ class SlurmGang final : public Gang {
   void run(const std::vector<std::string>& arguments, std::function<void(const ToolResult&)> then) {
     tool_ = std::make_unique<ToolRun>(loop_, arguments, [this, then = std::move(then)](const ToolResult& result) {
       const std::unique_ptr<ToolRun> ended = std::move(tool_);  // it is in its own callback
-      then(result);
+      if (!over_) then(result);
     });
   }
 
@@ -145,6 +155,7 @@ class SlurmGang final : public Gang {
     std::erase_if(tellings_, [](const auto& telling) { return telling->ended(); });
     read_log();
     const auto state = result.code == 0 ? parse_job_state(result.out) : std::nullopt;
+    if (state) answered_at_ = Clock::now();
     if (!state) {
       if (unknown_job(result.err)) {
         job_->id.clear();
@@ -152,7 +163,9 @@ class SlurmGang final : public Gang {
         exit.told = "Slurm knows nothing of its job any more";
         return finish(exit);
       }
-      return look_again(kLookLate);  // the controller is away; jobs go on without it
+      // The controller is away; jobs go on without it.
+      if (!seen_running_) waiting("Slurm's controller does not answer");
+      return look_again(stopped_ ? kLookSoon : kLookLate);
     }
     switch (state->phase) {
       case SlurmPhase::pending:
@@ -227,6 +240,20 @@ class SlurmGang final : public Gang {
     finish(exit);
   }
 
+  // Lets go of the job: told to end, and with nothing left to run should it begin again.
+  void watch_the_end() {
+    later(give_up_, kLookSoon, [this] {
+      const auto now = Clock::now();
+      const bool answered = answered_at_ && now - *answered_at_ < kAnswerWithin;
+      if (now - *stopped_at_ < (answered ? kEndWithin : kAnswerWithin)) return watch_the_end();
+      GangExit exit{.code = 1, .end = GangEnd::stopped};
+      exit.told = answered ? "Slurm does not end job " + job_->id : "Slurm's controller does not answer";
+      if (!job_->id.empty() && answered) tell_slurm({"scancel", job_->id});
+      job_->id.clear();
+      finish(exit);
+    });
+  }
+
   // Asked anew: a cancel would take a job out of the queue that Slurm is putting back, which is COMPLETING meanwhile;
   // its processes get Slurm's own SIGKILL.
   void cancel_unless_requeued() {
@@ -271,6 +298,7 @@ class SlurmGang final : public Gang {
     over_ = true;
     look_.cancel();
     grace_.cancel();
+    give_up_.cancel();
     read_log();
     exit.last_lines.assign(last_lines_.begin(), last_lines_.end());
     // A job in the queue serves the next attempt, and finds nothing to run until there is one.
@@ -288,6 +316,9 @@ class SlurmGang final : public Gang {
   Keep keep_;
   boost::asio::steady_timer look_;
   boost::asio::steady_timer grace_;
+  boost::asio::steady_timer give_up_;
+  std::optional<Clock::time_point> stopped_at_;
+  std::optional<Clock::time_point> answered_at_;
   std::unique_ptr<ToolRun> tool_;
   std::vector<std::unique_ptr<ToolRun>> tellings_;
   std::deque<std::string> last_lines_;

@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
 // A preempted job is back in a few seconds with this configuration; the rest is for a busy machine.
-constexpr seconds kPatience{150};
+constexpr seconds kPatience{300};
 // Slurm's processes get SIGKILL 30 s after SIGTERM by default.
 constexpr seconds kDrainMax{25};
 
@@ -173,6 +173,42 @@ TEST_F(Slurm, AtTheTimeLimitTheCoordinatorSubmitsAgain) {
   EXPECT_GE(count(log, "submitted to Slurm"), 2u);
   EXPECT_GE(count(log, "met its time limit of 60 s"), 1u);
   expect_the_same(digests);
+}
+
+// Ranks that take no notice of time are ended by Slurm itself. Takes minutes.
+TEST_F(Slurm, AtALimitWithoutASignalTheCoordinatorSubmitsAgainToo) {
+  const char* const all = std::getenv("QUENCH_LONG_SLURM");
+  if (all == nullptr || std::string(all) != "1") GTEST_SKIP() << "only with QUENCH_LONG_SLURM=1";
+  nlohmann::json job = slow_job();
+  job["calibration"]["sequences"] = 4000;
+  const auto digests = expected(job);
+  Running coordinator(slurm_arguments(1, "#!/bin/bash\n#SBATCH --ntasks={{ranks}} --time=1\n"
+                                         "srun {{srun_options}} {{command}}\n"),
+                      cluster_->environment(), scratch_ / "err.txt");
+  ASSERT_TRUE(wait_for([&] { return coordinator.ended(); }, seconds(600)));
+  ASSERT_EQ(coordinator.wait(), 0);
+  EXPECT_GE(count(log_of(scratch_ / "store"), "met its time limit of 60 s"), 1u);
+  expect_the_same(digests);
+}
+
+TEST_F(Slurm, ASignalIsObeyedWhileTheControllerIsAway) {
+  const auto digests = expected(slow_job());
+  {
+    Running coordinator(slurm_arguments(2), cluster_->environment(), scratch_ / "err.txt");
+    ASSERT_TRUE(wait_for([&] { return blocks_committed(7) || coordinator.ended(); }));
+    ASSERT_FALSE(coordinator.ended());
+    cluster_->signal_controller(SIGSTOP);
+    coordinator.kill(SIGTERM);
+    const auto asked = Clock::now();
+    EXPECT_EQ(coordinator.wait(), 75);
+    EXPECT_LT(Clock::now() - asked, kDrainMax);
+    cluster_->signal_controller(SIGCONT);
+  }
+  // Its ranks have left by themselves.
+  EXPECT_TRUE(wait_for([&] { return cluster_->queue().empty(); }, seconds(60))) << cluster_->queue();
+  const Finished next = run(slurm_arguments(2), cluster_->environment());
+  ASSERT_EQ(next.exit_code, 0) << next.err;
+  EXPECT_EQ(digests_of(next), digests);
 }
 
 TEST_F(Slurm, ARunInsideAnAllocationUsesAllOfItAndIsRequeuedWithIt) {

@@ -88,8 +88,10 @@ void SlurmCluster::start() {
   environment_ = {{"SLURM_CONF", (directory_ / "slurm.conf").string()},
                   {"PATH", std::string(path == nullptr ? "/usr/bin:/bin" : path) + ":/usr/sbin:/sbin"}};
   const auto daemon = [&](const std::string& words) {
-    daemons_.push_back(std::make_unique<Running>(std::vector<std::string>{"/bin/sh", "-c", "exec " + words}, environment_,
-                                                 directory_ / "daemons"));
+    // A test that is killed must not leave a cluster behind.
+    daemons_.push_back(std::make_unique<Running>(
+        std::vector<std::string>{"/bin/sh", "-c", "exec setpriv --pdeathsig TERM " + words}, environment_,
+        directory_ / "daemons"));
   };
   daemon("munged --foreground --force --key-file=" + place + "/munge/key --socket=" + place + "/munge/socket --pid-file=" +
          place + "/munge/pid --log-file=" + place + "/munge/log --seed-file=" + place + "/munge/seed");
@@ -133,6 +135,8 @@ std::string SlurmCluster::submit(std::vector<std::string> arguments) const {
   if (finished.exit_code != 0) throw std::runtime_error(finished.err);
   return finished.out.substr(0, finished.out.find('\n'));
 }
+
+void SlurmCluster::signal_controller(int number) const { daemons_.at(1)->kill(number); }
 
 std::string SlurmCluster::queue() const { return command({"squeue", "--noheader", "--format=%i %j %T"}).out; }
 

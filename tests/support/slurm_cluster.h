@@ -24,6 +24,8 @@ class SlurmCluster {
   Finished command(const std::vector<std::string>& arguments) const;
   // Submits; returns the job's number.
   std::string submit(std::vector<std::string> arguments) const;
+  // Signals slurmctld, which is deaf between SIGSTOP and SIGCONT.
+  void signal_controller(int number) const;
   // Of `squeue`, one line a job: "ID NAME STATE".
   std::string queue() const;
   // The end of what its programs logged.
