@@ -205,9 +205,13 @@ class Session:
         difference = self.difference(packed, directory, INTEGERS_ALLOWED[name], f"{name} compressed-tensors")
         if name == "int8-dynamic":
             reference = dynamic_logits(self.fixtures / "tiny_coder", directory, self.ids)
-            share = ((packed - reference).abs().max() / packed.abs().max()).item()
-            self.want(share <= INTEGERS_ALLOWED["int8-static"], f"{name}: {share:.2e} of the largest logit from PyTorch")
-            difference += f", from PyTorch with our scales by {share:.1e}"
+            # A last bit of PyTorch's sums that turns one input from x.4999 to x.5 is a step, and all behind it noise: tokens
+            # before the first such step must be equal.
+            shares = (packed - reference).abs().amax(-1) / packed.abs().max()
+            equal = int((shares > 1e-5).int().argmax())
+            self.want(equal > 0 and shares.max() <= INTEGERS_ALLOWED[name], f"{name}: {shares.tolist()} of the largest logit from PyTorch")
+            difference += (f", from PyTorch with our scales by {shares[:equal].max():.1e} in the first {equal} of {len(shares)} tokens, "
+                           f"{shares.max():.1e} behind them,")
         print(f"{name}: refused by all formats but compressed-tensors, where logits differ by {difference} of the largest", flush=True)
 
     def check_gguf(self, name, digest, form, reference, plain):
