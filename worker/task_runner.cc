@@ -80,7 +80,7 @@ void TaskRunner::quantize(const QuantizeOrder& order) {
     const ChunkReader read_chunk = [this](const ChunkRef& chunk) {
       return service_.fetch_chunk(chunk.digest);
     };
-    quantize_artifact({backend_, gang_, *source, service_}, order, calibration_.value_or(CalibrationSet{}),
+    quantize_artifact({backend_, gang_, *source, service_, {}, &priced_}, order, calibration_.value_or(CalibrationSet{}),
                       read_chunk);
   });
 }

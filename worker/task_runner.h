@@ -10,6 +10,7 @@
 #include "schemas/messages.h"
 #include "worker/energy/meter.h"
 #include "worker/model/weights.h"
+#include "worker/quantize/bit_choice.h"
 #include "worker/quantize/calibration.h"
 #include "worker/service.h"
 
@@ -33,6 +34,7 @@ class TaskRunner {
   Service& service_;
   std::optional<CalibrationSet> calibration_;  // of this gang's one job
   bool prepared_ = false;
+  PricedModel priced_;  // for the next budget
   EnergyMeter energy_{energy_meter_options()};
 };
 

@@ -1,5 +1,7 @@
 // Products of rounded activations with weights of eight bits, on threads.
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
 
@@ -38,6 +40,24 @@ void CpuBackend::integer_gemm(ConstMatrixView x, float scale, const WeightView& 
                                             row_scales_.data() + row, row_sums_.data() + row);
                     });
     block.x = bytes;
+    // Rows side by side, as the inner kernel takes them: rows a power of two apart would share a few sets of the first-level cache.
+    if (block.rows > 1) {
+      const std::int64_t words = stride / 4;
+      std::int8_t* packed = reinterpret_cast<std::int8_t*>(shared_second_.floats(block.rows * words));
+      std::vector<std::int64_t> starts;  // of micro-panels, and the end
+      for (std::int64_t row = 0; row < block.rows; row += micro_panel_rows(block.rows - row, table_.gemm_rows)) starts.push_back(row);
+      starts.push_back(block.rows);
+      const auto panels_of_x = static_cast<std::int64_t>(starts.size()) - 1;
+      pool_.for_range(panels_of_x, kGrainElements / (table_.gemm_rows * words) + 1, [&](int, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t p = begin; p < end; ++p) {
+          const std::int64_t first = starts[static_cast<std::size_t>(p)], last = starts[static_cast<std::size_t>(p) + 1];
+          std::int8_t* to = packed + first * stride;
+          for (std::int64_t word = 0; word < words; ++word)
+            for (std::int64_t row = first; row < last; ++row, to += 4) std::memcpy(to, bytes + row * stride + word * 4, 4);
+        }
+      });
+      block.x = packed;
+    }
     block.x_stride = stride;
     block.scales = row_scales_.data();
     block.sums = row_sums_.data();

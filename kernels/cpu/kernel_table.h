@@ -44,7 +44,7 @@ struct AttentionTile {
 
 // A block of y = x Wᵀ in whole numbers, x's rows as quantize_row gives them, W of eight bits with one scale a row.
 struct IntegerBlock {
-  const std::int8_t* x = nullptr;      // row after row, `x_stride` bytes each, a multiple of 4 filled up with zeros
+  const std::int8_t* x = nullptr;      // micro-panels of micro_panel_rows rows, `x_stride` bytes a row: [word of 4][rows of it]
   std::int64_t x_stride = 0;
   const float* scales = nullptr;       // of x's rows
   const std::int32_t* sums = nullptr;  // of the numbers of each row

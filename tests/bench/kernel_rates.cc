@@ -2,7 +2,7 @@
 // one line of JSON each, medians of the repeats. With --cpu-time seconds are those of this process's processor time a
 // thread, which a busy machine spoils less. WHAT is one of
 //   peak                      fused multiply-adds in registers, and reading memory: what there is to be had
-//   gemm:MxNxK[:f32|q4]       y[M, N] = x[M, K] Wᵀ
+//   gemm:MxNxK[:f32|q4|q8|i8]  y[M, N] = x[M, K] Wᵀ; i8: x rounded to 8 bits, whole numbers
 //   hessian:C                 leaves of 512 tokens
 //   factor:C                  LDLᵀ
 //   solve:RxC                 GPTQ of R rows, 4 bits in groups of 128
@@ -129,7 +129,8 @@ WeightPanels random_weights(const std::string& format, std::int64_t rows, std::i
     pack_dense(values.data(), ElementType::f32, panels);
     return panels;
   }
-  WeightPanels panels = WeightPanels::allocate(packed_format(std::stoi(format.substr(1))), rows, cols, 128);
+  WeightPanels panels =
+      WeightPanels::allocate(packed_format(std::stoi(format.substr(1))), rows, cols, format == "i8" ? -1 : 128);
   std::mt19937 random(1);
   for (std::size_t i = 0; i < panels.panels.size(); ++i)
     panels.panels.data()[i] = static_cast<std::uint8_t>(random());
@@ -144,7 +145,9 @@ void measure_gemm(const Options& options, Backend& backend, std::int64_t m, std:
   const AlignedBuffer<float> x = random_floats(m * k, 2);
   AlignedBuffer<float> y(static_cast<std::size_t>(m * n));
   const double seconds = median_seconds(options, [&] {
-    backend.gemm(ConstMatrixView(x.data(), m, k), weights.view(), MatrixView(y.data(), m, n));
+    const ConstMatrixView from(x.data(), m, k);
+    const MatrixView to(y.data(), m, n);
+    format == "i8" ? backend.integer_gemm(from, 0, weights.view(), to) : backend.gemm(from, weights.view(), to);
   });
   const std::string what = "gemm " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + " " + format;
   print(options, what, seconds, "gflops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));

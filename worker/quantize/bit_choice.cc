@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstdio>
 #include <limits>
 #include <map>
@@ -189,27 +190,47 @@ std::vector<std::size_t> cheapest_choices(const std::vector<std::vector<PricedCh
   return chosen;
 }
 
-std::vector<BitChoice> choose_bits(const GangContext& context, const QuantizeSpec& recipe,
-                                   const kernels::RopeTable& rope, std::int64_t length,
-                                   std::int64_t total_tokens, MatrixView hidden, std::uint64_t bytes_max,
-                                   const std::function<void(std::uint32_t, const std::string&)>& on_step) {
-  std::vector<std::string> tensors;
-  std::vector<std::vector<PricedChoice>> priced;
+namespace {
+
+QuantizeSpec without_budget(QuantizeSpec recipe) {
+  recipe.name.clear();
+  recipe.budget_gib = 0;
+  return recipe;
+}
+
+}  // namespace
+
+bool PricedModel::serves(const QuantizeSpec& other, const Digest& its_calibration) const {
+  return !linears.empty() && recipe == without_budget(other) && calibration == its_calibration;
+}
+
+PricedModel price_model(const GangContext& context, const QuantizeSpec& recipe, const kernels::RopeTable& rope,
+                        std::int64_t length, std::int64_t total_tokens, MatrixView hidden,
+                        const std::function<void(std::uint32_t, const std::string&)>& on_step) {
+  const auto started = std::chrono::steady_clock::now();
+  PricedModel priced;
+  priced.recipe = without_budget(recipe);
   for (std::uint32_t layer = 0; layer < context.source.config().layers; ++layer)
     in_context("block " + std::to_string(layer), [&] {
       auto block = price_block(context, recipe, layer, rope, length, total_tokens, hidden,
                                [&](const std::string& step) { on_step(layer, step); });
       for (const LinearShape& linear : block_linears(context.source.config(), layer))
-        tensors.push_back(linear.tensor);
-      for (auto& linear : block) priced.push_back(std::move(linear));
+        priced.tensors.push_back(linear.tensor);
+      for (auto& linear : block) priced.linears.push_back(std::move(linear));
     });
-  const std::vector<std::size_t> chosen = cheapest_choices(priced, bytes_max);
+  priced.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return priced;
+}
+
+std::vector<BitChoice> choose_bits(const GangContext& context, const QuantizeSpec& recipe, const PricedModel& priced,
+                                   std::uint64_t bytes_max) {
+  const std::vector<std::size_t> chosen = cheapest_choices(priced.linears, bytes_max);
   std::vector<BitChoice> choices;
   std::map<std::uint32_t, int> of_bits;
   double loss = 0;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const PricedChoice& choice = priced[i][chosen[i]];
-    choices.push_back({tensors[i], choice.bits, choice.group_size});
+    const PricedChoice& choice = priced.linears[i][chosen[i]];
+    choices.push_back({priced.tensors[i], choice.bits, choice.group_size});
     ++of_bits[choice.bits];
     loss += choice.loss;
   }

@@ -23,6 +23,18 @@ struct PricedChoice {
   double loss = 0;  // predicted
 };
 
+// What the pass over the unquantized model found. Budgets of one job that differ in nothing else have the same, so one pass
+// serves them all.
+struct PricedModel {
+  QuantizeSpec recipe;  // without a name and a budget; meaningless while there are no linears
+  Digest calibration;
+  std::vector<std::string> tensors;
+  std::vector<std::vector<PricedChoice>> linears;
+  double seconds = 0;  // that the pass took
+
+  bool serves(const QuantizeSpec& other, const Digest& its_calibration) const;
+};
+
 // For each linear the index of its choice: the smallest sum of losses with a sum of bytes of at most
 // `bytes_max`. Exact up to rounding sizes up to a 50,000th of what there is to distribute; what rounding
 // left is spent on the best single changes that still fit. Equal sums: fewer bytes, then the earlier choice.
@@ -30,11 +42,12 @@ struct PricedChoice {
 std::vector<std::size_t> cheapest_choices(const std::vector<std::vector<PricedChoice>>& linears,
                                           std::uint64_t bytes_max);
 
-// `hidden` holds this rank's embedded sequences and is spent. `bytes_max` is what the blocks' linears may
-// take.
-std::vector<BitChoice> choose_bits(
-    const GangContext& context, const QuantizeSpec& recipe, const kernels::RopeTable& rope,
-    std::int64_t length, std::int64_t total_tokens, kernels::MatrixView hidden, std::uint64_t bytes_max,
-    const std::function<void(std::uint32_t layer, const std::string& step)>& on_step);
+// One pass over the unquantized model. `hidden` holds this rank's embedded sequences and is spent.
+PricedModel price_model(const GangContext& context, const QuantizeSpec& recipe, const kernels::RopeTable& rope,
+                        std::int64_t length, std::int64_t total_tokens, kernels::MatrixView hidden,
+                        const std::function<void(std::uint32_t layer, const std::string& step)>& on_step);
+// `bytes_max` is what the blocks' linears may take.
+std::vector<BitChoice> choose_bits(const GangContext& context, const QuantizeSpec& recipe, const PricedModel& priced,
+                                   std::uint64_t bytes_max);
 
 }  // namespace quench::worker

@@ -19,6 +19,8 @@
 
 namespace quench::worker {
 
+struct PricedModel;
+
 // What does not change from block to block. Refers to objects of the caller.
 struct GangContext {
   kernels::Backend& backend;
@@ -26,6 +28,7 @@ struct GangContext {
   const WeightSource& source;
   ShardSink& sink;
   std::span<const BitChoice> choices = {};  // of every linear, for a recipe with a budget
+  PricedModel* priced = nullptr;  // of the job's last recipe with a budget, kept for the next; may be null
 };
 
 struct CalibratedBlock {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -210,14 +211,24 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   std::vector<BitChoice> choices = order.choices;
   if (!order.outer_committed) {
     if (recipe.budget_gib > 0) {
-      activations.emplace(context, order, calibration);
-      activations->restore(0, nullptr);
-      choices = choose_bits(context, recipe, activations->rope(), activations->length(), activations->total_tokens(),
-                            activations->all(), bytes_for_linears(context, order, recipe),
-                            [&](std::uint32_t layer, const std::string& step) {
-                              if (speaks) context.sink.report_step(order.artifact, layer, step);
-                            });
-      activations.reset();
+      PricedModel own;
+      PricedModel& priced = context.priced != nullptr ? *context.priced : own;
+      if (!priced.serves(recipe, calibration.digest)) {
+        activations.emplace(context, order, calibration);
+        activations->restore(0, nullptr);
+        priced = price_model(context, recipe, activations->rope(), activations->length(), activations->total_tokens(),
+                             activations->all(), [&](std::uint32_t layer, const std::string& step) {
+                               if (speaks) context.sink.report_step(order.artifact, layer, step);
+                             });
+        priced.calibration = calibration.digest;
+        activations.reset();
+      } else if (speaks) {
+        char seconds[32];
+        std::snprintf(seconds, sizeof seconds, "%.1f", priced.seconds);
+        context.sink.log(recipe.name + ": chooses from the losses that another budget of this job has predicted; " + seconds +
+                         " s saved");
+      }
+      choices = choose_bits(context, recipe, priced, bytes_for_linears(context, order, recipe));
     }
     const OuterDone done = make_outer(context, order, calibrated ? calibration.digest : Digest{}, choices);
     if (speaks) context.sink.commit_outer(done);

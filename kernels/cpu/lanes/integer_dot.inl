@@ -32,8 +32,16 @@ void quantize_row(const float* x, std::int64_t count, float scale, std::int8_t* 
     const std::int64_t n = count - i < 16 ? count - i : 16;
     std::int32_t whole[16];
     int_store(whole, nearest_int(minimum(maximum(div(load_n(x + i, n), divisor), low), high)));
-    for (int lane = 0; lane < 16; ++lane) total += whole[lane];
-    for (std::int64_t lane = 0; lane < n; ++lane) out[i + lane] = static_cast<std::int8_t>(whole[lane]);
+    std::int8_t narrow[16];
+    for (int lane = 0; lane < 16; ++lane) {
+      total += whole[lane];
+      narrow[lane] = static_cast<std::int8_t>(whole[lane]);
+    }
+    if (n == 16) {
+      __builtin_memcpy(out + i, narrow, 16);
+    } else {
+      for (std::int64_t lane = 0; lane < n; ++lane) out[i + lane] = narrow[lane];
+    }
   }
   for (std::int64_t i = count; i < padded; ++i) out[i] = 0;
   *sum = total;
@@ -66,7 +74,7 @@ void integer_tile(const IntegerBlock& block, std::int64_t row, std::int64_t pane
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       std::int32_t word;
-      __builtin_memcpy(&word, x + i * block.x_stride + line * 4, 4);
+      __builtin_memcpy(&word, x + (line * Rows + i) * 4, 4);
       const I values = int_set1(word);
 #pragma GCC unroll 4
       for (int p = 0; p < Panels; ++p) sum[i][p] = dot_bytes(weight[p], values, sum[i][p]);

@@ -25,7 +25,7 @@ struct Store {
   std::optional<std::uint32_t> die_at_block;
 };
 
-class MemorySink final : public ShardSink {
+class MemorySink : public ShardSink {
  public:
   explicit MemorySink(Store& store) : store_(store) {}
   void put_chunk(const Digest& digest, std::vector<std::uint8_t> bytes) override {

@@ -14,6 +14,7 @@
 #include "tests/kernels/emulated_device.h"
 #include "tests/support/processes.h"
 #include "tests/worker/quantize/gang_fixture.h"
+#include "worker/quantize/bit_choice.h"
 #include "worker/quantize/methods.h"
 
 namespace quench::worker {
@@ -140,6 +141,41 @@ TEST(Quantizer, KeepsItsChoiceOfBitsAfterADeath) {
   order.committed = store.blocks.at(0).tensors;
   run_gang(1, order, store);
   EXPECT_EQ(fingerprint(store), fingerprint(whole));
+}
+
+// Budgets that differ in nothing else have one pass over the unquantized model between them, and choose what they would alone.
+TEST(Quantizer, BudgetsOfOneJobShareThePassThatPredicts) {
+  class CountingSink final : public MemorySink {
+   public:
+    using MemorySink::MemorySink;
+    void report_step(std::uint32_t, std::uint32_t, const std::string& step) override { predicted += step.starts_with("choosing bits"); }
+    int predicted = 0;
+  };
+  QuantizeSpec smaller = budgeted(), other = budgeted();
+  smaller.budget_gib = 750'000 / kGiB;
+  other.damping = 0.05;
+  const std::vector<std::pair<QuantizeSpec, int>> runs = {{budgeted(), 12}, {smaller, 0}, {other, 12}, {smaller, 12}};
+  std::vector<Store> shared(runs.size());
+  const CalibrationSet calibration = windows(5, 24, 131, 512);
+  cluster::run_thread_gang(2, {}, [&](cluster::Collective& gang) {
+    const auto backend = kernels::make_cpu_backend({1, ""});
+    const auto source = open_model_directory(fixture("odd_llama"));
+    PricedModel priced;
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      const ScratchDirectory scratch;
+      CountingSink sink(shared[i]);
+      quantize_artifact({*backend, gang, *source, sink, {}, &priced}, order_for(runs[i].first, scratch), calibration,
+                        [](const ChunkRef&) -> std::vector<std::uint8_t> { throw Error(ErrorCode::internal, "nothing is committed"); });
+      if (gang.rank() == 0) EXPECT_EQ(sink.predicted, runs[i].second) << "run " << i;
+    }
+  });
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    Store alone;
+    const ScratchDirectory scratch;
+    run_gang(1, order_for(runs[i].first, scratch), alone);
+    EXPECT_EQ(fingerprint(shared[i]), fingerprint(alone)) << "run " << i;
+    EXPECT_EQ(shared[i].outer->choices, alone.outer->choices) << "run " << i;
+  }
 }
 
 TEST(Quantizer, HoldsItsBudgetAndLosesLessThanOneSizeForAll) {
