@@ -412,6 +412,9 @@ TEST_F(RepositoryOfAJob, AnArtifactIsMadeAgainAndProvesItself) {
     EXPECT_EQ(same.exit_code, 0) << same.out << same.err;
     EXPECT_THAT(same.out, HasSubstr("the same"));
   }
+  const Finished sample = artifacts({"verify", "--rederive", kBest, "--blocks", "2", "--seed", "5"});
+  EXPECT_EQ(sample.exit_code, 0) << sample.out << sample.err;
+  EXPECT_EQ(std::count(sample.out.begin(), sample.out.end(), '\n'), 3) << sample.out;
   // Another model is no proof of anything.
   write_divisible_model(scratch_ / "another");
   EXPECT_EQ(artifacts({"verify", "--rederive", kBest, "--model", scratch_ / "another"}).exit_code, 4);
@@ -452,6 +455,11 @@ TEST_F(RepositoryOfAJob, AForgedArtifactIsFoundByMakingItAgain) {
   EXPECT_THAT(found.out, HasSubstr("different"));
   EXPECT_THAT(found.out, HasSubstr("layers.3."));
   EXPECT_THAT(found.out, Not(HasSubstr("layers.2.")));
+  // A sample of all blocks finds it too, and says where.
+  const Finished sampled = artifacts({"verify", "--rederive", "small/forged", "--blocks", "5"});
+  EXPECT_EQ(sampled.exit_code, 2) << sampled.out << sampled.err;
+  EXPECT_THAT(sampled.out, HasSubstr("block 2 of 5: the same"));
+  EXPECT_THAT(sampled.out, HasSubstr("block 3 of 5: different"));
 }
 
 }  // namespace
