@@ -137,7 +137,7 @@ CareCommands::CareCommands(CLI::App& app) {
 
 int CareCommands::run(ArtifactStore& store, std::uint64_t now_ms, std::string& out) {
   if (verify_->parsed()) return verify_store(store, verify_choice_, now_ms, json_, out);
-  if (repair_->parsed()) return repair_store(store, ArtifactStore::open(from_, OpenMode::existing), json_, out);
+  if (repair_->parsed()) return repair_store(store, ArtifactStore::open(from_, OpenMode::read_only), json_, out);
   if (gc_->parsed()) {
     if (!grace_.empty()) collection_.grace_ms = parse_duration_ms("--grace", grace_);
     if (!abandon_.empty()) collection_.abandon_ms = parse_duration_ms("--abandon", abandon_);

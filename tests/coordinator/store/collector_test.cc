@@ -187,6 +187,36 @@ TEST_F(CollectorTest, OpenPublishesAreLeftAlone) {
   EXPECT_FALSE(has(4) || has(5));
 }
 
+// The collector has read the names and has not said yet what is dead; another thread commits. A race that the test
+// below meets by chance only.
+TEST_F(CollectorTest, WhatIsCommittedDuringACollectionCounts) {
+  const Digest named = publish("named meanwhile", {1}, ""), dead = publish("dead", {2, 3}, "");
+  store_->commit(Commit().append_journal("job", text_bytes("block"), std::vector{store_->put_chunk(chunk(4))}));
+  int calls = 0;
+  CollectOptions options = at(0);
+  options.job = [&](std::string_view, const std::vector<JournalEvent>&) {
+    ++calls;
+    std::thread([&] {
+      store_->commit(Commit().set_ref("late", named, 0));
+      publish("published meanwhile", {3, 5}, "published");
+      store_->commit(Commit().append_journal("new-job", text_bytes("block"), std::vector{store_->put_chunk(chunk(6))}));
+      store_->commit(Commit().append_journal("job", text_bytes("more"), std::vector{store_->put_chunk(chunk(7))}));
+    }).join();
+    return JobOpinion{JobOpinion::Fate::forget, {}};
+  };
+  const CollectReport report = store_->collect(options);
+  EXPECT_EQ(calls, 1);
+  EXPECT_THAT(report.objects, ElementsAre(dead));
+  EXPECT_THAT(report.forgotten_jobs, IsEmpty()) << "it went on";
+  for (const int seed : {1, 3, 4, 5, 6, 7}) EXPECT_TRUE(has(seed)) << seed;
+  EXPECT_FALSE(has(2));
+  expect_verified();
+  // The next collection sees all of it by itself.
+  options.job = {};
+  EXPECT_EQ(store_->collect(options).chunks_removed, 0u);
+  expect_verified();
+}
+
 // Publishers whose objects share chunks with dead ones, taggers and endless collections side by side.
 TEST_F(CollectorTest, NothingReachableIsRemovedBesidePublishes) {
   constexpr int kPublishers = 2;
