@@ -210,6 +210,7 @@ int run(int argc, char** argv) {
   CLI::App* store_command = bench_command->add_subcommand("store", "how fast the artifact store is on a disk");
   store_command->add_option("--store", store_arguments.store, "whose disk is measured; default $QUENCH_STORE or ./quench-store");
   store_command->add_option("--mebibytes", store_arguments.mebibytes)->check(CLI::Range(1, 65'536));
+  store_command->add_option("--open-chunks", store_arguments.open_chunks, "also open a store of so many small chunks");
   store_command->add_flag("--json", store_arguments.json);
   BenchProfileArguments profile_arguments;
   MeasureArguments& measured = profile_arguments.measure;

@@ -11,8 +11,6 @@
 namespace quench::coordinator {
 namespace {
 
-constexpr std::string_view kJournalPrefix = "job-";
-
 std::string usage_prefix(const Digest& job_id, std::uint32_t artifact, std::uint32_t evaluation) {
   return fmt::format("usage/{}/{:08x}/{:08x}/", job_id.hex(), artifact, evaluation);
 }

@@ -14,6 +14,7 @@
 
 namespace quench::coordinator {
 
+inline constexpr std::string_view kJournalPrefix = "job-";
 std::string journal_name(const Digest& job_id);  // "job-<64 hexadecimal digits>"
 // Throws Error(corrupt) for a name that journal_name does not give.
 Digest job_of_journal(std::string_view name);

@@ -17,6 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::uint64_t kAbandonMsMin = 2ull * 24 * 3600 * 1000;
 constexpr std::size_t kPemBytesMax = 16 << 10;
 
 // A number with a unit of `units` behind it; the empty unit stands for itself.
@@ -136,10 +137,13 @@ CareCommands::CareCommands(CLI::App& app) {
 
 int CareCommands::run(ArtifactStore& store, std::uint64_t now_ms, std::string& out) {
   if (verify_->parsed()) return verify_store(store, verify_choice_, now_ms, json_, out);
-  if (repair_->parsed()) return repair_store(store, ArtifactStore::open(from_, OpenMode::existing), json_, out);
+  if (repair_->parsed()) return repair_store(store, ArtifactStore::open(from_, OpenMode::read_only), json_, out);
   if (gc_->parsed()) {
     if (!grace_.empty()) collection_.grace_ms = parse_duration_ms("--grace", grace_);
     if (!abandon_.empty()) collection_.abandon_ms = parse_duration_ms("--abandon", abandon_);
+    // A running job's current block may take a day.
+    if (collection_.abandon_ms && *collection_.abandon_ms < kAbandonMsMin)
+      throw Error(ErrorCode::bad_input, "--abandon " + abandon_ + ": expected 2d or more, so that no job at work is taken for one given up");
     out = collect_store(store, collection_, now_ms, json_);
   }
   if (policy_->parsed()) out = change_policy(store);

@@ -156,7 +156,7 @@ struct MovingCommands {
       ArtifactStore other = ArtifactStore::open(to, OpenMode::create);
       out = move(store, other, now_ms);
     }
-    if (pull->parsed()) out = move(ArtifactStore::open(from, OpenMode::existing), store, now_ms);
+    if (pull->parsed()) out = move(ArtifactStore::open(from, OpenMode::read_only), store, now_ms);
     if (import_command->parsed()) out = import_from(store, now_ms);
     for (const CLI::App* command : {export_command, completions, push, pull, import_command})
       if (command->parsed()) return true;

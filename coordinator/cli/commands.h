@@ -60,6 +60,7 @@ int bench_profile(const BenchProfileArguments& arguments);
 struct BenchStoreArguments {
   std::filesystem::path store;  // whose disk is measured, in a directory of its own beside it
   std::uint32_t mebibytes = 256;
+  std::uint64_t open_chunks = 0;  // also opens a store of so many small chunks
   bool json = false;
 };
 int bench_store(const BenchStoreArguments& arguments);

@@ -5,13 +5,19 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cluster/launch/child_process.h"
+#include "coordinator/calibration_sets.h"
 #include "coordinator/cli/artifacts.h"
+#include "coordinator/cli/commands.h"
+#include "coordinator/plan/planner.h"
 #include "coordinator/repository/rederivation.h"
 #include "coordinator/trust/base64.h"
 #include "schemas/codec.h"
@@ -23,6 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
+constexpr std::chrono::milliseconds kLookEvery{100}, kStopGrace{5'000};
 constexpr int kSame = 0, kUntrusted = 2, kUnverifiable = 4;
 
 class ScratchStore {
@@ -54,22 +61,38 @@ StoreReply ask(const fs::path& store, std::vector<std::string> words) {
   return reply;
 }
 
-// This program again: one job, in a process of its own.
-int run_this_program(const std::vector<std::string>& words) {
+// This program again: one job, in a process of its own. Once `done` says so, it is stopped.
+int run_this_program(const std::vector<std::string>& words, const std::function<bool()>& done = {}) {
   cluster::Loop loop;
   cluster::ChildCommand command;
   command.program = fs::read_symlink("/proc/self/exe");
   command.arguments = words;
   command.out = cluster::ChildStream::null_device;
   int code = exit_code(ErrorCode::internal);
+  boost::asio::steady_timer look(loop);
   cluster::ChildHandlers handlers;
   handlers.on_exit = [&](const cluster::ChildExit& exit) {
     code = exit.code;
     loop.stop();
   };
   cluster::ChildProcess child(loop, command, std::move(handlers));
+  bool stopped = false;
+  const std::function<void()> look_later = [&] {
+    look.expires_after(kLookEvery);
+    look.async_wait([&](const boost::system::error_code& cancelled) {
+      if (cancelled) return;
+      if (!done()) return look_later();
+      stopped = true;
+      child.stop(kStopGrace);
+    });
+  };
+  if (done) look_later();
   loop.run();
-  return code;
+  return stopped ? 0 : code;
+}
+
+std::vector<std::string> run_words(const RederiveArguments& arguments, const ScratchStore& scratch) {
+  return {"run", scratch.job().string(), "--store", scratch.store().string(), "--ranks", std::to_string(arguments.ranks), "--json"};
 }
 
 int tell(const RederiveArguments& arguments, const Digest& stored, int status, const std::string& made, const std::string& words) {
@@ -80,6 +103,49 @@ int tell(const RederiveArguments& arguments, const Digest& stored, int status, c
     std::cout << fmt::format("{}  {}\n{}", stored.hex(), verdict, words);
   }
   return status;
+}
+
+// A sample: for each block a job that has every block before it as the artifact has them, so that its ranks replay those
+// (forward only) and quantize this one.
+int rederive_blocks(const RederiveArguments& arguments, const ScratchStore& scratch, const Digest& digest, const Manifest& stored) {
+  const std::vector<BlockRecords> blocks = blocks_of(stored);
+  if (blocks.empty()) throw Error(ErrorCode::bad_input, digest.short_hex() + " has no blocks to sample");
+  ask(arguments.store, {"push", digest.hex(), "--to", fs::absolute(scratch.store()).string(), "--as", "rederive/stored"});
+  const std::vector<std::uint32_t> sample = sample_blocks(static_cast<std::uint32_t>(blocks.size()), arguments.blocks, arguments.seed);
+  std::string words;
+  bool same = true;
+  for (const std::uint32_t block : sample) {
+    Digest id;
+    {
+      ArtifactStore store = ArtifactStore::open(scratch.store(), OpenMode::existing);
+      const JobSpec job = with_calibration_set(store, read_job_for(scratch.job(), arguments.ranks));
+      if (const Digest source = model_source_digest(job.model); source != stored.source)
+        return tell(arguments, digest, kUnverifiable, "", "  the source model is another: " + source.hex() + "\n");
+      id = job_id(job, stored.source);
+      write_journal_before(store, id, job, stored, block);
+    }
+    const fs::path log = scratch.store() / "logs" / (id.short_hex() + ".log");
+    std::error_code ignored;
+    fs::remove(log, ignored);
+    // The log says what is committed.
+    const std::string line = fmt::format(": {} of {}", block + 1, blocks.size());
+    const int code = run_this_program(run_words(arguments, scratch), [&] {
+      std::ifstream in(log);
+      for (std::string one; std::getline(in, one);)
+        if (one.find(line) != std::string::npos) return true;
+      return false;
+    });
+    const std::optional<BlockRecords> made = committed_block(ArtifactStore::open(scratch.store(), OpenMode::existing), id, block);
+    if (code == exit_code(ErrorCode::interrupted) && !made) return code;
+    if (!made) return tell(arguments, digest, kUnverifiable, "", "  block " + std::to_string(block) + " could not be made; what stands above says why\n");
+    const bool equal = *made == blocks[block];
+    same &= equal;
+    words += fmt::format("  block {} of {}: {}\n", block, blocks.size(), equal ? "the same" : "different");
+    if (equal) continue;
+    for (std::size_t i = 0; i < std::min(made->tensors.size(), blocks[block].tensors.size()); ++i)
+      if (made->tensors[i] != blocks[block].tensors[i]) words += "    " + blocks[block].tensors[i].name + " has other bytes\n";
+  }
+  return tell(arguments, digest, same ? kSame : kUntrusted, "", words);
 }
 
 }  // namespace
@@ -97,6 +163,8 @@ RederiveArguments parse_rederive(const fs::path& store, const std::vector<std::s
   app.add_option("--model", arguments.model);
   app.add_option("--scratch", arguments.scratch);
   app.add_option("--ranks", arguments.ranks)->check(CLI::Range(1, 4096));
+  app.add_option("--blocks", arguments.blocks, "a sample of so many blocks instead of the whole recipe");
+  app.add_option("--seed", arguments.seed, "draws the sample");
   app.add_flag("--json", arguments.json);
   std::vector<std::string> reversed(words.rbegin(), words.rend() - 1);
   try {
@@ -121,8 +189,10 @@ int rederive(const RederiveArguments& arguments) {
   if (const std::string set = plan.at("calibration_set").get<std::string>(); !set.empty())
     ask(arguments.store, {"push", set, "--to", fs::absolute(scratch.store()).string(), "--as", "calibration/set"});
   std::ofstream(scratch.job()) << plan.at("job").dump(2) << "\n";
-  const int code = run_this_program({"run", scratch.job().string(), "--store", scratch.store().string(), "--ranks",
-                                     std::to_string(arguments.ranks), "--json"});
+  const std::string bytes = from_base64(plan.at("manifest").get<std::string>());
+  const Manifest stored = decode_manifest(as_bytes(bytes));
+  if (arguments.blocks > 0) return rederive_blocks(arguments, scratch, digest, stored);
+  const int code = run_this_program(run_words(arguments, scratch));
   if (code == exit_code(ErrorCode::interrupted)) return code;
   if (code != 0) return tell(arguments, digest, kUnverifiable, "", "  the recipe could not be run; what stands above says why\n");
 
@@ -131,8 +201,6 @@ int rederive(const RederiveArguments& arguments) {
     const Manifest made = decode_manifest(made_in.get_object(ref.object).bytes);
     if (made.set) continue;
     if (ref.object == digest) return tell(arguments, digest, kSame, digest.hex(), "");
-    const std::string bytes = from_base64(plan.at("manifest").get<std::string>());
-    const Manifest stored = decode_manifest(as_bytes(bytes));
     const std::string differences = manifest_differences(stored, made);
     const bool other_inputs = stored.source != made.source || stored.calibration != made.calibration;
     return tell(arguments, digest, other_inputs ? kUnverifiable : kUntrusted, ref.object.hex(), differences);

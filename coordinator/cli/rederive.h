@@ -16,6 +16,8 @@ struct RederiveArguments {
   std::filesystem::path model;    // empty: where the job had it
   std::filesystem::path scratch;  // empty: the system's directory for temporary files
   std::uint32_t ranks = 1;
+  std::uint32_t blocks = 0;  // only so many blocks, each after replaying what precedes it; 0: the whole recipe
+  std::uint64_t seed = 0;    // draws the blocks
   bool json = false;
 };
 

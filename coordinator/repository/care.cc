@@ -9,6 +9,7 @@
 
 #include "coordinator/report/words.h"
 #include "coordinator/store/disk.h"
+#include "coordinator/store/store_lock.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 
@@ -234,6 +235,7 @@ std::string restore_store(const fs::path& from, const fs::path& to, bool json) {
     throw Error(ErrorCode::bad_input, from.string() + " is no backup of a store: it has no HEAD; `quench artifacts backup --to DIR` makes one");
   return on_disk(to, [&] {
     const Scratch partial(to.string() + ".partial-" + std::to_string(::getpid()));
+    const StoreLock at_rest(from);  // a store in use changes while it is copied
     const std::uint64_t bytes = copy_store_files(from, partial.path());
     std::uint64_t commit = 0;
     {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "coordinator/records.h"
 #include "coordinator/report/words.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
@@ -18,14 +19,19 @@ using nlohmann::ordered_json;
 constexpr std::uint64_t kDayMs = 24ull * 3600 * 1000;
 
 // A finished job's records stay, so that it is reported for ever; what it wrote lives as long as its artifacts' names.
-JobOpinion judge_job(const std::vector<JournalEvent>& events, const CollectionChoice& choice, std::uint64_t now_ms) {
+JobOpinion judge_job(std::string_view id, const std::vector<JournalEvent>& events, const CollectionChoice& choice,
+                     std::uint64_t now_ms) {
   JobOpinion opinion;
+  // Other journals than jobs' are kept whole, whatever they hold.
+  if (!id.starts_with(kJournalPrefix)) return opinion;
   bool finished = false;
   std::uint64_t last_ms = 0;
   for (const JournalEvent& record : events) {
     const quench::JournalEvent event = decode_journal_event(record.bytes);
     if (std::holds_alternative<JobFinished>(event)) finished = true;
     if (const auto* started = std::get_if<AttemptStarted>(&event)) last_ms = static_cast<std::uint64_t>(started->unix_ms);
+    // A block says how long it took: one that takes days is no sign of a job that was given up.
+    if (const auto* block = std::get_if<BlockWritten>(&event)) last_ms += static_cast<std::uint64_t>(block->seconds * 1000);
     if (const auto* published = std::get_if<ArtifactPublished>(&event)) opinion.objects.push_back(published->digest);
   }
   const bool stale = choice.abandon_ms && last_ms + *choice.abandon_ms <= now_ms;
@@ -52,8 +58,8 @@ CollectOptions collect_options(const CollectionChoice& choice, std::uint64_t now
   options.now_ms = now_ms;
   options.name_grace_ms = choice.grace_ms;
   options.links = linked;
-  options.job = [choice, now_ms](std::string_view, const std::vector<JournalEvent>& events) {
-    return judge_job(events, choice, now_ms);
+  options.job = [choice, now_ms](std::string_view id, const std::vector<JournalEvent>& events) {
+    return judge_job(id, events, choice, now_ms);
   };
   return options;
 }

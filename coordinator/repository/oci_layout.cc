@@ -225,7 +225,7 @@ class LayoutReader {
     if (config.type != kManifestType)
       throw not_a_layout(where, "its config is of the type \"" + config.type + "\", expected " + kManifestType);
     const std::string bytes = checked_blob(config, kManifestBytesMax);
-    Image taken{entry.name, config.digest, decode_manifest(as_bytes(bytes))};
+    Image taken{entry.name, config.digest, in_context(blob_path(config.digest).string(), [&] { return decode_manifest(as_bytes(bytes)); })};
     std::vector<Descriptor> chunk_layers;
     for (const ordered_json& layer : image["layers"]) {
       const Descriptor read = read_descriptor(layer, where);

@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "coordinator/records.h"
 #include "coordinator/repository/lineage.h"
 #include "coordinator/trust/base64.h"
 #include "schemas/codec.h"
@@ -53,6 +57,84 @@ std::string to_json(const Rederivation& plan) {
                       {"job", ordered_json::parse(job_to_json(plan.job))}}
              .dump(2) +
          "\n";
+}
+
+std::vector<BlockRecords> blocks_of(const Manifest& manifest) {
+  std::vector<BlockRecords> blocks;
+  const auto block = [&](const std::string& tensor) -> BlockRecords* {
+    constexpr std::string_view kLayers = ".layers.";
+    const std::size_t at = tensor.find(kLayers);
+    if (at == std::string::npos) return nullptr;
+    std::uint32_t number = 0;
+    const char* digits = tensor.data() + at + kLayers.size();
+    if (std::from_chars(digits, tensor.data() + tensor.size(), number).ec != std::errc() || number > manifest.tensors.size())
+      throw Error(ErrorCode::corrupt, "tensor " + tensor + " belongs to no block");
+    if (number >= blocks.size()) blocks.resize(number + 1);
+    return &blocks[number];
+  };
+  for (const TensorRecord& tensor : manifest.tensors)
+    if (BlockRecords* of = block(tensor.name)) of->tensors.push_back(tensor);
+  for (const LinearLoss& loss : manifest.losses)
+    if (BlockRecords* of = block(loss.tensor)) of->losses.push_back(loss);
+  return blocks;
+}
+
+std::vector<std::uint32_t> sample_blocks(std::uint32_t blocks, std::uint32_t count, std::uint64_t seed) {
+  std::set<std::uint32_t> drawn;
+  for (std::uint64_t draw = 0; drawn.size() < std::min(count, blocks); ++draw) {
+    const Digest digest = Hasher().update("rederive").update_u64(seed).update_u64(draw).finish();
+    std::uint64_t number = 0;
+    for (int i = 0; i < 8; ++i) number = number << 8 | digest.bytes[static_cast<std::size_t>(i)];
+    drawn.insert(static_cast<std::uint32_t>(number % blocks));
+  }
+  return {drawn.begin(), drawn.end()};
+}
+
+void write_journal_before(ArtifactStore& store, const Digest& job_id, const JobSpec& job, const Manifest& manifest,
+                          std::uint32_t block) {
+  const std::string journal = journal_name(job_id);
+  if (!store.read_journal(journal).empty()) store.commit(Commit().forget_journal(journal));
+  const std::vector<BlockRecords> blocks = blocks_of(manifest);
+  OuterCommitted outer;
+  outer.calibration = manifest.calibration;
+  outer.files = manifest.files;
+  std::set<std::string> inside;
+  for (const BlockRecords& one : blocks)
+    for (const TensorRecord& tensor : one.tensors) {
+      inside.insert(tensor.name);
+      if (manifest.recipe.budget_gib > 0 && tensor.layout == TensorLayout::packed)
+        outer.choices.push_back({tensor.name, tensor.bits, tensor.group_size});
+    }
+  for (const TensorRecord& tensor : manifest.tensors)
+    if (!inside.contains(tensor.name)) outer.tensors.push_back(tensor);
+  const auto chunks_in = [](const std::vector<TensorRecord>& tensors, const std::vector<FileRecord>& files) {
+    Manifest part;
+    part.tensors = tensors;
+    part.files = files;
+    std::vector<Digest> digests;
+    for (const ChunkRef& chunk : chunks_of(part)) digests.push_back(chunk.digest);
+    return digests;
+  };
+  Commit commit;
+  commit.append_journal(journal, encode(quench::JournalEvent(JobAccepted{job, manifest.source})));
+  commit.append_journal(journal, encode(quench::JournalEvent(outer)), chunks_in(outer.tensors, outer.files));
+  for (std::uint32_t before = 0; before < block; ++before) {
+    BlockWritten written;
+    written.block = before;
+    written.tensors = blocks[before].tensors;
+    written.losses = blocks[before].losses;
+    commit.append_journal(journal, encode(quench::JournalEvent(written)), chunks_in(written.tensors, {}));
+  }
+  store.commit(commit);
+}
+
+std::optional<BlockRecords> committed_block(const ArtifactStore& store, const Digest& job_id, std::uint32_t block) {
+  for (const JournalEvent& record : store.read_journal(journal_name(job_id))) {
+    const quench::JournalEvent event = decode_journal_event(record.bytes);
+    if (const auto* written = std::get_if<BlockWritten>(&event); written != nullptr && written->block == block)
+      return BlockRecords{written->tensors, written->losses};
+  }
+  return std::nullopt;
 }
 
 std::string manifest_differences(const Manifest& stored, const Manifest& made) {

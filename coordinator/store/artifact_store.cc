@@ -111,6 +111,9 @@ struct ArtifactStore::State {
     return mode == OpenMode::read_only ? Databases::Access::read_only : Databases::Access::read_write;
   }
 
+  // `digest` is that of `bytes`.
+  void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes);
+
   StorePolicy policy(const Databases& open) const {
     const std::lock_guard guard(policy_mutex);
     if (!policy_read)
@@ -228,9 +231,21 @@ void ArtifactStore::put_chunk(const Digest& digest, std::span<const std::uint8_t
   check_size("chunk " + digest.short_hex(), bytes.size(), kChunkBytesMax);
   if (const Digest actual = sha256(bytes); actual != digest)
     throw Error(ErrorCode::corrupt, "chunk " + digest.hex() + " came with the bytes of " + actual.hex());
-  state_->reading([&](Databases& open) {
-    state_->check_quota(open, digest, bytes.size());
-    state_->writing(open, [&](Databases& writable) { writable.chunks().put(digest, bytes, state_->publishes); });
+  state_->put_chunk(digest, bytes);
+}
+
+Digest ArtifactStore::put_chunk(std::span<const std::uint8_t> bytes) {
+  if (bytes.empty()) throw Error(ErrorCode::bad_input, "a chunk has no bytes");
+  check_size("a chunk", bytes.size(), kChunkBytesMax);
+  const Digest digest = sha256(bytes);
+  state_->put_chunk(digest, bytes);
+  return digest;
+}
+
+void ArtifactStore::State::put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) {
+  reading([&](Databases& open) {
+    check_quota(open, digest, bytes.size());
+    writing(open, [&](Databases& writable) { writable.chunks().put(digest, bytes, publishes); });
   });
 }
 
@@ -244,12 +259,6 @@ void ArtifactStore::replace_chunk(const Digest& digest, std::span<const std::uin
   state_->reading([&](Databases& open) {
     state_->writing(open, [&](Databases& writable) { writable.chunks().replace(digest, bytes); });
   });
-}
-
-Digest ArtifactStore::put_chunk(std::span<const std::uint8_t> bytes) {
-  const Digest digest = sha256(bytes);
-  put_chunk(digest, bytes);
-  return digest;
 }
 
 Bytes ArtifactStore::get_chunk(const Digest& digest) const {

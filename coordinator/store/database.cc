@@ -120,8 +120,10 @@ Database::~Database() = default;
 
 std::optional<Bytes> Database::get(std::size_t family, std::string_view key) const {
   rocksdb::PinnableSlice value;
-  const rocksdb::Status status =
-      handle_->database->Get(rocksdb::ReadOptions(), handle_->families.at(family), slice(key), &value);
+  rocksdb::ReadOptions options;
+  // Whoever reads a blob checks its SHA-256; RocksDB's own sum would be a second pass over the bytes.
+  options.verify_checksums = handle_->profile == DatabaseProfile::records || family != 0;
+  const rocksdb::Status status = handle_->database->Get(options, handle_->families.at(family), slice(key), &value);
   if (status.IsNotFound()) return std::nullopt;
   check(status, handle_->path, "read");
   const std::span<const std::uint8_t> bytes = as_bytes(view(value));

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
+#include <span>
 
 #include "coordinator/records.h"
 #include "coordinator/store/artifact_store.h"
@@ -354,6 +356,56 @@ TEST_F(RepositoryOfAJob, NothingOfADamagedLayoutIsTaken) {
   done_at(scratch_ / "fresh", {"import", "--from", layout});
 }
 
+// Every digest fits; what the manifest says does not.
+TEST_F(RepositoryOfAJob, AHostileManifestIsRefused) {
+  const fs::path layout = scratch_ / "layout", blobs = layout / "blobs" / "sha256";
+  const auto put_blob = [&](const std::string& bytes) {
+    const std::string hex = sha256(bytes).hex();
+    write_text(blobs / hex, bytes);
+    return hex;
+  };
+  const auto expect_refused = [&](const std::string& what, const std::string& reason, const std::function<void(Manifest&, json&)>& change) {
+    fs::remove_all(layout);
+    done({"export", kBest, "--format", "oci", "--to", layout});
+    json index = json::parse(read_text(layout / "index.json"));
+    json image = json::parse(read_text(blobs / index["manifests"][0]["digest"].get<std::string>().substr(7)));
+    const std::string bytes = read_text(blobs / image["config"]["digest"].get<std::string>().substr(7));
+    Manifest manifest = decode_manifest(std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()));
+    change(manifest, image);
+    const Bytes changed = encode(manifest);
+    for (json& layer : image["layers"])
+      if (layer.contains("annotations") && layer["annotations"]["quench.record"].get<std::string>().find(sha256("other").hex()) == std::string::npos)
+        layer["annotations"]["quench.record"] = "run/" + sha256(changed).hex() + "/job";
+    image["config"]["digest"] = "sha256:" + put_blob(std::string(changed.begin(), changed.end()));
+    image["config"]["size"] = changed.size();
+    index["manifests"][0]["digest"] = "sha256:" + put_blob(image.dump());
+    index["manifests"][0]["size"] = image.dump().size();
+    write_text(layout / "index.json", index.dump());
+    const fs::path fresh = scratch_ / "fresh";
+    fs::remove_all(fresh);
+    const Finished finished = at(fresh, {"import", "--from", layout});
+    EXPECT_TRUE(finished.exit_code == 1 || finished.exit_code == 2) << what << finished.out;
+    EXPECT_THAT(finished.err, HasSubstr(reason)) << what;
+    EXPECT_EQ(done_at(fresh, {"ls", "--json"}), "[]\n") << what;
+  };
+  expect_refused("a huge chunk", "the limit is 16777216", [](Manifest& manifest, json&) { manifest.tensors[0].chunks[0].bytes = 1ull << 40; });
+  expect_refused("a chunk of another size", "came with the bytes", [](Manifest& manifest, json&) { --manifest.tensors[0].chunks[0].bytes; });
+  expect_refused("a missing chunk", "came with the bytes", [](Manifest& manifest, json&) { manifest.tensors[0].chunks[0].digest = sha256("foreign"); });
+  expect_refused("more chunks than bytes", "the layers end", [](Manifest& manifest, json&) {
+    TensorRecord more = manifest.tensors.back();
+    more.name = "more";
+    more.chunks = {{sha256("more"), 7}};
+    manifest.tensors.push_back(more);
+  });
+  expect_refused("more bytes than chunks", "hold more", [](Manifest& manifest, json&) { manifest.tensors.pop_back(); });
+  expect_refused("a record of another artifact", "belongs to another artifact", [](Manifest&, json& image) {
+    image["layers"].back()["annotations"]["quench.record"] = "run/" + sha256("other").hex() + "/x";
+  });
+  expect_refused("no config of ours", "expected application/vnd.quench", [](Manifest&, json& image) {
+    image["config"]["mediaType"] = "application/vnd.oci.image.config.v1+json";
+  });
+}
+
 TEST_F(RepositoryOfAJob, ABackupIsAStoreAndComesBack) {
   done({"backup", "--to", scratch_ / "copied"});
   done({"backup", "--to", scratch_ / "linked", "--link"});
@@ -412,6 +464,9 @@ TEST_F(RepositoryOfAJob, AnArtifactIsMadeAgainAndProvesItself) {
     EXPECT_EQ(same.exit_code, 0) << same.out << same.err;
     EXPECT_THAT(same.out, HasSubstr("the same"));
   }
+  const Finished sample = artifacts({"verify", "--rederive", kBest, "--blocks", "2", "--seed", "5"});
+  EXPECT_EQ(sample.exit_code, 0) << sample.out << sample.err;
+  EXPECT_EQ(std::count(sample.out.begin(), sample.out.end(), '\n'), 3) << sample.out;
   // Another model is no proof of anything.
   write_divisible_model(scratch_ / "another");
   EXPECT_EQ(artifacts({"verify", "--rederive", kBest, "--model", scratch_ / "another"}).exit_code, 4);
@@ -452,6 +507,11 @@ TEST_F(RepositoryOfAJob, AForgedArtifactIsFoundByMakingItAgain) {
   EXPECT_THAT(found.out, HasSubstr("different"));
   EXPECT_THAT(found.out, HasSubstr("layers.3."));
   EXPECT_THAT(found.out, Not(HasSubstr("layers.2.")));
+  // A sample of all blocks finds it too, and says where.
+  const Finished sampled = artifacts({"verify", "--rederive", "small/forged", "--blocks", "5"});
+  EXPECT_EQ(sampled.exit_code, 2) << sampled.out << sampled.err;
+  EXPECT_THAT(sampled.out, HasSubstr("block 2 of 5: the same"));
+  EXPECT_THAT(sampled.out, HasSubstr("block 3 of 5: different"));
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ class Writer {
 
 class StoreCrashTest : public ::testing::TestWithParam<int> {};
 
-INSTANTIATE_TEST_SUITE_P(Seeds, StoreCrashTest, ::testing::Range(0, 24));
+INSTANTIATE_TEST_SUITE_P(Seeds, StoreCrashTest, ::testing::Range(0, all_faults() ? 334 : 24));
 
 // Three lives of one store: each is killed while it makes the store, opens it, or writes to it.
 TEST_P(StoreCrashTest, KeepsWhatWasAcknowledged) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 #include "coordinator/store/artifact_store.h"
@@ -249,6 +250,76 @@ TEST_P(DamageTest, DamagedBlobsAreFoundOnReadAndByVerify) {
     const ArtifactStore store = ArtifactStore::open(copy(), OpenMode::existing);
     EXPECT_EQ(store.verify().exit_status(), 1);
   }
+}
+
+// Anywhere in any file that carries data: one bit changed, or the file cut. The damage is found when the store is opened or
+// verified, or it hit nothing that is ever served: then everything is complete. QUENCH_FAULTS_FULL=1 takes thousands.
+class AnywhereTest : public DamageTest {
+ protected:
+  // LOG, OPTIONS and IDENTITY hold nothing of the store, LOCK nothing at all.
+  std::vector<fs::path> data_files() const {
+    std::vector<fs::path> files = {"HEAD"};
+    for (const char* database : {"catalog", "chunks"})
+      for (const fs::path& file : files_like(original() / database, "", "")) {
+        const std::string name = file.filename().string();
+        if (!name.starts_with("OPTIONS") && name != "IDENTITY" && name != "LOCK" && fs::file_size(file) > 0)
+          files.push_back(fs::relative(file, original()));
+      }
+    return files;
+  }
+  enum class Outcome { refused, found_by_verify, complete };
+  Outcome outcome(const std::string& what) const {
+    try {
+      const ArtifactStore store = ArtifactStore::open(copy(), OpenMode::read_only);
+      const VerifyReport report = store.verify();
+      if (report.exit_status() != 0) {
+        EXPECT_FALSE(report.findings.empty()) << what;
+        return Outcome::found_by_verify;
+      }
+      SCOPED_TRACE(what);
+      expect_complete(store);
+      return Outcome::complete;
+    } catch (const Error& error) {
+      EXPECT_TRUE(error.code() == ErrorCode::corrupt || error.code() == ErrorCode::bad_input) << what << ": " << error.what();
+      EXPECT_THAT(error.what(), HasSubstr(copy().string())) << what << ": names the place";
+      return Outcome::refused;
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Stores, AnywhereTest, ::testing::Values("closed", "crashed"),
+                         [](const auto& store) { return std::string(store.param); });
+
+TEST_P(AnywhereTest, IsFoundOrHitsNothing) {
+  const int flips = all_faults() ? 5000 : 150, cuts = all_faults() ? 500 : 40;
+  const std::vector<fs::path> files = data_files();
+  std::mt19937_64 random(GetParam()[1]);
+  std::map<std::string, std::array<int, 3>> outcomes;
+  fresh_copy();
+  for (int run = 0; run < flips + cuts && !HasFailure(); ++run) {
+    const fs::path& file = files[random() % files.size()];
+    const std::uint64_t size_bytes = fs::file_size(original() / file), at = random() % size_bytes;
+    std::string what = file.string();
+    if (run < flips) {
+      std::fstream bytes(copy() / file, std::ios::binary | std::ios::in | std::ios::out);
+      bytes.seekg(static_cast<std::streamoff>(at));
+      const int before = bytes.get();
+      bytes.seekp(static_cast<std::streamoff>(at));
+      bytes.put(static_cast<char>(before ^ 1 << random() % 8));
+      what += " bit changed at " + std::to_string(at);
+    } else {
+      fs::resize_file(copy() / file, at);
+      what += " cut to " + std::to_string(at);
+    }
+    const Outcome found = outcome(what);
+    const std::string kind = run < flips ? "changed" : "cut";
+    ++outcomes[kind + " " + file.parent_path().string() + "/" + file.extension().string()][static_cast<std::size_t>(found)];
+    // Read-only opening has changed nothing else.
+    fs::copy_file(original() / file, copy() / file, fs::copy_options::overwrite_existing);
+  }
+  EXPECT_EQ(outcome("nothing"), Outcome::complete);
+  for (const auto& [kind, counts] : outcomes)
+    std::printf("%-24s %5d refused %5d by verify %5d harmless\n", kind.c_str(), counts[0], counts[1], counts[2]);
 }
 
 // --- Changes made through RocksDB itself, so that its own checksums are right --------------------------

@@ -2,8 +2,8 @@
 // the call, what was not synced is lost with it, the call fails with EIO, or the disk is full from there on. Whatever was
 // acknowledged must be there and right afterwards, what was not must be whole or invisible, and the store must go on.
 //
-// Short here: some calls of each kind, spread over all. QUENCH_FAULTS_FULL=1 takes every call for kills, and as many as
-// issue tables ask for of the others (an hour).
+// Short here: some calls of each kind, spread over all. QUENCH_FAULTS_FULL=1 takes every call for kills, 500 for lost data,
+// 200 for each kind of EIO and 50 fill levels (half an hour).
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 
 #include "tests/coordinator/store/fault_workload.h"
 #include "tests/coordinator/store/sample_store.h"
@@ -41,7 +40,6 @@ struct Fault {
 
 class StoreFaultTest : public ::testing::Test {
  protected:
-  static bool full() { return std::getenv("QUENCH_FAULTS_FULL") != nullptr; }
   fs::path store() const { return home_.path() / "home" / "store"; }
 
   void fresh() const {
@@ -149,7 +147,7 @@ class StoreFaultTest : public ::testing::Test {
     fresh();
     const std::uint64_t count = count_calls("0", calls);
     ASSERT_GT(count, kFaultStepsMax);
-    const std::uint64_t wanted = std::min(full() ? runs_full : runs, count);
+    const std::uint64_t wanted = std::min(all_faults() ? runs_full : runs, count);
     int ended_by_fault = 0;
     for (std::uint64_t i = 0; i < wanted && !HasFailure(); ++i) {
       // Between two runs of this test the places differ in no way, but not all are multiples of one number.
@@ -199,7 +197,7 @@ TEST_F(StoreFaultTest, AMigrationIsWholeOrNotThere) {
   const std::uint64_t count = count_calls("open", "wsrcu");
   ASSERT_GT(count, 10u);
   for (const char* kind : {"kill", "drop"})
-    for (std::uint64_t at = 1; at <= count; at += full() ? 1 : 7) {
+    for (std::uint64_t at = 1; at <= count; at += all_faults() ? 1 : 7) {
       unpack();
       operate("open", {kind, at, "wsrcu"});
       SCOPED_TRACE(std::string(kind) + " at " + std::to_string(at));

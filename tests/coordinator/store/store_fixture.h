@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -40,6 +41,9 @@ class TemporaryDirectory {
  private:
   std::filesystem::path path_;
 };
+
+// Tests of faults take a part of their cases, all of them where the environment has QUENCH_FAULTS_FULL.
+inline bool all_faults() { return std::getenv("QUENCH_FAULTS_FULL") != nullptr; }
 
 // `size_bytes` bytes that depend on `seed` alone.
 inline Bytes seeded_bytes(std::uint64_t seed, std::size_t size_bytes) {

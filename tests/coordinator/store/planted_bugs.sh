@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Plants bugs in the store, one at a time, and shows that a test finds each:
+#   tests/coordinator/store/planted_bugs.sh DIRECTORY [NUMBER...]
+# DIRECTORY is made: a copy of the tree, built there. Prints one line a bug and ends with the number that went unfound.
+set -euo pipefail
+source_tree=$(cd "$(dirname "$0")/../../.." && pwd)
+work=$1
+shift
+only=" $* "
+mkdir -p "$work"
+tree=$work/tree
+if [ ! -d "$tree" ]; then
+  mkdir "$tree"
+  git -C "$source_tree" ls-files -z -co --exclude-standard | tar -C "$source_tree" --null -T - -c | tar -C "$tree" -x
+  cmake -S "$tree" -B "$tree/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DQUENCH_BUILD_TESTS=ON -DQUENCH_CUDA=OFF >"$work/configure.log" 2>&1
+fi
+targets=(artifact_store_test store_collector_test store_damage_test store_fault_test store_format_test store_full_disk_test
+  store_operator fault_shim trust_test)
+build() { ninja -C "$tree/build" -j "${JOBS:-2}" "${targets[@]}" >"$work/build.log" 2>&1; }
+build
+number=0
+unfound=0
+
+# bug NAME FILE SED TEST FILTER: TEST must fail with FILE changed by SED.
+bug() {
+  number=$((number + 1))
+  [ "$only" = "  " ] || [[ $only == *" $number "* ]] || return 0
+  local file=$tree/coordinator/$2
+  cp -p "$file" "$work/saved"
+  sed -i -E "$3" "$file"
+  if cmp -s "$file" "$work/saved"; then
+    echo "$number $1: the pattern fits nothing in $2"
+    unfound=$((unfound + 1))
+    return 0
+  fi
+  if ! build; then
+    echo "$number $1: does not compile, see $work/build.log"
+    unfound=$((unfound + 1))
+  elif timeout 300 "$tree/build/bin/$4" --gtest_filter="$5" >"$work/test.log" 2>&1; then
+    echo "$number $1: NOT FOUND by $4 $5"
+    unfound=$((unfound + 1))
+  else
+    echo "$number $1: found by $4 $(grep -m1 -oE 'FAILED  \] [A-Za-z]+[./A-Za-z0-9]*' "$work/test.log" | cut -d' ' -f4)"
+  fi
+  cp -p "$work/saved" "$file"
+  touch "$file"
+}
+
+bug "commits are not synced" store/database.cc 's/options\.sync = .*/options.sync = false;/' store_fault_test '*UnsyncedData*'
+bug "HEAD is not synced" store/head.cc 's/^  file_\.sync\(\);$//' store_fault_test '*UnsyncedData*'
+bug "chunks are not flushed before the commit that names them" store/artifact_store.cc 's/writable\.chunks\(\)\.flush_for\(referred\);//' store_fault_test '*Killed*'
+bug "a chunk's digest is not checked on reading" store/chunks.cc '/Bytes Chunks::get/,/^}/ s/actual != digest/false/' store_damage_test '*DamagedBlobs*'
+bug "a record's seal is not checked" store/keys.cc 's/if \(stored != seal_digest\(family, key, payload\)\)/if (false)/' store_damage_test '*Record*'
+bug "the journal's chain is not checked" store/journal.cc 's/if \(take_digest\(rest\) != tail\.hash\)/if (take_digest(rest) != tail.hash \&\& false)/' store_damage_test '*Journal*'
+bug "a catalog behind HEAD is opened" store/databases.cc 's/if \(same \|\| one_ahead\) return;/return;/' store_damage_test '*CutLog*'
+bug "a cut MANIFEST is opened" store/databases.cc 's/^  check_manifest\(.*$//' store_damage_test '*CutManifest*'
+bug "a commit may name chunks that are not there" store/artifact_store.cc 's/if \(!open\.chunks\(\)\.size_bytes\(digest\)\)$/if (false)/' artifact_store_test '*MissingChunk*'
+bug "a store goes on writing after a failed write" store/artifact_store.cc 's/if \(error\.code\(\) == ErrorCode::failed\) set_reason\(error\.what\(\)\);//' store_full_disk_test '*'
+bug "the collector removes chunks without saying first" store/artifact_store.cc 's/if \(!options\.dry_run \&\& !commit\.empty\(\)\)/if (false)/' store_collector_test '*'
+bug "the collector takes chunks of open publishes" store/open_publishes.cc 's/return touched_\.contains\(digest\) \|\| settled_\.contains\(digest\);/return settled_.contains(digest);/' store_collector_test '*'
+bug "the collector forgets what was committed meanwhile" store/open_publishes.cc 's/if \(collecting_\) settled_\.insert\(digest\);//' store_collector_test '*'
+bug "the collector overlooks what was named meanwhile" store/artifact_store.cc 's/^      revive\(.*$//' store_collector_test '*'
+bug "the collector takes what a name just meant" store/collector.cc 's/options\.now_ms < ref\.time_ms \+ options\.name_grace_ms/false/' store_collector_test '*'
+bug "the collector forgets what belongs together" store/collector.cc 's/for \(const Digest\& linked.*$//' store_collector_test '*'
+bug "a name may point at what was collected" store/catalog.cc 's/known \&\& !put_now \&\& collected_ms\(change\.object\)/false/' store_collector_test '*'
+bug "of two who change a name both win" store/catalog.cc 's/^  check_expectations\(commit\);//' store_collector_test '*OfTwo*'
+bug "any signature is good" trust/statement.cc 's/const bool good = /const bool good = true || /' trust_test '*'
+bug "a signature counts for another artifact" trust/statement.cc 's/ \|\| !is_about\(envelope\.payload, digest\)//' trust_test '*'
+bug "a migrated store still says the old format" store/databases.cc 's/state_ = catalog_->upgrade\(state_\);//' store_format_test '*'
+bug "a backup has no HEAD" store/databases.cc 's/^  HeadFile::create\(to .*$/  if (false) HeadFile::create(to \/ "HEAD", record_of(state_, ManifestWatch(to \/ "chunks").mark(), ManifestWatch(to \/ "catalog").mark()));/' store_fault_test '*WithoutAFault*'
+bug "checkpoints run beside commits and miss a chunk" store/databases.cc 's/^  chunks_->checkpoint\(to \/ "chunks"\);/  chunks_->checkpoint(to \/ "chunks"); std::filesystem::remove(*std::filesystem::directory_iterator(to \/ "chunks"));/' store_fault_test '*WithoutAFault*'
+echo "$unfound of $number unfound"
+exit $((unfound > 0))
