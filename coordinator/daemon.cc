@@ -199,8 +199,11 @@ void Daemon::on_model_read(JobNumber number, const JobSource& source) {
     options.worker = options_.worker;
     options.build = options_.build;
     options.launcher = options_.launcher;
+    options.listen = options_.worker_listen;
     options.join_folder = store_.directory() / ("join-" + std::to_string(number));
-    const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+    // Cores of this host say nothing of those that Slurm will choose.
+    const std::uint32_t cores =
+        options_.launcher.kind == cluster::LauncherKind::slurm ? 1 : std::max(1u, std::thread::hardware_concurrency());
     options.threads = job.job.threads > 0           ? job.job.threads
                       : options_.config.threads > 0 ? options_.config.threads
                                                     : std::max(1u, cores / queue_.limits.slots);

@@ -32,6 +32,7 @@ struct DaemonOptions {
   std::string build;
   // How gangs are started.
   cluster::LauncherSettings launcher = {};
+  std::optional<cluster::Endpoint> worker_listen;  // for ranks and evaluation workers of other hosts
 };
 
 class Daemon final : private QueueOutbox {

@@ -31,9 +31,12 @@ struct ServeConfig {
   queuedMax @9 :UInt32 = 1000;  # jobs that wait
   jobsPerUserMax @10 :UInt32 = 100;  # waiting or at work
   threads @11 :UInt32 = 0;  # per rank, where a job says nothing; 0: cores divided by slots
-  launcher @12 :Text = "local";  # how gangs are started
+  launcher @12 :Text = "local";  # how gangs are started: local, or slurm
   connectionsMax @13 :UInt32 = 256;  # of HTTP, at once
   keepOrderSeconds @14 :UInt32 = 600;  # a job that waited so long for room is not overtaken by smaller ones
+  slurmTemplate @15 :Text;  # batch script for launcher slurm; empty: the built-in one
+  workerListen @16 :Text;  # ADDRESS:PORT where ranks on other hosts dial in; needed with launcher slurm
+  plainNetwork @17 :Bool;  # allows workerListen to leave this host, unencrypted
 }
 
 # --- Requests ---------------------------------------------------------------------------------

@@ -34,9 +34,12 @@ struct ServeConfig {
   std::uint32_t queued_max = 1000;  // jobs that wait
   std::uint32_t jobs_per_user_max = 100;  // waiting or at work
   std::uint32_t threads = 0;  // per rank, where a job says nothing; 0: cores divided by slots
-  std::string launcher = "local";  // how gangs are started
+  std::string launcher = "local";  // how gangs are started: local, or slurm
   std::uint32_t connections_max = 256;  // of HTTP, at once
   std::uint32_t keep_order_seconds = 600;  // a job that waited so long for room is not overtaken by smaller ones
+  std::string slurm_template;  // batch script for launcher slurm; empty: the built-in one
+  std::string worker_listen;  // ADDRESS:PORT where ranks on other hosts dial in; needed with launcher slurm
+  bool plain_network = false;  // allows worker_listen to leave this host, unencrypted
   bool operator==(const ServeConfig&) const = default;
 };
 

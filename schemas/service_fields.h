@@ -30,6 +30,9 @@ QUENCH_FIELDS(ServeConfig) {
   archive("launcher", value.launcher);
   archive("connectionsMax", value.connections_max);
   archive("keepOrderSeconds", value.keep_order_seconds);
+  archive("slurmTemplate", value.slurm_template);
+  archive("workerListen", value.worker_listen);
+  archive("plainNetwork", value.plain_network);
 }
 QUENCH_FIELDS(CancelRequest) {
   archive("reason", value.reason);

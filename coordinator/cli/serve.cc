@@ -28,20 +28,33 @@ void make_absolute(std::string& path, const fs::path& folder) {
 bool is_loopback(const std::string& host) { return host == "::1" || host.starts_with("127."); }
 
 // Port 0: any that is free, which is then told.
-cluster::Endpoint listen_endpoint(const std::string& text) {
+cluster::Endpoint listen_endpoint(const std::string& text, const char* key = "listen") {
   const bool any = text.ends_with(":0");
-  cluster::Endpoint endpoint = in_context("\"listen\"", [&] {
+  cluster::Endpoint endpoint = in_context(std::string("\"") + key + "\"", [&] {
     return cluster::Endpoint::parse("tcp://" + (any ? text.substr(0, text.size() - 1) + "1" : text));
   });
   if (any) endpoint.port = 0;
   return endpoint;
 }
 
+// Where ranks that Slurm starts reach us. Their connections are not encrypted.
+void check_workers(const ServeConfig& config) {
+  if (config.launcher == "slurm" && config.worker_listen.empty())
+    throw Error(ErrorCode::bad_input, "\"workerListen\" is missing: ranks that Slurm starts must reach this host, name an ADDRESS:PORT "
+                                      "(0.0.0.0:0 for any free port of all addresses, one for each job at work)");
+  if (config.worker_listen.empty()) return;
+  if (!is_loopback(listen_endpoint(config.worker_listen, "workerListen").host) && !config.plain_network)
+    throw Error(ErrorCode::bad_input, "\"workerListen\": " + config.worker_listen +
+                                          " is reachable from other hosts, and what ranks say is not encrypted: set \"plainNetwork\": true "
+                                          "on a network that you trust");
+}
+
 void check(const ServeConfig& config) {
   if (config.store.empty())
     throw Error(ErrorCode::bad_input, "\"store\" is missing: name the directory of the artifact store");
-  if (config.launcher != "local")
-    throw Error(ErrorCode::bad_input, "\"launcher\": \"" + config.launcher + "\" is unknown, expected \"local\"");
+  if (config.launcher != "local" && config.launcher != "slurm")
+    throw Error(ErrorCode::bad_input, "\"launcher\": \"" + config.launcher + "\" is unknown, expected \"local\" or \"slurm\"");
+  check_workers(config);
   if (config.gangs_max == 0 || config.connections_max == 0)
     throw Error(ErrorCode::bad_input, "\"gangsMax\" and \"connectionsMax\" must be at least 1");
   if (config.tls_certificate.empty() != config.tls_key.empty())
@@ -68,6 +81,7 @@ ServeConfig read_serve_config(const fs::path& file) {
   make_absolute(config.socket, folder);
   make_absolute(config.tls_certificate, folder);
   make_absolute(config.tls_key, folder);
+  make_absolute(config.slurm_template, folder);
   for (std::string& path : config.allowed_paths) make_absolute(path, folder);
   if (config.socket.empty()) config.socket = (fs::path(config.store) / "http.sock").string();
   return config;
@@ -78,6 +92,12 @@ int serve(const fs::path& config_file) {
   DaemonOptions options;
   options.config = config;
   options.worker = worker_program();
+  options.launcher.kind = config.launcher == "slurm" ? cluster::LauncherKind::slurm : cluster::LauncherKind::local;
+  options.launcher.slurm_template = config.slurm_template;
+  // Where every host finds the store: secrets and scripts lie beside what they work on.
+  options.launcher.folder = fs::path(config.store) / "gangs";
+  cluster::check_launcher(options.launcher);
+  if (!config.worker_listen.empty()) options.worker_listen = listen_endpoint(config.worker_listen, "workerListen");
   options.build = kBuildId;
   Daemon daemon(options, answer_store_command);
   Api api(daemon);

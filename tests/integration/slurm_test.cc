@@ -131,6 +131,26 @@ TEST_F(Slurm, GangAndEvaluationWorkersRunInTheQueueWithTheBuiltInTemplate) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch_ / "store/gangs")) << "secrets and scripts go with their gang";
 }
 
+TEST_F(Slurm, AServiceSendsItsJobsThere) {
+  const auto digests = expected(small_job());
+  write_text(scratch_ / "serve.json", nlohmann::json{{"store", (scratch_ / "store").string()}, {"slots", 2}, {"launcher", "slurm"},
+                                                     {"workerListen", "127.0.0.1:0"}}
+                                          .dump());
+  Running service({quench_program(), "serve", "--config", scratch_ / "serve.json"}, cluster_->environment(), scratch_ / "err.txt");
+  const auto ask = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), quench_program());
+    words.insert(words.end(), {"--store", scratch_ / "store"});
+    return run(words);
+  };
+  ASSERT_TRUE(wait_for([&] { return ask({"status"}).exit_code == 0; }, seconds(30))) << read_text(scratch_ / "err.txt");
+  const Finished there = ask({"submit", scratch_ / "job.json", "--ranks", "2", "--watch"});
+  EXPECT_EQ(there.exit_code, 0) << there.err << log_of(scratch_ / "store");
+  EXPECT_EQ(count(log_of(scratch_ / "store"), "submitted to Slurm"), 1u);
+  service.kill(SIGTERM);
+  service.wait();
+  expect_the_same(digests);
+}
+
 TEST_F(Slurm, MpirunInsideTheTemplateServesAsWell) {
   const auto digests = expected(small_job());
   const Finished there = run(slurm_arguments(2, "#!/bin/bash\n#SBATCH --ntasks={{ranks}}\n"
