@@ -58,7 +58,6 @@ class Chromium:
 
     def close(self):
         try:
-            self._session = None
             self.send("Browser.close")
             self._process.wait(10)
         except (Failed, OSError, subprocess.TimeoutExpired):
@@ -94,7 +93,8 @@ class Chromium:
     def send(self, method, **params):
         self._next += 1
         message = {"id": self._next, "method": method, "params": params}
-        if self._session:
+        # Those two are asked of the browser, all others of the page.
+        if self._session and not method.startswith(("Browser.", "Target.")):
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + 60
@@ -184,3 +184,28 @@ class Chromium:
                 continue
             bad.append(role)
         return bad
+
+    def faint(self):
+        """Text with less contrast than WCAG's 4.5 to 1; what is disabled may have less."""
+        return self.run("""(() => {
+          const numbers = text => /^rgba?\\(/.test(text) ? text.match(/[0-9.]+/g).map(Number) : null;
+          const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                                         return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
+          const found = [];
+          for (const element of document.querySelectorAll('body *')) {
+            const text = [...element.childNodes].filter(n => n.nodeType === 3 && n.data.trim()).map(n => n.data.trim()).join(' ');
+            if (!text || element.disabled || !element.checkVisibility({opacityProperty: true}) || element instanceof SVGElement) continue;
+            let ground = null;
+            for (let at = element; at && !ground; at = at.parentElement) {
+              const one = numbers(getComputedStyle(at).backgroundColor);
+              if (!one) break;  // a mixture: told apart by eye
+              if (one.length === 3 || one[3] === 1) ground = one;
+            }
+            const ink = numbers(getComputedStyle(element).color);
+            if (!ground || !ink) continue;
+            const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
+            const ratio = (a + 0.05) / (b + 0.05);
+            if (ratio < 4.5) found.push(text.slice(0, 40) + ' ' + ratio.toFixed(2));
+          }
+          return found;
+        })()""")

@@ -16,6 +16,7 @@ import urllib.request
 from chromium import Chromium, Failed
 
 MARKUP = '<img src=x onerror="window.hacked = true"><b>wrong</b> & "quoted"'
+LONG_NAME = "second-with-a-name-that-is-longer-than-what-a-narrow-window-has-room-for"
 WIDTHS = {400: 860, 1280: 900}
 
 
@@ -95,7 +96,8 @@ class Visit:
     def settled(self):
         self.browser.wait("![...document.querySelectorAll('.empty')].some(e => e.innerText.startsWith('Asking'))")
 
-    # Both widths, light and dark: nothing is wider than the window, everything has a name, and a picture is kept.
+    # Both widths, light and dark: nothing is wider than the window or hard to read, everything has a name, and a
+    # picture is kept.
     def inspect(self, name):
         self.settled()
         self.browser.wait("!document.getElementById('notices').firstChild")
@@ -106,6 +108,7 @@ class Visit:
                 self.browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
                 wide = self.browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 self.browser.screenshot(os.path.join(self.screenshots, "%s-%d-%s.png" % (name, width, scheme)), width)
+                expect(not self.browser.faint(), "%s, %s: hard to read: %s" % (name, scheme, self.browser.faint()))
                 expect(wide <= 0, "%s is %d pixels too wide at %d" % (name, wide, width))
             expect(not self.browser.nameless(), "%s at %d has elements without a name: %s" % (name, width, self.browser.nameless()))
         self.no_errors(name)
@@ -196,21 +199,25 @@ def watch_until_done(visit, number):
     browser = visit.browser
     # Nothing is loaded anew from here on: what comes, comes by events.
     browser.run("window.sameDocument = true")
+    browser.run("new MutationObserver(() => window.sawTimeLeft ||= / left$/m.test(document.querySelector('.progress-words')?.innerText))"
+                ".observe(document.querySelector('main'), {subtree: true, childList: true, characterData: true})")
     browser.wait("document.querySelector('.strip .done') || %s === 'failed'" % STATE, 120)
     browser.wait("document.querySelector('.series circle') || %s === 'failed'" % STATE, 120)
     browser.wait("['done', 'failed'].includes(%s)" % STATE, 300)
     expect(browser.run(STATE) == "done", "the job failed: " + browser.run("document.body.innerText"))
     expect(browser.run("window.sameDocument"), "the page was loaded again")
+    expect(browser.run("window.sawTimeLeft"), "it was never told how long the job still takes")
     detail = browser.run("fetch('/v1/jobs/%d', {headers: {Authorization: 'Bearer ' + sessionStorage.getItem('quench.token')}}).then(r => r.json())" % number)
     expect(len(detail["artifacts"]) == 4, "not the artifacts that were ordered")
     losses = sum(len(block["losses"]) for artifact in detail["artifacts"] for block in artifact["blocks"])
     browser.wait("document.querySelectorAll('.losses td').length === %d" % losses)
     browser.wait("document.querySelector('.log').textContent.includes('published')")
+    browser.wait("(log => log.scrollTop + log.clientHeight >= log.scrollHeight - 2)(document.querySelector('.log'))")
     expect(browser.run("document.querySelectorAll('.card').length") == 4, "not a card for each artifact")
     visit.inspect("job-done")
 
 
-def look_at_report(visit):
+def look_at_report(visit, number, scratch):
     browser = visit.browser
     browser.look(1280, 900, "light")
     browser.click("a.button", "Open the report")
@@ -220,6 +227,14 @@ def look_at_report(visit):
         browser.wait("document.querySelector('main').innerText.includes(%s)" % json.dumps(part))
     expect(browser.run("document.querySelectorAll('.point').length") == 4, "the plot has not a point for each artifact")
     visit.inspect("report")
+    browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=scratch)
+    browser.click("button", "Save as a page")
+    saved = os.path.join(scratch, "job-%d.html" % number)
+    deadline = time.monotonic() + 20
+    while not os.path.exists(saved):
+        expect(time.monotonic() < deadline, "the report was not saved")
+        time.sleep(0.05)
+    expect("gptq-4bit-g64-sym" in open(saved).read(), "the saved report is another one")
 
 
 def look_at_artifacts(visit):
@@ -255,7 +270,7 @@ def cancel_one(visit, scratch, fixtures):
     long_job = job_file(scratch, "long", fixtures, evaluate=None, calibration={
         "files": [os.path.join(fixtures, "calibration_python.txt")], "sequences": 2000, "length": 256, "seed": 5})
     number = submit_text(visit, long_job)
-    waiting = submit_text(visit, job_file(scratch, "second", fixtures))
+    waiting = submit_text(visit, job_file(scratch, LONG_NAME, fixtures))
     browser.wait("document.querySelector('.reason')?.innerText.includes('2 ranks')")
     visit.at("#/jobs/%d" % number, "long")
     browser.wait("document.querySelectorAll('.strip .done').length > 0", 120)
@@ -288,9 +303,9 @@ def cancel_one(visit, scratch, fixtures):
     expect(browser.run("window.hacked === undefined && !document.querySelector('main img, main b')"), "text became markup")
     visit.no_errors("a reason with markup")
     # The one behind it begins; it is cancelled too, and tried again.
-    visit.at("#/jobs/%d" % waiting, "second")
+    visit.at("#/jobs/%d" % waiting, LONG_NAME)
     browser.wait(STATE + " === 'at work'", 60)
-    browser.click('button[aria-label="Cancel job %d, second"]' % waiting)
+    browser.click('button[aria-label="Cancel job %d, %s"]' % (waiting, LONG_NAME))
     browser.wait("document.getElementById('dialog').open")
     browser.press("Escape")
     browser.wait("!document.getElementById('dialog').open")
@@ -347,7 +362,7 @@ def main():
         check_modules(visit)
         number = submit_by_keyboard(visit, job_file(options.scratch, "first", options.fixtures))
         watch_until_done(visit, number)
-        look_at_report(visit)
+        look_at_report(visit, number, options.scratch)
         look_at_artifacts(visit)
         cancel_one(visit, options.scratch, options.fixtures)
         refused(visit, reader)

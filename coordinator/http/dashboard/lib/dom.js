@@ -70,12 +70,22 @@ export function morph(place, children) {
 function morphNodes(place, fresh) {
   const keyed = new Map();
   for (const child of place.childNodes) if (child.viewKey !== undefined) keyed.set(child.viewKey, child);
+  const staying = new Set(Array.from(fresh, (next) => next.viewKey));
+  // Gone before others are looked at: what stays need not be moved then, which would lose its focus and scrolling.
+  for (const [key, child] of keyed) if (!staying.has(key)) child.remove();
   let at = place.firstChild;
   for (const next of [...fresh]) {
     let kept = null;
     if (next.viewKey !== undefined) {
       const found = keyed.get(next.viewKey);
-      if (found && same(found, next)) kept = found;
+      if (found && same(found, next)) {
+        kept = found;
+        while (at && at !== kept && at.viewKey === undefined) {
+          const gone = at;
+          at = at.nextSibling;
+          gone.remove();
+        }
+      }
     } else if (at && same(at, next)) {
       kept = at;
     }

@@ -30,7 +30,7 @@ function placeLabels(spots, width) {
   for (const { point, x, y } of spots) {
     const text = point.label ?? point.name;
     const long = text.length * kLetter;
-    for (const [dx, dy] of [[9, -9], [-9 - long, -9], [9, 18], [-9 - long, 18]]) {
+    for (const [dx, dy] of [[9, -9], [-9 - long, -9], [9, 22], [-9 - long, 22]]) {
       const box = [x + dx - 4, y + dy - kLine, x + dx + long + 4, y + dy + 2];
       if (box[0] < 0 || box[2] > width || box[3] > kHeight - kBottom + 4) continue;
       if (taken.some((one) => box[0] < one[2] && one[0] < box[2] && box[1] < one[3] && one[1] < box[3])) continue;

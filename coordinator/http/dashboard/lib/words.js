@@ -48,7 +48,7 @@ export const recipeName = (artifact) =>
 
 export function timeLeft(progress) {
   if (!progress || !(progress.seconds_left >= 0)) return "";
-  return `about ${duration(progress.seconds_left)} left`;
+  return progress.seconds_left < 1 ? "less than a second left" : `about ${duration(progress.seconds_left)} left`;
 }
 // "layers.3.self_attn.q_proj" is block 3's "q_proj".
 export const linearName = (tensor) => tensor.replace(/\.weight$/, "").split(".").pop();

@@ -109,7 +109,7 @@ export function open({ service }, text) {
       ]),
       detail
         ? [
-            parts.section("Artifacts", h("ul", { class: "cards" }, (detail.artifacts ?? []).map((artifact) => artifactCard(job, artifact)))),
+            parts.section("Artifacts", h("ul", { class: "cards two" }, (detail.artifacts ?? []).map((artifact) => artifactCard(job, artifact)))),
             evaluations(detail.evaluations),
             workers(detail.workers),
           ]
