@@ -214,7 +214,10 @@ def watch_until_done(visit, number):
     browser.wait("document.querySelector('.log').textContent.includes('published')")
     browser.wait("(log => log.scrollTop + log.clientHeight >= log.scrollHeight - 2)(document.querySelector('.log'))")
     expect(browser.run("document.querySelectorAll('.card').length") == 4, "not a card for each artifact")
+    browser.click("summary")
+    browser.wait("document.querySelector('details[open] .losses')")
     visit.inspect("job-done")
+    expect(browser.run("document.querySelector('details').open"), "what was opened did not stay open")
 
 
 def look_at_report(visit, number, scratch):

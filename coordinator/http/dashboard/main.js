@@ -33,6 +33,7 @@ const kViews = [
 ];
 const kRenderPauseMs = 60;
 const kTickMs = 5000;
+const kHiddenMsMax = 60_000;
 
 const service = new Service();
 const main = document.getElementById("main");
@@ -88,6 +89,7 @@ const kConnections = {
   connecting: "connecting",
   open: "live",
   lost: "reconnecting",
+  paused: "paused",
   refused: "no access",
 };
 
@@ -159,6 +161,15 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 
+let hiddenTimer = null;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hiddenTimer);
+  if (document.hidden) {
+    hiddenTimer = setTimeout(() => service.pause(), kHiddenMsMax);
+  } else {
+    service.resume();
+  }
+});
 // Times pass without events.
 setInterval(() => document.hidden || update(), kTickMs);
 

@@ -18,7 +18,7 @@ export class Service extends EventTarget {
   loaded = false;
   problem = null;       // of the last list
   details = new Map();  // JobDetail by id, of watched jobs
-  connection = "closed";  // connecting, open, lost, refused
+  connection = "closed";  // closed, connecting, open, lost, paused, refused
   #watched = new Map();   // id → how many look at it
   #listTimer = null;
   #detailTimers = new Map();
@@ -49,6 +49,18 @@ export class Service extends EventTarget {
     this.#stream.stop();
     clearTimeout(this.#listTimer);
     this.#listTimer = null;
+  }
+  // Nobody looks: a browser has few connections to one host, and this one is another tab's meanwhile.
+  pause() {
+    if (this.connection !== "open" && this.connection !== "lost") return;
+    this.end();
+    this.connection = "paused";
+  }
+  resume() {
+    if (this.connection !== "paused") return;
+    this.connection = "connecting";
+    this.#stream.start();
+    this.#changed();
   }
   forget() {
     this.end();
