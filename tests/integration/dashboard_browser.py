@@ -66,7 +66,7 @@ class Service:
 
 
 def job_file(scratch, name, fixtures, **changes):
-    job = {"name": name, "model": os.path.join(fixtures, "tiny_coder"), "ranks": 2, "baseline": True,
+    job = {"name": name, "model": os.path.join(fixtures, "tiny_coder"), "ranks": 2, "threads": 1, "baseline": True,
            "quantize": [{"method": "int8"}, {"method": "gptq", "bits": 4, "groupSize": 64},
                         {"method": "gptq", "bits": 2, "groupSize": 64, "symmetric": False}],
            "calibration": {"files": [os.path.join(fixtures, "calibration_python.txt")], "sequences": 8, "length": 64, "seed": 3},
@@ -217,6 +217,7 @@ def watch_until_done(visit, number):
     browser.click("summary")
     browser.wait("document.querySelector('details[open] .losses')")
     visit.inspect("job-done")
+    browser.wait("(log => log.scrollTop + log.clientHeight >= log.scrollHeight - 2)(document.querySelector('.log'))")
     expect(browser.run("document.querySelector('details').open"), "what was opened did not stay open")
 
 
@@ -271,7 +272,7 @@ def cancel_one(visit, scratch, fixtures):
     browser = visit.browser
     browser.look(1280, 900, "light")
     long_job = job_file(scratch, "long", fixtures, evaluate=None, calibration={
-        "files": [os.path.join(fixtures, "calibration_python.txt")], "sequences": 2000, "length": 256, "seed": 5})
+        "files": [os.path.join(fixtures, "calibration_python.txt")], "sequences": 2000, "length": 256, "seed": 5})  # minutes
     number = submit_text(visit, long_job)
     waiting = submit_text(visit, job_file(scratch, LONG_NAME, fixtures))
     browser.wait("document.querySelector('.reason')?.innerText.includes('2 ranks')")

@@ -20,6 +20,7 @@ export class LogView {
   #text;
   #follow;
   #note;
+  #sizes = new ResizeObserver(() => this.#toEnd());  // lines break elsewhere in a narrower window
   #on = (event) => {
     if (event.type === "again" || event.detail === this.#id || event.detail?.id === this.#id) this.#soon();
   };
@@ -28,7 +29,7 @@ export class LogView {
     this.#id = id;
     this.#service = service;
     this.#text = h("pre", { class: "log", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off" });
-    this.#follow = h("input", { type: "checkbox", id: "log-follow", checked: true });
+    this.#follow = h("input", { type: "checkbox", id: "log-follow", checked: true, onchange: () => this.#toEnd() });
     this.#note = h("span", { class: "quiet" });
     const filter = h("input", {
       type: "search", id: "log-filter", placeholder: "Lines with …", "aria-label": "Only lines with",
@@ -38,10 +39,12 @@ export class LogView {
       h("div", { class: "inline tools" }, filter, h("label", { for: "log-follow" }, this.#follow, " Follow"), this.#note),
       this.#text);
     for (const type of ["written", "moved", "again"]) service.addEventListener(type, this.#on);
+    this.#sizes.observe(this.#text);
     this.#ask();
   }
   close() {
     this.#closed = true;
+    this.#sizes.disconnect();
     clearTimeout(this.#timer);
     for (const type of ["written", "moved", "again"]) this.#service.removeEventListener(type, this.#on);
   }
@@ -75,6 +78,9 @@ export class LogView {
   #show() {
     const lines = this.#filter ? this.#lines.filter((line) => line.toLowerCase().includes(this.#filter)) : this.#lines;
     this.#text.textContent = lines.length ? lines.join("\n") + "\n" : "";
+    this.#toEnd();
+  }
+  #toEnd() {
     if (this.#follow.checked) this.#text.scrollTop = this.#text.scrollHeight;
   }
 }
