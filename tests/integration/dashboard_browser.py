@@ -340,6 +340,15 @@ def refused(visit, reader):
     browser.wait("document.querySelector('.connection').innerText === 'live'")
     visit.at("#/submit", "Submit a job")
     browser.wait("document.querySelector('main button.primary').disabled")
+    visit.at("#/artifacts/nobody%2Fhas-this", "nobody/has-this")
+    browser.wait("document.querySelector('main .problem')?.innerText.includes('nobody/has-this')")
+    browser.errors.clear()  # the refusal itself
+    browser.click("button", "Try again")
+    deadline = time.monotonic() + 20
+    while not browser.errors:  # it is refused again
+        expect(time.monotonic() < deadline, "it was not asked again")
+        time.sleep(0.05)
+    browser.errors.clear()
     visit.at("#/no-such-page", "Not here")
     visit.at("#/artifacts/%E0%A4%A", "Not here")
     visit.no_errors("at the end")

@@ -1,21 +1,25 @@
-// Something that is asked for once and shown when it has come.
+// Something that is asked for and shown when it has come.
+import { h } from "./dom.js";
 import { emptyLine, problemLine } from "./parts.js";
 
 export class Asked {
   value = null;
   problem = null;
   #update;
+  #ask;
   #turn = 0;
 
-  constructor(update, promise) {
+  // `ask()` gives a promise; it is called now and at every again().
+  constructor(update, ask) {
     this.#update = update;
-    if (promise) this.ask(promise);
+    this.#ask = ask;
+    this.again();
   }
-  async ask(promise) {
+  async again() {
     const turn = ++this.#turn;
     try {
-      const value = await promise;
-      if (turn !== this.#turn) return;  // something else has been asked for since
+      const value = await this.#ask();
+      if (turn !== this.#turn) return;  // it has been asked for again since
       this.value = value;
       this.problem = null;
     } catch (problem) {
@@ -26,7 +30,7 @@ export class Asked {
   }
   // What `show(value)` makes; until then, and where it failed, a line that says so.
   render(show) {
-    if (this.problem) return problemLine(this.problem);
+    if (this.problem) return [problemLine(this.problem), h("p", null, h("button", { onclick: () => this.again() }, "Try again"))];
     return this.value === null ? emptyLine("Asking the service …") : show(this.value);
   }
 }

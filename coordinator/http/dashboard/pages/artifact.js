@@ -6,7 +6,7 @@ import * as parts from "../lib/parts.js";
 import * as words from "../lib/words.js";
 
 export function open({ update }, ref) {
-  const asked = new Asked(update, api.get("/v1/artifacts/" + api.segment(ref)));
+  const asked = new Asked(update, () => api.get("/v1/artifacts/" + api.segment(ref)));
 
   const bytesOf = (manifest) => {
     const chunks = new Map();

@@ -19,7 +19,7 @@ const kSorts = {
 };
 
 export function open({ service, update, go }) {
-  const list = new Asked(update, api.get("/v1/artifacts"));
+  const list = new Asked(update, () => api.get("/v1/artifacts"));
   const chosen = [];  // names, at most two
   const first = new parts.Shortened(update);
   let wanted = "";
@@ -27,7 +27,7 @@ export function open({ service, update, go }) {
   let sorted = { by: "date", down: false };
 
   const again = ({ detail }) => {
-    if (!detail || detail.state === "done") list.ask(api.get("/v1/artifacts"));
+    if (!detail || detail.state === "done") list.again();
   };
   service.addEventListener("moved", again);
 

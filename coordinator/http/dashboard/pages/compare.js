@@ -8,11 +8,11 @@ import * as parts from "../lib/parts.js";
 import * as words from "../lib/words.js";
 
 export function open({ update, go }, a = "", b = "") {
-  const names = new Asked(update, api.get("/v1/artifacts"));
+  const names = new Asked(update, () => api.get("/v1/artifacts"));
   const both = a && b;
   const refs = [a, b].map(api.segment);
-  const difference = both ? new Asked(update, api.get(`/v1/artifacts/${refs[0]}/difference/${refs[1]}`)) : null;
-  const results = both ? new Asked(update, api.get(`/v1/results?ref=${refs[0]}&ref=${refs[1]}`)) : null;
+  const difference = both ? new Asked(update, () => api.get(`/v1/artifacts/${refs[0]}/difference/${refs[1]}`)) : null;
+  const results = both ? new Asked(update, () => api.get(`/v1/results?ref=${refs[0]}&ref=${refs[1]}`)) : null;
 
   function chooser(artifacts) {
     const known = artifacts.filter((one) => one.method).map((one) => one.name);

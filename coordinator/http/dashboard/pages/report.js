@@ -9,7 +9,7 @@ import * as parts from "../lib/parts.js";
 import * as words from "../lib/words.js";
 
 export function open({ update }, id) {
-  const asked = new Asked(update, api.get(`/v1/jobs/${id}/results`));
+  const asked = new Asked(update, () => api.get(`/v1/jobs/${id}/results`));
 
   async function savePage() {
     try {
