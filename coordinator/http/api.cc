@@ -83,7 +83,7 @@ std::string checked_ref(const std::string& ref) {
 }
 
 HttpReply store_reply(const ArtifactStore& store, std::vector<std::string> words) {
-  // `ls` and `show` only read.
+  // `ls`, `show` and `diff` only read.
   const StoreReply answer = answer_store_command(const_cast<ArtifactStore&>(store), StoreCommand{std::move(words)});
   if (answer.exit_code == exit_code(ErrorCode::bad_input)) throw HttpProblem(404, "not_found", answer.err);
   if (answer.exit_code != 0) throw Error(ErrorCode::failed, answer.err);
@@ -236,6 +236,12 @@ std::map<std::string, Api::Handler> Api::store_handlers() {
        [this](Call& call) {
          aside(call, [this, ref = checked_ref(call.parameters.at("ref"))] {
            return store_reply(daemon_.store(), {"show", ref, "--json"});
+         });
+       }},
+      {"artifact_difference",
+       [this](Call& call) {
+         aside(call, [this, a = checked_ref(call.parameters.at("ref")), b = checked_ref(call.parameters.at("other"))] {
+           return store_reply(daemon_.store(), {"diff", a, b, "--json"});
          });
        }},
       {"results",

@@ -93,6 +93,7 @@ const std::vector<Route>& routes() {
       {"events", "GET", "/v1/events", Scope::read, "events of all jobs as they come", "", "text/event-stream", {}},
       {"list_artifacts", "GET", "/v1/artifacts", Scope::read, "names with digest, size and bits, as `quench artifacts ls --json`", "", "application/json", {}},
       {"show_artifact", "GET", "/v1/artifacts/{ref}", Scope::read, "a manifest; the ref is one escaped path segment", "", "application/json", {}},
+      {"artifact_difference", "GET", "/v1/artifacts/{ref}/difference/{other}", Scope::read, "what differs between two, as `quench artifacts diff --json`", "", "application/json", {}},
       {"results", "GET", "/v1/results", Scope::read, "scores of artifacts, and of every two of them the comparison", "", "application/json", {"ref: a name or digest; several may be given"}},
       {"set_name", "PUT", "/v1/names/{name}", Scope::publish, "points a name at an artifact", "NameRequest", "application/json", {}},
       {"store_ref", "GET", "/v1/store/refs/{ref}", Scope::read, "what a name or digest means: its digest, and the name where it is one", "", "application/json", {}},

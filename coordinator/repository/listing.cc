@@ -74,6 +74,15 @@ ordered_json to_json(const Row& row) {
       one["benchmark"] = row.benchmark;
       one["pass_at_1"] = *row.pass_at_1;
     }
+    one["scores"] = ordered_json::array();
+    for (const KnownScore& score : row.lineage->scores)
+      if (score.pass_at_1)
+        one["scores"].push_back({{"benchmark", score.spec.benchmark},
+                                 {"language", score.spec.language},
+                                 {"tasks", score.tasks},
+                                 {"samples", score.spec.samples},
+                                 {"temperature", score.spec.temperature},
+                                 {"pass_at_1", *score.pass_at_1}});
   }
   one["published_unix_ms"] = row.ref.time_ms;
   if (row.lineage->collected_ms) one["collected_unix_ms"] = *row.lineage->collected_ms;
