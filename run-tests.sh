@@ -12,7 +12,7 @@ case $what in
   all) serial=(-LE '^unit$') ;;
   *) echo "usage: ./run-tests.sh [unit|integration|peers|all]" >&2; exit 2 ;;
 esac
-.ci/install-packages
+if [ "$what" = unit ]; then .ci/install-packages; else .ci/install-packages tests; fi
 if [ "$what" = peers ] || [ "$what" = all ]; then
   if [ -z "${QUENCH_PEERS_PYTHON:-}" ]; then
     [ -x .venv/bin/python ] || python3 -m venv .venv
