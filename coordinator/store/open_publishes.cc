@@ -4,13 +4,15 @@ namespace quench::coordinator {
 
 void OpenPublishes::touch(const Digest& digest) {
   const std::lock_guard lock(mutex_);
-  touched_[digest] = Clock::now();
+  Touched& touched = touched_[digest];
+  ++touched.times;
+  touched.last = Clock::now();
 }
 
 void OpenPublishes::settle(std::span<const Digest> digests) {
   const std::lock_guard lock(mutex_);
   for (const Digest& digest : digests) {
-    touched_.erase(digest);
+    if (const auto found = touched_.find(digest); found != touched_.end() && --found->second.times == 0) touched_.erase(found);
     if (collecting_) settled_.insert(digest);
   }
 }
@@ -28,7 +30,7 @@ std::size_t OpenPublishes::size() const {
 void OpenPublishes::begin_collection(Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   collecting_ = true;
-  std::erase_if(touched_, [&](const auto& entry) { return now - entry.second > kGivenUp; });
+  std::erase_if(touched_, [&](const auto& entry) { return now - entry.second.last > kGivenUp; });
 }
 
 void OpenPublishes::end_collection() {

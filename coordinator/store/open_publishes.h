@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <span>
@@ -46,7 +47,14 @@ class OpenPublishes {
 
  private:
   mutable std::mutex mutex_;
-  std::unordered_map<Digest, Clock::time_point, DigestHash> touched_;
+  // Two publishes may put the same chunk: what one of them settles, the other still counts on. A publish that puts a chunk
+  // twice and names it once keeps it until it is given up, which costs space and no chunk; one that names what it has not put can
+  // end another's count, whose commit then fails and says what to put again.
+  struct Touched {
+    std::uint64_t times = 0;
+    Clock::time_point last;
+  };
+  std::unordered_map<Digest, Touched, DigestHash> touched_;
   bool collecting_ = false;
   DigestSet settled_;  // while collecting
 };

@@ -187,6 +187,16 @@ TEST_F(CollectorTest, OpenPublishesAreLeftAlone) {
   EXPECT_FALSE(has(4) || has(5));
 }
 
+// Two publishes have a chunk in common; the first is over and its object dead before the second commits.
+TEST_F(CollectorTest, AChunkOfTwoPublishesWaitsForBoth) {
+  store_->put_chunk(chunk(1));
+  EXPECT_TRUE(store_->claim_chunk(sha256(chunk(1))));
+  publish("first", {1}, "");
+  EXPECT_EQ(store_->collect(at(0)).chunks_removed, 0u);
+  store_->commit(Commit().put_object(sha256("second"), text_bytes("second"), std::vector{sha256(chunk(1))}));
+  expect_verified();
+}
+
 // The collector has read the names and has not said yet what is dead; another thread commits. A race that the test
 // below meets by chance only.
 TEST_F(CollectorTest, WhatIsCommittedDuringACollectionCounts) {

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <setjmp.h>
 
 #include <array>
+#include <csignal>
 #include <map>
 
 #include "coordinator/store/artifact_store.h"
@@ -267,8 +269,20 @@ class AnywhereTest : public DamageTest {
       }
     return files;
   }
-  enum class Outcome { refused, found_by_verify, complete };
+  enum class Outcome { refused, found_by_verify, complete, aborted };
   Outcome outcome(const std::string& what) const {
+    // Debian builds RocksDB with its assertions, and it reads a table's properties before it checks their checksum: then the
+    // process ends. Nothing is served, and nothing but RocksDB's words says why. What the jump leaves open is lost to us.
+    const auto before = std::signal(SIGABRT, [](int) { siglongjmp(assertion_, 1); });
+    const Outcome found = sigsetjmp(assertion_, 1) == 0 ? open_and_verify(what) : Outcome::aborted;
+    std::signal(SIGABRT, before);
+    return found;
+  }
+
+ private:
+  inline static sigjmp_buf assertion_;
+
+  Outcome open_and_verify(const std::string& what) const {
     try {
       const ArtifactStore store = ArtifactStore::open(copy(), OpenMode::read_only);
       const VerifyReport report = store.verify();
@@ -294,7 +308,7 @@ TEST_P(AnywhereTest, IsFoundOrHitsNothing) {
   const int flips = all_faults() ? 5000 : 150, cuts = all_faults() ? 500 : 40;
   const std::vector<fs::path> files = data_files();
   std::mt19937_64 random(GetParam()[1]);
-  std::map<std::string, std::array<int, 3>> outcomes;
+  std::map<std::string, std::array<int, 4>> outcomes;
   fresh_copy();
   for (int run = 0; run < flips + cuts && !HasFailure(); ++run) {
     const fs::path& file = files[random() % files.size()];
@@ -312,6 +326,7 @@ TEST_P(AnywhereTest, IsFoundOrHitsNothing) {
       what += " cut to " + std::to_string(at);
     }
     const Outcome found = outcome(what);
+    if (found == Outcome::aborted) fresh_copy();
     const std::string kind = run < flips ? "changed" : "cut";
     ++outcomes[kind + " " + file.parent_path().string() + "/" + file.extension().string()][static_cast<std::size_t>(found)];
     // Read-only opening has changed nothing else.
@@ -319,7 +334,8 @@ TEST_P(AnywhereTest, IsFoundOrHitsNothing) {
   }
   EXPECT_EQ(outcome("nothing"), Outcome::complete);
   for (const auto& [kind, counts] : outcomes)
-    std::printf("%-24s %5d refused %5d by verify %5d harmless\n", kind.c_str(), counts[0], counts[1], counts[2]);
+    std::printf("%-24s %5d refused %5d by verify %5d harmless %5d ended by RocksDB\n", kind.c_str(), counts[0], counts[1], counts[2],
+                counts[3]);
 }
 
 // --- Changes made through RocksDB itself, so that its own checksums are right --------------------------
