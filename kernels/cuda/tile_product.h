@@ -84,6 +84,17 @@ struct TileLoads {
   float b[kTileCols * kTileDepth / kTileThreads];
 };
 
+// Where a thread's element i of one operand of a step stands: `lines` of kTileDepth steps.
+template <int Lines, LoadOrder Order>
+struct StepElement {
+  int step, line;
+  QUENCH_DEVICE StepElement(int thread, int i) {
+    const int element = thread + i * kTileThreads;
+    step = Order == LoadOrder::depth_first ? element % kTileDepth : element / Lines;
+    line = Order == LoadOrder::depth_first ? element / kTileDepth : element % Lines;
+  }
+};
+
 // Goes on with the chains in `sums` over depth 0 .. depth-1. load_a(k, row) and load_b(k, col) give the operands and
 // 0 outside of them; a step counts for a row only where limit(row, k) holds. Loads of a step are under way while the one
 // before it is multiplied.
@@ -97,33 +108,25 @@ QUENCH_DEVICE void multiply_tile(Group& group, TileShared<RowsPer>& shared, Sums
     const int count = depth - k < kTileDepth ? static_cast<int>(depth - k) : kTileDepth;
     QUENCH_UNROLL
     for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
-      const int element = thread + i * kTileThreads;
-      const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
-      const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
-      loads.a[i] = step < count ? load_a(k + step, row) : 0.0f;
+      const StepElement<rows, OrderA> at(thread, i);
+      loads.a[i] = at.step < count ? load_a(k + at.step, at.line) : 0.0f;
     }
     QUENCH_UNROLL
     for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
-      const int element = thread + i * kTileThreads;
-      const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
-      const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
-      loads.b[i] = step < count ? load_b(k + step, col) : 0.0f;
+      const StepElement<kTileCols, OrderB> at(thread, i);
+      loads.b[i] = at.step < count ? load_b(k + at.step, at.line) : 0.0f;
     }
   };
   const auto put = [&](int thread, const Loads& loads, typename TileShared<RowsPer>::Step& to) {
     QUENCH_UNROLL
     for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
-      const int element = thread + i * kTileThreads;
-      const int step = OrderA == LoadOrder::depth_first ? element % kTileDepth : element / rows;
-      const int row = OrderA == LoadOrder::depth_first ? element / kTileDepth : element % rows;
-      to.a[step][row] = loads.a[i];
+      const StepElement<rows, OrderA> at(thread, i);
+      to.a[at.step][at.line] = loads.a[i];
     }
     QUENCH_UNROLL
     for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
-      const int element = thread + i * kTileThreads;
-      const int step = OrderB == LoadOrder::depth_first ? element % kTileDepth : element / kTileCols;
-      const int col = OrderB == LoadOrder::depth_first ? element / kTileDepth : element % kTileCols;
-      to.b[step][col] = loads.b[i];
+      const StepElement<kTileCols, OrderB> at(thread, i);
+      to.b[at.step][at.line] = loads.b[i];
     }
   };
   if (depth <= 0) return;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/integration/small_job.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -31,16 +32,6 @@ std::size_t log_lines(const std::filesystem::path& store) {
 }
 
 // Waits for `condition`; polling, because what is watched are other processes.
-template <typename Condition>
-bool wait_for(Condition condition, std::chrono::seconds deadline) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
-
 TEST(Crash, TwentyKillsAtSeededPointsCostNothing) {
   const ScratchDirectory scratch;
   nlohmann::json job = small_job();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/integration/small_job.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -28,16 +29,6 @@ nlohmann::json evaluation_job() {
              {"maxTokens", 96},
              {"seed", 7},
              {"tasks", 40}}}}};
-}
-
-template <typename Condition>
-bool wait_for(Condition condition, std::chrono::seconds deadline) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
 }
 
 // Verdicts of both artifacts, without their times: what must not depend on who was killed.

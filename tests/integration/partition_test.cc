@@ -14,6 +14,7 @@
 
 #include "tests/integration/small_job.h"
 #include "tests/support/namespace_hosts.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -38,22 +39,6 @@ std::string name_of(Fault fault) {
     case Fault::half_lost: return "HalfLost";
   }
   return "";
-}
-
-template <typename Condition>
-bool wait_for(Condition condition, seconds deadline = kPatience) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(milliseconds(10));
-  }
-  return true;
-}
-
-std::size_t count(const std::string& text, const std::string& word) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++found;
-  return found;
 }
 
 // The example's model, which has memorised HumanEval; hot enough that answers differ from sample to sample.

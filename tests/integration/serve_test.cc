@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/integration/small_job.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -16,16 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
-
-template <typename Condition>
-bool wait_for(Condition condition, std::chrono::seconds deadline) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return true;
-}
 
 class Serve : public ::testing::Test {
  protected:

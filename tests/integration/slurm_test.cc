@@ -10,6 +10,7 @@
 
 #include "tests/integration/small_job.h"
 #include "tests/support/slurm_cluster.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -21,16 +22,6 @@ using std::chrono::seconds;
 constexpr seconds kPatience{300};
 // Slurm's processes get SIGKILL 30 s after SIGTERM by default.
 constexpr seconds kDrainMax{25};
-
-template <typename Condition>
-bool wait_for(Condition condition, seconds deadline = kPatience) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return true;
-}
 
 // Blocks take a second or more each on one core: time for things to happen.
 nlohmann::json slow_job() {
@@ -48,12 +39,6 @@ std::string log_of(const std::filesystem::path& store) {
   std::error_code ignored;
   for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) all += read_text(log.path());
   return all;
-}
-
-std::size_t count(const std::string& text, const std::string& word) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++found;
-  return found;
 }
 
 class Slurm : public ::testing::Test {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/integration/small_job.h"
+#include "tests/support/waiting.h"
 
 namespace quench::testing {
 namespace {
@@ -19,22 +20,6 @@ using std::chrono::seconds;
 constexpr seconds kShort{3};
 constexpr seconds kLong{13};
 constexpr seconds kNoticedWithin{10};
-
-template <typename Condition>
-bool wait_for(Condition condition, seconds deadline = seconds(200)) {
-  const auto end = Clock::now() + deadline;
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(milliseconds(10));
-  }
-  return true;
-}
-
-std::size_t count(const std::string& text, const std::string& word) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++found;
-  return found;
-}
 
 // Stops a process for `pause`, which may end meanwhile.
 class Stopped : public ::testing::Test {
