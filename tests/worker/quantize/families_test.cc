@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "tests/support/processes.h"
 #include "tests/worker/model/model_fixtures.h"
@@ -60,7 +61,8 @@ std::vector<Case> cases() {
   for (const auto& [family, config] : {std::pair("llama", test::tiny_config()), std::pair("qwen2", test::qwen2_config()),
                                        std::pair("qwen2OwnHeads", own_heads(test::qwen2_config())),
                                        std::pair("starcoder2", test::starcoder2_config())})
-    for (const Recipe& recipe : recipes()) all.push_back({family, config, recipe});
+    for (const Recipe& recipe : recipes())
+      if (recipe.spec.method != Method::aqlm || std::string_view(family) != "qwen2OwnHeads") all.push_back({family, config, recipe});
   return all;
 }
 
@@ -83,8 +85,8 @@ TEST_P(Families, GiveTheSameRecordsForAnyRanksThreadsAndInstructionSets) {
   const bool is_long = GetParam().recipe.spec.method == Method::aqlm;
   for (const std::uint32_t ranks : is_long ? std::vector{2u} : std::vector{2u, 3u, 7u})
     EXPECT_EQ(fingerprint(*quantize(ranks)), expected) << ranks << " ranks";
-  for (const std::string_view isa : kernels::runnable_isas())
-    if (!is_long || isa == "scalar") EXPECT_EQ(fingerprint(*quantize(is_long ? 1 : 2, std::string(isa), is_long ? 1 : 3)), expected) << isa;
+  for (const std::string_view isa : is_long ? std::span<const std::string_view>() : kernels::runnable_isas())
+    EXPECT_EQ(fingerprint(*quantize(2, std::string(isa), 3)), expected) << isa;
   for (const BlockDone& block : alone->blocks)
     for (const TensorRecord& tensor : block.tensors) EXPECT_NO_THROW(check_tensor_record(tensor)) << tensor.name;
 }
