@@ -10,6 +10,7 @@
     foreign_formats.py --binaries BUILD/bin --fixtures tests/fixtures
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -50,6 +51,7 @@ def apart(ours, theirs):
 
 def main():
     options = parse_options(__doc__, ["awq", "aqlm", "import"])
+    options.binaries, options.fixtures = options.binaries.absolute(), options.fixtures.absolute()
     ids = prompt_ids(options.fixtures)
     failed = []
 
@@ -58,7 +60,8 @@ def main():
         if not difference <= allowed or not same_tokens:
             failed.append(what)
 
-    with tempfile.TemporaryDirectory() as folder:
+    # GPTQModel writes logs where it runs.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         scratch = Path(folder)
         store = scratch / "store"
         names = {one["name"]: one["digest"] for one in quantized(options, RECIPES, False, 16, 128, scratch, store)}
