@@ -111,6 +111,16 @@ Endpoint Endpoint::parse(std::string_view text) {
   return endpoint;
 }
 
+Endpoint Endpoint::parse_listen(const std::string& text) {
+  // Port 0 is no place to dial, so parse does not take it.
+  const bool any_port = text.ends_with(":0");
+  Endpoint endpoint = parse(std::string(kTcp) + (any_port ? text.substr(0, text.size() - 1) + "1" : text));
+  if (any_port) endpoint.port = 0;
+  return endpoint;
+}
+
+bool Endpoint::is_loopback() const { return host == "::1" || host.starts_with("127."); }
+
 Socket connect(Loop& loop, const Endpoint& endpoint, std::chrono::milliseconds deadline) {
   if (endpoint.transport == Transport::unix_socket) return connect_unix(loop, endpoint);
   return connect_tcp(loop, endpoint, deadline);

@@ -20,6 +20,9 @@ struct Endpoint {
   std::string to_string() const;
   // Throws Error(bad_input) naming the text and the two forms.
   static Endpoint parse(std::string_view text);
+  // To listen at: "HOST:PORT", where port 0 means any that is free. Throws Error(bad_input) as parse does.
+  static Endpoint parse_listen(const std::string& text);
+  bool is_loopback() const;
   bool operator==(const Endpoint&) const = default;
 };
 

@@ -71,13 +71,8 @@ std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments, 
   if (arguments.listen.empty() && placement.allocation && placement.allocation->nodes > 1)
     return cluster::Endpoint{.host = "0.0.0.0", .path = {}};
   if (arguments.listen.empty()) return std::nullopt;
-  // Port 0, any free one, is no place to dial, so an endpoint does not have it.
-  const bool any_port = arguments.listen.ends_with(":0");
-  const std::string text = any_port ? arguments.listen.substr(0, arguments.listen.size() - 1) + "1" : arguments.listen;
-  cluster::Endpoint endpoint = in_context("--listen", [&] { return cluster::Endpoint::parse("tcp://" + text); });
-  if (any_port) endpoint.port = 0;
-  const bool loopback = endpoint.host == "::1" || endpoint.host.starts_with("127.");
-  if (!loopback && !arguments.plain_network)
+  cluster::Endpoint endpoint = in_context("--listen", [&] { return cluster::Endpoint::parse_listen(arguments.listen); });
+  if (!endpoint.is_loopback() && !arguments.plain_network)
     throw Error(ErrorCode::bad_input,
                 "--listen " + arguments.listen +
                     " is reachable from other hosts, and this connection is not encrypted (joining takes the "

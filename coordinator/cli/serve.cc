@@ -25,16 +25,8 @@ void make_absolute(std::string& path, const fs::path& folder) {
   if (!path.empty() && fs::path(path).is_relative()) path = (folder / path).lexically_normal().string();
 }
 
-bool is_loopback(const std::string& host) { return host == "::1" || host.starts_with("127."); }
-
-// Port 0: any that is free, which is then told.
 cluster::Endpoint listen_endpoint(const std::string& text, const char* key = "listen") {
-  const bool any = text.ends_with(":0");
-  cluster::Endpoint endpoint = in_context(std::string("\"") + key + "\"", [&] {
-    return cluster::Endpoint::parse("tcp://" + (any ? text.substr(0, text.size() - 1) + "1" : text));
-  });
-  if (any) endpoint.port = 0;
-  return endpoint;
+  return in_context(std::string("\"") + key + "\"", [&] { return cluster::Endpoint::parse_listen(text); });
 }
 
 // Where ranks that Slurm starts reach us. Their connections are not encrypted.
@@ -43,7 +35,7 @@ void check_workers(const ServeConfig& config) {
     throw Error(ErrorCode::bad_input, "\"workerListen\" is missing: ranks that Slurm starts must reach this host, name an ADDRESS:PORT "
                                       "(0.0.0.0:0 for any free port of all addresses, one for each job at work)");
   if (config.worker_listen.empty()) return;
-  if (!is_loopback(listen_endpoint(config.worker_listen, "workerListen").host) && !config.plain_network)
+  if (!listen_endpoint(config.worker_listen, "workerListen").is_loopback() && !config.plain_network)
     throw Error(ErrorCode::bad_input, "\"workerListen\": " + config.worker_listen +
                                           " is reachable from other hosts, and what ranks say is not encrypted: set \"plainNetwork\": true "
                                           "on a network that you trust");
@@ -61,7 +53,7 @@ void check(const ServeConfig& config) {
     throw Error(ErrorCode::bad_input, "\"tlsCertificate\" and \"tlsKey\" belong together");
   if (config.listen.empty()) return;
   const cluster::Endpoint endpoint = listen_endpoint(config.listen);
-  if (config.tls_certificate.empty() && !is_loopback(endpoint.host))
+  if (config.tls_certificate.empty() && !endpoint.is_loopback())
     throw Error(ErrorCode::bad_input, "\"listen\": " + config.listen +
                                           " is reachable from other hosts, and tokens must not travel unencrypted: give "
                                           "\"tlsCertificate\" and \"tlsKey\", or listen on 127.0.0.1");

@@ -22,6 +22,19 @@ TEST(Endpoint, RefusesOtherText) {
     EXPECT_THROW(Endpoint::parse(text), Error) << text;
 }
 
+TEST(Endpoint, ListensAtAnyFreePort) {
+  EXPECT_EQ(Endpoint::parse_listen("0.0.0.0:0").port, 0);
+  EXPECT_EQ(Endpoint::parse_listen("[::1]:0").host, "::1");
+  EXPECT_EQ(Endpoint::parse_listen("node17:4711").to_string(), "tcp://node17:4711");
+  for (const char* const text : {"", "a", "a:", ":0", "a:65536", "unix:///run/q.sock"})
+    EXPECT_THROW(Endpoint::parse_listen(text), Error) << text;
+}
+
+TEST(Endpoint, KnowsLoopback) {
+  for (const char* const text : {"127.0.0.1:1", "127.1.2.3:0", "[::1]:1"}) EXPECT_TRUE(Endpoint::parse_listen(text).is_loopback()) << text;
+  for (const char* const text : {"0.0.0.0:0", "[::]:0", "node17:1"}) EXPECT_FALSE(Endpoint::parse_listen(text).is_loopback()) << text;
+}
+
 TEST(Endpoint, NobodyListeningIsUnreachable) {
   Loop loop;
   for (const char* const text :
