@@ -49,7 +49,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with lock, open(options.log, "a", encoding="utf-8") as log:
             log.write(json.dumps(fields) + "\n")
 
+    def no_longer_under_way(self):
+        """Before the answer's first byte: whoever has read it may ask again before this thread runs on."""
+        global under_way
+        with lock:
+            under_way -= self.counted
+            self.counted = 0
+
     def reply(self, status, body, headers=(), length=None):
+        self.no_longer_under_way()
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -66,6 +74,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with lock:
             mode = options.always or (script.pop(0) if script else "ok")
             under_way += 1
+            self.counted = 1
             at_once = under_way
         try:
             self.note(path=self.path, mode=mode, at_once=at_once, key=self.headers.get("Authorization", ""), body=body)
@@ -73,8 +82,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:
-            with lock:
-                under_way -= 1
+            self.no_longer_under_way()
 
     def answer(self, mode, body):
         if options.require_key and self.headers.get("Authorization") != "Bearer " + options.require_key:
@@ -88,6 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if mode in ("500", "503"):
             return self.reply(int(mode), b"\x1b[31mbroken\x1b[0m")
         if mode == "close":
+            self.no_longer_under_way()
             self.close_connection = True
             return self.connection.close()
         if mode == "slow":
