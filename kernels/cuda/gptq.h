@@ -151,8 +151,9 @@ struct SolveColumnsTile {
   static constexpr int kColumnsMax = 64;
   struct Shared {
     float current[kColumnsMax][kRows];
+    float errors[kColumnsMax][kRows];
     float feedback[kColumnsMax][kColumnsMax];
-    float error[kRows];
+    float pivots[kColumnsMax];
   };
   float* current = nullptr;
   float* errors = nullptr;  // the weights, overwritten by W - Ŵ
@@ -174,43 +175,52 @@ struct SolveColumnsTile {
     const std::int64_t row0 = group.x() * kRows;
     float* from = current + (begin - first_column) * stride + row0;
     float* error_at = errors + (begin - first_column) * stride + row0;
+    struct Row {
+      float scale, zero;
+      double loss;
+    };
+    typename Group::template Local<Row> own(group);
     group.each([&](int thread) {
       const int row = thread % kRows;
-      for (int k = thread / kRows; k < width; k += kThreads / kRows) shared.current[k][row] = from[k * stride + row];
+      for (int k = thread / kRows; k < width; k += kThreads / kRows) {
+        shared.current[k][row] = from[k * stride + row];
+        shared.errors[k][row] = error_at[k * stride + row];
+      }
       for (int element = thread; element < width * width; element += kThreads) {
         const int j = element / width, k = element % width;
         shared.feedback[j][k] = j < k ? feedback.at(begin + j, begin + k) : 0.0f;
       }
+      if (thread < width && losses != nullptr) shared.pivots[thread] = feedback.pivot(begin + thread);
+      const bool rounds = scale != nullptr && row0 + row < rows;
+      own[thread] = {rounds ? scale[row0 + row] : 1.0f, rounds ? zero[row0 + row] : 0.0f,
+                     losses != nullptr ? losses[row0 + row] : 0.0};
     });
+    // All four threads of a row round it, so that a column costs one meeting; the first puts down what came of it.
     for (int k = 0; k < width; ++k) {
       group.each([&](int thread) {
-        if (thread >= kRows) return;
-        const std::int64_t row = row0 + thread;
-        const float value = shared.current[k][thread];
+        const int row = thread % kRows;
+        const float value = shared.current[k][row];
         float rounded = value;
         if (scale != nullptr) {
-          const float grid_scale = row < rows ? scale[row] : 1.0f, grid_zero = row < rows ? zero[row] : 0.0f;
-          const float level = nearest_level(value / grid_scale, grid_zero, code_max);
-          rounded = level * grid_scale;
-          codes[(begin + k) * stride + row] = static_cast<std::uint8_t>(level + grid_zero);
-          if (losses != nullptr) {
+          Row& mine = own[thread];
+          const float level = nearest_level(value / mine.scale, mine.zero, code_max);
+          rounded = level * mine.scale;
+          if (thread < kRows) {
+            codes[(begin + k) * stride + row0 + row] = static_cast<std::uint8_t>(level + mine.zero);
             const double miss = static_cast<double>(value - rounded);
-            losses[row] = fused(miss * miss, static_cast<double>(feedback.pivot(begin + k)), losses[row]);
+            if (losses != nullptr) mine.loss = fused(miss * miss, static_cast<double>(shared.pivots[k]), mine.loss);
           }
         }
-        const float error = error_at[k * stride + thread] - rounded;
-        error_at[k * stride + thread] = error;
-        shared.error[thread] = error;
-      });
-      group.each([&](int thread) {
-        const int row = thread % kRows;
+        const float error = shared.errors[k][row] - rounded;
+        if (thread < kRows) error_at[k * stride + row] = error;
         for (int next = k + 1 + thread / kRows; next < width; next += kThreads / kRows)
-          shared.current[next][row] = fused(shared.error[row], shared.feedback[k][next], shared.current[next][row]);
+          shared.current[next][row] = fused(error, shared.feedback[k][next], shared.current[next][row]);
       });
     }
-    if (scale != nullptr) return;
     group.each([&](int thread) {
       const int row = thread % kRows;
+      if (losses != nullptr && thread < kRows) losses[row0 + row] = own[thread].loss;
+      if (scale != nullptr) return;
       for (int k = thread / kRows; k < width; k += kThreads / kRows) from[k * stride + row] = shared.current[k][row];
     });
   }

@@ -1,5 +1,6 @@
 // The GPU backend against the roofline: each operation at a shape of a 34B model, operands resident, medians of repeated
-// runs, beside what the card's datasheet allows. Prints a table and, with --json FILE, the same as JSON.
+// runs, beside what the card's datasheet allows. Prints a table and, with --json FILE, the same as JSON; with --only TEXT
+// what has TEXT in its name.
 //
 // A share of peak is against the bound that fits the operation: bytes it must move over the memory's bandwidth, or flops
 // over the rate of the units it uses. Bandwidth is measured in the same run too (y += x over 2 GiB).
@@ -39,7 +40,10 @@ struct Result {
 
 class Bench {
  public:
-  Bench(Backend& backend, const Peaks& peaks) : backend_(backend), peaks_(peaks), memory_(backend.memory()), flag_(64, memory_) {}
+  Bench(Backend& backend, const Peaks& peaks, std::string only)
+      : backend_(backend), peaks_(peaks), only_(std::move(only)), memory_(backend.memory()), flag_(64, memory_) {}
+
+  bool wants(const std::string& name) const { return name.find(only_) != std::string::npos; }
 
   // `run(i)` is one operation; `repeats` of them are timed together, five times over, after one warm-up.
   void measure(const std::string& name, double flops, double bytes, double peak_teraflops, int repeats,
@@ -100,16 +104,19 @@ class Bench {
  private:
   Backend& backend_;
   const Peaks& peaks_;
+  std::string only_;
   Memory* memory_;
   AlignedBuffer<float> flag_;
   std::uint32_t seed_ = 0;
 };
 
 void bandwidth(Bench& b) {
+  const std::string name = "y += x, 1 GiB each";
+  if (!b.wants(name)) return;
   constexpr std::int64_t rows = 16384, cols = 16384;
   const AlignedBuffer<float> x = b.random(rows * cols);
   AlignedBuffer<float> y = b.random(rows * cols);
-  b.measure("y += x, 1 GiB each", 0, 12.0 * rows * cols, 0, 10, [&](int) {
+  b.measure(name, 0, 12.0 * rows * cols, 0, 10, [&](int) {
     b.backend().add(ConstMatrixView(x.data(), rows, cols), MatrixView(y.data(), rows, cols));
   });
 }
@@ -117,13 +124,15 @@ void bandwidth(Bench& b) {
 // Eight matrices in turn, so that no run finds its weights in the cache.
 void decode(Bench& b, const char* name, WeightFormat format, int bits, std::int64_t rows) {
   constexpr std::int64_t n = 22016, k = 8192;
+  const std::string title = std::string("decode ") + name + ", 22016 x 8192, batch " + std::to_string(rows);
+  if (!b.wants(title)) return;
   const std::int64_t group = bits < 16 ? 128 : -1;
   std::vector<WeightPanels> sets;
   for (int i = 0; i < 8; ++i) sets.push_back(b.weights(format, n, k, group));
   const AlignedBuffer<float> x = b.random(rows * k);
   AlignedBuffer<float> y = b.random(rows * n);
   const double bytes = static_cast<double>(sets[0].bytes());
-  b.measure(std::string("decode ") + name + ", 22016 x 8192, batch " + std::to_string(rows), 2.0 * n * k * static_cast<double>(rows),
+  b.measure(title, 2.0 * n * k * static_cast<double>(rows),
             bytes, b.peaks().fp32, 40, [&](int i) {
               b.backend().gemm(ConstMatrixView(x.data(), rows, k), sets[static_cast<std::size_t>(i % 8)].view(),
                                MatrixView(y.data(), rows, n));
@@ -131,11 +140,12 @@ void decode(Bench& b, const char* name, WeightFormat format, int bits, std::int6
 }
 
 void product(Bench& b, const char* name, double peak, std::int64_t m, std::int64_t n, std::int64_t k, WeightFormat format, int repeats) {
+  const std::string title = std::string(name) + ", " + std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k);
+  if (!b.wants(title)) return;
   const WeightPanels w = b.weights(format, n, k, format <= WeightFormat::bf16 ? -1 : 128);
   const AlignedBuffer<float> x = b.random(m * k);
   AlignedBuffer<float> y = b.random(m * n);
-  b.measure(std::string(name) + ", " + std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k),
-            2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), 0, peak, repeats, [&](int) {
+  b.measure(title, 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), 0, peak, repeats, [&](int) {
               b.backend().gemm(ConstMatrixView(x.data(), m, k), w.view(), MatrixView(y.data(), m, n));
             });
 }
@@ -143,6 +153,8 @@ void product(Bench& b, const char* name, double peak, std::int64_t m, std::int64
 // Sums, factor and solve of one linear of K = `columns` inputs, as the quantizer calls them.
 void layer(Bench& b, const char* unit, double peak, std::int64_t columns, bool solves) {
   constexpr std::int64_t tokens = 4096, leaf = 512, rows = 256;
+  const std::string title = "layer of K " + std::to_string(columns) + ": ";
+  if (!b.wants(title)) return;
   Backend& backend = b.backend();
   const AlignedBuffer<float> x = b.random(tokens * columns);
   std::vector<std::int32_t> exponents(static_cast<std::size_t>(columns), -126);
@@ -152,7 +164,7 @@ void layer(Bench& b, const char* unit, double peak, std::int64_t columns, bool s
   TriangleBuffer<std::int64_t> sums(layout, b.memory());
   const SumScale scale{tokens * 8, exponents};
   const double c = static_cast<double>(columns);
-  b.measure("hessian leaf of 512 (" + std::string(unit) + "), K " + std::to_string(columns), c * c * leaf, 0, peak, 8,
+  b.measure(title + "hessian leaf of 512 (" + std::string(unit) + ")", c * c * leaf, 0, peak, 8,
             [&](int i) { backend.add_hessian_leaf(inputs.row_range(i % 8 * leaf, leaf), scale, layout, sums.panels()); });
   if (!solves) return;
   TriangleBuffer<float> h(layout, b.memory()), l(layout, b.memory());
@@ -160,7 +172,7 @@ void layer(Bench& b, const char* unit, double peak, std::int64_t columns, bool s
   const std::vector<std::int32_t> order = factor_order({}, columns);
   const double damping = 0.5;
   std::int64_t failed = -1;
-  b.measure("build and factor, K " + std::to_string(columns), c * c * c / 3, 0, b.peaks().fp32, 1, [&](int) {
+  b.measure(title + "build and factor", c * c * c / 3, 0, b.peaks().fp32, 1, [&](int) {
     for (std::int64_t p = 0; p < layout.count(); ++p)
       backend.build_factor_panel(layout, p, sums.panels(), scale, order, damping, l.panels()[p]);
     failed = factor_triangle(backend, layout, l.panels(), pivots.data());
@@ -174,18 +186,20 @@ void layer(Bench& b, const char* unit, double peak, std::int64_t columns, bool s
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * columns)), zeros(static_cast<std::size_t>(rows * columns / 128));
   std::vector<std::uint16_t> scales(zeros.size());
   const ConstMatrixView weights(w.data(), rows, columns);
-  b.measure("solve 256 rows, 4 bits, K " + std::to_string(columns), c * c * static_cast<double>(rows), 0, b.peaks().fp32, 4, [&](int) {
+  b.measure(title + "solve 256 rows, 4 bits", c * c * static_cast<double>(rows), 0, b.peaks().fp32, 4, [&](int) {
     backend.solve_gptq(weights, {layout, l.panels(), pivots.data()}, grid, GroupRule::updated,
                        {codes.data(), scales.data(), zeros.data(), MatrixView(solved.data(), rows, columns), nullptr});
   });
   std::vector<double> top(rows), bottom(rows);
-  b.measure("losses of 256 rows, K " + std::to_string(columns), 2 * c * c * static_cast<double>(rows), 0, b.peaks().fp32 / 2, 2, [&](int) {
+  b.measure(title + "losses of 256 rows", 2 * c * c * static_cast<double>(rows), 0, b.peaks().fp32 / 2, 2, [&](int) {
     backend.quadratic_losses(weights, ConstMatrixView(solved.data(), rows, columns), layout, h.panels(), top, bottom);
   });
 }
 
 void attention(Bench& b, std::int64_t tokens, std::int64_t past) {
   constexpr std::int64_t heads = 64, kv_heads = 8, dim = 128;
+  const std::string title = "attention, " + std::to_string(tokens) + " tokens after " + std::to_string(past);
+  if (!b.wants(title)) return;
   KvCache cache(kv_heads, dim, tokens + past, b.memory());
   const std::int64_t all = tokens + past;
   const AlignedBuffer<float> q = b.random(tokens * heads * dim), k = b.random(all * kv_heads * dim), v = b.random(all * kv_heads * dim);
@@ -193,14 +207,14 @@ void attention(Bench& b, std::int64_t tokens, std::int64_t past) {
   const KvSegment whole{&cache.view(), 0, all}, newest{&cache.view(), 0, tokens};
   b.backend().append_kv(ConstMatrixView(k.data(), all, kv_heads * dim), ConstMatrixView(v.data(), all, kv_heads * dim), {&whole, 1});
   const double pairs = static_cast<double>(tokens) * (static_cast<double>(past) + (static_cast<double>(tokens) + 1) / 2);
-  b.measure("attention, " + std::to_string(tokens) + " tokens after " + std::to_string(past), 4.0 * heads * dim * pairs,
+  b.measure(title, 4.0 * heads * dim * pairs,
             2.0 * static_cast<double>(all) * kv_heads * dim * 4, b.peaks().fp32, 5, [&](int) {
               b.backend().attention(ConstMatrixView(q.data(), tokens, heads * dim), {&newest, 1}, 0.09f,
                                     MatrixView(out.data(), tokens, heads * dim));
             });
 }
 
-int run(const std::string& json) {
+int run(const std::string& json, const std::string& only) {
   const std::string card = cuda::open_cuda_device(0)->description();
   const Peaks* peaks = nullptr;
   for (const Peaks& p : kPeaks)
@@ -214,7 +228,7 @@ int run(const std::string& json) {
   std::vector<Result> all;
   for (const bool exact : {false, true}) {
     const auto backend = make_cuda_backend({0, exact});
-    Bench b(*backend, *peaks);
+    Bench b(*backend, *peaks, only);
     std::printf("-- %s\n", std::string(backend->name()).c_str());
     if (!exact) {
       bandwidth(b);
@@ -259,8 +273,13 @@ int run(const std::string& json) {
 }  // namespace quench::kernels
 
 int main(int argc, char** argv) {
+  std::string json, only;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--json") == 0) json = argv[i + 1];
+    if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
+  }
   try {
-    return quench::kernels::run(argc == 3 && std::string(argv[1]) == "--json" ? argv[2] : "");
+    return quench::kernels::run(json, only);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cuda_bench: %s\n", error.what());
     return 2;
