@@ -143,6 +143,9 @@ class Backend {
                              const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
                              std::span<double> energies);
 
+  // out = rows as stored in a model file, one behind the other, exactly. `out` has no gaps between its rows.
+  virtual void convert_to_f32(const void* stored, ElementType type, MatrixView out);
+
   // How many rows of `columns` weights are worth solving in one call: some 40 bytes of memory a weight.
   virtual std::int64_t rows_solved_at_once(std::int64_t columns) const noexcept;
 

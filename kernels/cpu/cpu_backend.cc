@@ -80,6 +80,18 @@ void Backend::add_hessian_leaves(ConstMatrixView x, std::int64_t leaf_tokens, st
   }
 }
 
+void Backend::convert_to_f32(const void* stored, ElementType type, MatrixView out) {
+  QUENCH_KERNEL_CHECK_EQ(out.stride, out.cols);
+  constexpr std::int64_t part = 1 << 20;
+  const std::int64_t count = out.rows * out.cols;
+  const auto* const from = static_cast<const std::uint8_t*>(stored);
+  on_host_threads((count + part - 1) / part, [&](std::int64_t i) {
+    kernels::convert_to_f32(from + static_cast<std::size_t>(i * part) * element_bytes(type), type,
+                            static_cast<std::size_t>(std::min(part, count - i * part)), out.data + i * part);
+  });
+  to_device(memory(), out);
+}
+
 std::int64_t Backend::rows_solved_at_once(std::int64_t columns) const noexcept {
   constexpr std::int64_t rows_max = 1024, values_max = 16 << 20;
   return std::min(rows_max, values_max / std::max<std::int64_t>(columns, 1));

@@ -105,12 +105,14 @@ struct AttentionScores {
     group.each([&](int thread) { sums[thread] = {}; });
     multiply_tile<RowsPer, LoadOrder::depth_first, LoadOrder::index_first>(
         group, shared, sums, shape.head_dim,
-        [&](std::int64_t d, int row) {
-          return row0 + row < rows ? q.data[place_of_row(segment, shape, kv_head, row0 + row, q.stride) + d] : 0.0f;
+        [&](std::int64_t d) {
+          return [&, from = q.data + d](int row) {
+            return from[place_of_row(segment, shape, kv_head, line_inside(row0 + row, rows), q.stride)];
+          };
         },
-        [&](std::int64_t d, int col) {
-          const std::int64_t key = key0 + col;
-          return key < segment.length ? keys[(key / 16 * shape.head_dim + d) * 16 + key % 16] : 0.0f;
+        [&](int col) {
+          const std::int64_t key = line_inside(key0 + col, segment.length);
+          return [from = keys + key / 16 * shape.head_dim * 16 + key % 16](std::int64_t d) { return from[d * 16]; };
         },
         NoLimit{});
     float* to = scores + segment.scores + kv_head * rows * shape.score_stride;
@@ -211,10 +213,12 @@ struct AttentionValues {
     group.each([&](int thread) { products[thread] = {}; });
     multiply_tile<RowsPer, LoadOrder::depth_first, LoadOrder::index_first>(
         group, shared, products, keys_of_row(segment, shape, last),
-        [&](std::int64_t key, int row) {
-          return row0 + row < rows ? from[(row0 + row) * shape.score_stride + key] : 0.0f;
+        [&](std::int64_t key) {
+          return [&, column = from + key](int row) { return column[line_inside(row0 + row, rows) * shape.score_stride]; };
         },
-        [&](std::int64_t key, int col) { return d0 + col < padded ? values[key * padded + d0 + col] : 0.0f; },
+        [&](int col) {
+          return [&, column = values + line_inside(d0 + col, padded)](std::int64_t key) { return column[key * padded]; };
+        },
         [&](int row, std::int64_t key) { return key < keys_of_row(segment, shape, row0 + row); });
     group.each([&](int thread) {
       QUENCH_UNROLL

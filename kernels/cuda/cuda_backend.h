@@ -69,6 +69,7 @@ class CudaBackend final : public Backend {
   void solved_losses(ConstMatrixView w, std::int64_t tile_rows, const SolveOutput& solved, double damping,
                      const TrianglePanels& layout, const float* const* hessian, std::span<double> losses,
                      std::span<double> energies) override;
+  void convert_to_f32(const void* stored, ElementType type, MatrixView out) override;
   std::int64_t rows_solved_at_once(std::int64_t columns) const noexcept override {
     return (std::int64_t{1} << 28) / (columns > 0 ? columns : 1);
   }

@@ -100,6 +100,25 @@ void feed_back(Device& device, const FeedbackView& feedback, float* current, con
 
 }  // namespace
 
+// Half the bytes travel, and the host's threads are not needed.
+void CudaBackend::convert_to_f32(const void* stored, ElementType type, MatrixView out) {
+  if (type == ElementType::f32) {
+    Backend::convert_to_f32(stored, type, out);
+    return;
+  }
+  QUENCH_KERNEL_CHECK_EQ(out.stride, out.cols);
+  const std::int64_t count = out.rows * out.cols;
+  if (count == 0) return;
+  OperandCall call = begin();
+  WidenHalves widen;
+  widen.stored = call.in(static_cast<const std::uint16_t*>(stored), count);
+  widen.brain = type == ElementType::bf16;
+  widen.count = count;
+  widen.out = call.out(out.data, count, Before::unset);
+  device_->launch(widen, {blocks(count, WidenHalves::kThreads * WidenHalves::kEach)});
+  call.finish();
+}
+
 void CudaBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const GridSpec& grid, GroupRule rule,
                              const SolveOutput& out) {
   QUENCH_KERNEL_CHECK_EQ(w.cols, factor.layout.columns);

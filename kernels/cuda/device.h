@@ -28,7 +28,7 @@ namespace quench::kernels::cuda {
   X(GemvSlicesDense1) X(GemvSlicesDense8) X(GemvSlicesQ8x1) X(GemvSlicesQ8x8) X(GemvSlicesQ4x1)                   \
   X(GemvSlicesQ4x8) X(GemvSlicesQ3x1) X(GemvSlicesQ3x8) X(GemvSlicesQ2x1) X(GemvSlicesQ2x8)                       \
   X(RmsNorm) X(Rope) X(SiluMultiply) X(AddRows) X(GatherColumns) X(Embed) X(ArgMax) X(LogSoftmax)                 \
-  X(ColumnExponents) X(FindNonFinite)                                                                            \
+  X(ColumnExponents) X(FindNonFinite) X(WidenHalves)                                                             \
   X(AppendKv) X(AttentionScoresTall) X(AttentionScoresFlat) X(AttentionSoftmax) X(AttentionValuesTall)            \
   X(AttentionValuesFlat)                                                                                          \
   X(HessianLeaf) X(SplitLeaf) X(AddLeafStrips) X(FactorPanelBuild) X(FactorDiagonal) X(FactorBelow) X(PanelUpdate) \

@@ -12,5 +12,6 @@ QUENCH_DEFINE_LAUNCH(ArgMax)
 QUENCH_DEFINE_LAUNCH(LogSoftmax)
 QUENCH_DEFINE_LAUNCH(ColumnExponents)
 QUENCH_DEFINE_LAUNCH(FindNonFinite)
+QUENCH_DEFINE_LAUNCH(WidenHalves)
 
 }  // namespace quench::kernels::cuda

@@ -272,6 +272,28 @@ struct ColumnExponents {
   }
 };
 
+// out[i] = stored[i] of two bytes, as fp32. Grid: x blocks of kThreads * kEach.
+struct WidenHalves {
+  static constexpr int kThreads = kRowThreads;
+  static constexpr int kEach = 8;
+  using Shared = NoShared;
+  const std::uint16_t* stored = nullptr;
+  bool brain = false;  // bf16, else f16
+  std::int64_t count = 0;
+  float* out = nullptr;
+
+  template <typename Group>
+  QUENCH_DEVICE void operator()(Group& group, Shared&) const {
+    group.each([&](int thread) {
+      QUENCH_UNROLL
+      for (int i = 0; i < kEach; ++i) {
+        const std::int64_t at = (group.x() * kEach + i) * kThreads + thread;
+        if (at < count) out[at] = brain ? brain_to_float(stored[at]) : half_to_float(stored[at]);
+      }
+    });
+  }
+};
+
 // *found becomes 1 when a value is NaN or infinite. Grid: x blocks of columns, y blocks of rows.
 struct FindNonFinite {
   static constexpr int kThreads = kRowThreads;

@@ -25,10 +25,14 @@ struct GemmTile {
     group.each([&](int thread) { sums[thread] = {}; });
     multiply_tile<RowsPer, LoadOrder::depth_first, LoadOrder::index_first>(
         group, shared, sums, weight.cols,
-        [&](std::int64_t k, int row) { return row0 + row < x.rows ? x.data[(row0 + row) * x.stride + k] : 0.0f; },
-        [&](std::int64_t k, int col) {
-          return col0 + col < weight.rows ? load_weight(weight, (col0 + col) / 16, static_cast<int>((col0 + col) % 16), k)
-                                          : 0.0f;
+        [&](std::int64_t k) {
+          return [&, from = x.data + k](int row) { return from[line_inside(row0 + row, x.rows) * x.stride]; };
+        },
+        [&](int col) {
+          const std::int64_t line = line_inside(col0 + col, weight.rows);
+          return [&, panel = line / 16, lane = static_cast<int>(line % 16)](std::int64_t k) {
+            return load_weight(weight, panel, lane, k);
+          };
         },
         NoLimit{});
     group.each([&](int thread) {

@@ -15,10 +15,12 @@ struct FeedbackView {
   const float* const* panels = nullptr;
   const float* pivots = nullptr;
 
-  QUENCH_DEVICE float at(std::int64_t j, std::int64_t k) const {
+  // Where S[j][k] is; that of j + 1 lies the panels' width before it.
+  QUENCH_DEVICE const float* from(std::int64_t j, std::int64_t k) const {
     const std::int64_t row = layout.columns - 1 - j, col = layout.columns - 1 - k, panel = panel_of(layout, col);
-    return panels[panel][layout.index(panel, row, col)];
+    return panels[panel] + layout.index(panel, row, col);
   }
+  QUENCH_DEVICE float at(std::int64_t j, std::int64_t k) const { return *from(j, k); }
   QUENCH_DEVICE float pivot(std::int64_t k) const { return pivots[layout.columns - 1 - k]; }
 };
 
@@ -264,9 +266,15 @@ struct FeedbackProduct {
     });
     multiply_tile<RowsPer, LoadOrder::index_first, LoadOrder::index_first>(
         group, shared, values, last - first,
-        [&](std::int64_t j, int k) { return k0 + k < end ? feedback.at(first + j, k0 + k) : 0.0f; },
-        [&](std::int64_t j, int row) {
-          return row0 + row < stride ? errors[(first + j - first_column) * stride + row0 + row] : 0.0f;
+        [&](int k) {
+          return [from = feedback.from(first, line_inside(k0 + k, end)), width = feedback.layout.width](std::int64_t j) {
+            return from[-j * width];
+          };
+        },
+        [&](int row) {
+          return [&, from = errors + (first - first_column) * stride + line_inside(row0 + row, stride)](std::int64_t j) {
+            return from[j * stride];
+          };
         },
         NoLimit{});
     group.each([&](int thread) {

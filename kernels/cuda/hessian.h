@@ -38,6 +38,30 @@ QUENCH_DEVICE bool holds_any(const TrianglePanels& layout, T* const* panels, std
   return false;
 }
 
+// Columns 4 * half .. 4 * half + 3 of a thread in a tile of the triangle: side by side in one panel, since tiles begin at
+// multiples of 64 as panels do.
+template <typename T>
+struct PanelRun {
+  T* panel = nullptr;  // null where nothing of it is here
+  std::int64_t first_row = 0, width = 0;
+  std::int64_t column = 0;  // within the panel
+  int count = 0;            // 4, or what is left of the columns
+
+  QUENCH_DEVICE PanelRun(const TrianglePanels& layout, T* const* panels, std::int64_t col0, int thread, int half)
+      : width(layout.width) {
+    const std::int64_t col = col0 + tile_col(thread, 4 * half), left = layout.columns - col, index = panel_of(layout, col);
+    if (left <= 0) return;
+    panel = panels[index];
+    first_row = layout.first_column(index);
+    column = col - first_row;
+    count = left < 4 ? static_cast<int>(left) : 4;
+  }
+  // Null where the panel does not hold that row.
+  QUENCH_DEVICE T* at(std::int64_t row, std::int64_t rows) const {
+    return panel != nullptr && row >= first_row && row < rows ? panel + (row - first_row) * width + column : nullptr;
+  }
+};
+
 // sums += round(2^shift * Σ_t (x_ti 2^-e_i) (x_tj 2^-e_j)), the sum one fp32 FMA chain over the leaf's tokens.
 struct HessianLeaf {
   static constexpr int kThreads = kTileThreads;
@@ -54,26 +78,27 @@ struct HessianLeaf {
     const TriangleTile tile = triangle_tile(group.x());
     const std::int64_t row0 = tile.row * kTileCols, col0 = tile.col * kTileCols;
     if (!holds_any(layout, sums, col0)) return;
-    const auto scaled = [&](std::int64_t token, std::int64_t column) {
-      if (column >= layout.columns) return 0.0f;
-      return leaf.data[token * leaf.stride + column] * inverse_power(exponents[column]);
+    const auto scaled = [&](std::int64_t index) {
+      const std::int64_t column = line_inside(index, layout.columns);
+      return ScaledLoads{[&, from = leaf.data + column](std::int64_t token) { return from[token * leaf.stride]; },
+                         inverse_power(exponents[column])};
     };
     typename Group::template Local<TileSums<8>> products(group);
     group.each([&](int thread) { products[thread] = {}; });
     multiply_tile<8, LoadOrder::index_first, LoadOrder::index_first>(
-        group, shared, products, leaf.rows, [&](std::int64_t token, int row) { return scaled(token, row0 + row); },
-        [&](std::int64_t token, int col) { return scaled(token, col0 + col); }, NoLimit{});
+        group, shared, products, leaf.rows, [&](int row) { return scaled(row0 + row); },
+        [&](int col) { return scaled(col0 + col); }, NoLimit{});
     group.each([&](int thread) {
       QUENCH_UNROLL
-      for (int i = 0; i < 8; ++i) {
-        const std::int64_t row = row0 + tile_row<8>(thread, i);
-        if (row >= layout.columns) continue;
+      for (int half = 0; half < 2; ++half) {
+        const PanelRun<std::int64_t> run(layout, sums, col0, thread, half);
         QUENCH_UNROLL
-        for (int j = 0; j < 8; ++j) {
-          const std::int64_t col = col0 + tile_col(thread, j), panel = panel_of(layout, col);
-          if (col >= layout.columns || row < layout.first_column(panel) || sums[panel] == nullptr) continue;
-          sums[panel][layout.index(panel, row, col)] +=
-              nearest_integer(static_cast<double>(products[thread].v[i][j]) * unit);
+        for (int i = 0; i < 8; ++i) {
+          std::int64_t* to = run.at(row0 + tile_row<8>(thread, i), layout.columns);
+          if (to == nullptr) continue;
+          QUENCH_UNROLL
+          for (int j = 0; j < 4; ++j)
+            if (j < run.count) to[j] += nearest_integer(static_cast<double>(products[thread].v[i][4 * half + j]) * unit);
         }
       }
     });
@@ -244,39 +269,44 @@ struct PanelUpdate {
     const std::int64_t row0 = tile.row * kTileCols, col0 = tile.col * kTileCols;
     const std::int64_t rows = layout.columns - first;
     if (!holds_any(layout, targets, first + col0)) return;
-    const auto place = [&](std::int64_t row, std::int64_t col) -> float* {
-      if (row >= rows || col >= rows) return nullptr;
-      const std::int64_t panel = panel_of(layout, first + col);
-      if (targets[panel] == nullptr || first + row < layout.first_column(panel)) return nullptr;
-      return targets[panel] + layout.index(panel, first + row, first + col);
-    };
     typename Group::template Local<TileSums<8>> values(group);
     group.each([&](int thread) {
       QUENCH_UNROLL
-      for (int i = 0; i < 8; ++i) {
+      for (int half = 0; half < 2; ++half) {
+        const PanelRun<float> run(layout, targets, first + col0, thread, half);
         QUENCH_UNROLL
-        for (int j = 0; j < 8; ++j) {
-          const float* from = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
-          values[thread].v[i][j] = from != nullptr ? *from : 0.0f;
+        for (int i = 0; i < 8; ++i) {
+          const float* from = run.at(first + row0 + tile_row<8>(thread, i), layout.columns);
+          QUENCH_UNROLL
+          for (int j = 0; j < 4; ++j) values[thread].v[i][4 * half + j] = from != nullptr && j < run.count ? from[j] : 0.0f;
         }
       }
     });
-    const auto source = [&](std::int64_t k, std::int64_t row) {
+    const auto source = [&](std::int64_t k) {
       const std::int64_t panel = panel_of(layout, k);
-      return sources[panel][(first - (first_source + panel) * layout.width + row - panel) * layout.width + k];
+      return sources[panel] + (first - (first_source + panel) * layout.width - panel) * layout.width + k;
     };
     multiply_tile<8, LoadOrder::depth_first, LoadOrder::depth_first>(
         group, shared, values, depth,
-        [&](std::int64_t k, int row) { return row0 + row < rows ? source(k, row0 + row) : 0.0f; },
-        [&](std::int64_t k, int col) { return col0 + col < rows ? -(source(k, col0 + col) * pivots[k]) : 0.0f; },
+        [&](std::int64_t k) {
+          return [&, from = source(k)](int row) { return from[line_inside(row0 + row, rows) * layout.width]; };
+        },
+        [&](std::int64_t k) {
+          return ScaledLoads{
+              [&, from = source(k)](int col) { return from[line_inside(col0 + col, rows) * layout.width]; }, -pivots[k]};
+        },
         NoLimit{});
     group.each([&](int thread) {
       QUENCH_UNROLL
-      for (int i = 0; i < 8; ++i) {
+      for (int half = 0; half < 2; ++half) {
+        const PanelRun<float> run(layout, targets, first + col0, thread, half);
         QUENCH_UNROLL
-        for (int j = 0; j < 8; ++j) {
-          float* to = place(row0 + tile_row<8>(thread, i), col0 + tile_col(thread, j));
-          if (to != nullptr) *to = values[thread].v[i][j];
+        for (int i = 0; i < 8; ++i) {
+          float* to = run.at(first + row0 + tile_row<8>(thread, i), layout.columns);
+          if (to == nullptr) continue;
+          QUENCH_UNROLL
+          for (int j = 0; j < 4; ++j)
+            if (j < run.count) to[j] = values[thread].v[i][4 * half + j];
         }
       }
     });

@@ -49,14 +49,17 @@ struct LossProducts {
     group.each([&](int thread) { sums[thread] = {}; });
     multiply_tile<4, LoadOrder::index_first, LoadOrder::depth_first>(
         group, shared, sums, left < kLossRows ? left : kLossRows,
-        [&](std::int64_t k, int col) {
-          const std::int64_t i = begin + k, j = j0 + col;
-          if (i < j || j >= layout.column_count(panel)) return 0.0f;
-          const float value = from[i * layout.width + j];
-          return i == j ? 0.5f * value : value;
+        [&](int col) {
+          return [&, j = line_inside(j0 + col, layout.column_count(panel))](std::int64_t k) {
+            const std::int64_t i = begin + k;
+            const float value = from[i * layout.width + j];
+            return i < j ? 0.0f : i == j ? 0.5f * value : value;
+          };
         },
-        [&](std::int64_t k, int row) {
-          return row0 + row < rows ? vectors.at(difference, row0 + row, first + begin + k) : 0.0f;
+        [&](std::int64_t k) {
+          return [&, column = first + begin + k](int row) {
+            return vectors.at(difference, line_inside(row0 + row, rows), column);
+          };
         },
         NoLimit{});
     float* to = products + (((panel - first_panel) * row_blocks + group.y()) * 2 + group.z() % 2) * layout.width * rows;

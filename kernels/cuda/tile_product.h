@@ -4,6 +4,8 @@
 // would change a sum of -0.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/device_math.h"
 
 namespace quench::kernels::cuda {
@@ -35,6 +37,8 @@ QUENCH_DEVICE int tile_row(int thread, int i) {
   const int y = thread / 16;
   return RowsPer == 8 ? (i / 4) * 64 + y * 4 + i % 4 : y * RowsPer + i;
 }
+// The line at `index`, or the last one: what lies outside of the matrix is loaded as that and not used.
+QUENCH_DEVICE std::int64_t line_inside(std::int64_t index, std::int64_t lines) { return index < lines ? index : lines - 1; }
 QUENCH_DEVICE int tile_col(int thread, int j) { return (j / 4) * 64 + (thread % 16) * 4 + j % 4; }
 
 struct alignas(16) FourFloats {
@@ -77,57 +81,92 @@ QUENCH_DEVICE void multiply_steps(const typename TileShared<RowsPer>::Step& shar
   }
 }
 
-// A thread's part of a step on its way from memory to where all threads see it.
-template <int RowsPer>
-struct TileLoads {
-  float a[RowsPer * 16 * kTileDepth / kTileThreads];
-  float b[kTileCols * kTileDepth / kTileThreads];
+// A thread's part of one operand's step on its way from memory to where all threads see it.
+template <int Lines>
+struct StepLoads {
+  float values[Lines * kTileDepth / kTileThreads];
+  float factor;  // of all of them, where the operand has one
 };
 
-// Where a thread's element i of one operand of a step stands: `lines` of kTileDepth steps.
-template <int Lines, LoadOrder Order>
-struct StepElement {
-  int step, line;
-  QUENCH_DEVICE StepElement(int thread, int i) {
-    const int element = thread + i * kTileThreads;
-    step = Order == LoadOrder::depth_first ? element % kTileDepth : element / Lines;
-    line = Order == LoadOrder::depth_first ? element / kTileDepth : element % Lines;
+// What a thread loads of a step, times `factor`: applied when the values have come, so that nothing waits for them.
+template <typename At>
+struct ScaledLoads {
+  At at;
+  float factor;
+  template <typename Index>
+  QUENCH_DEVICE float operator()(Index index) const {
+    return at(index);
   }
 };
 
-// Goes on with the chains in `sums` over depth 0 .. depth-1. load_a(k, row) and load_b(k, col) give the operands and
-// 0 outside of them; a step counts for a row only where limit(row, k) holds. Loads of a step are under way while the one
-// before it is multiplied.
+// Where a thread's element i of one operand of a step stands: `Lines` of kTileDepth steps. One of the two is the same for
+// all i.
+template <int Lines, LoadOrder Order>
+struct StepElement {
+  static_assert(kTileThreads % Lines == 0 && kTileThreads % kTileDepth == 0);
+  int step, line;
+  QUENCH_DEVICE StepElement(int thread, int i) {
+    const int element = thread + i * kTileThreads;
+    step = Order == LoadOrder::depth_first ? thread % kTileDepth : element / Lines;
+    line = Order == LoadOrder::depth_first ? element / kTileDepth : thread % Lines;
+  }
+};
+
+// A thread's part of one operand's step that begins at depth k. Steps behind the depth take the last one again, which nobody
+// counts: without a way out, all loads are under way together.
+template <int Lines, LoadOrder Order, typename Load>
+QUENCH_DEVICE void load_step(StepLoads<Lines>& to, int thread, std::int64_t k, std::int64_t depth, const Load& load) {
+  constexpr int count = Lines * kTileDepth / kTileThreads;
+  const StepElement<Lines, Order> first(thread, 0);
+  const auto inside = [&](int step) { return k + step < depth ? k + step : depth - 1; };
+  const auto take = [&](const auto& at) {
+    QUENCH_UNROLL
+    for (int i = 0; i < count; ++i) {
+      const StepElement<Lines, Order> element(thread, i);
+      if constexpr (Order == LoadOrder::depth_first)
+        to.values[i] = at(element.line);
+      else
+        to.values[i] = at(inside(element.step));
+    }
+    if constexpr (requires { at.factor; }) to.factor = at.factor;
+  };
+  if constexpr (Order == LoadOrder::depth_first)
+    take(load(inside(first.step)));
+  else
+    take(load(first.line));
+}
+template <int Lines, LoadOrder Order, typename Load, int Pitch>
+QUENCH_DEVICE void put_step(const StepLoads<Lines>& from, int thread, const Load&, float (&to)[kTileDepth][Pitch]) {
+  using Index = std::conditional_t<Order == LoadOrder::depth_first, std::int64_t, int>;
+  QUENCH_UNROLL
+  for (int i = 0; i < Lines * kTileDepth / kTileThreads; ++i) {
+    const StepElement<Lines, Order> at(thread, i);
+    float value = from.values[i];
+    if constexpr (requires(const Load& load) { load(Index{}).factor; }) value *= from.factor;
+    to[at.step][at.line] = value;
+  }
+}
+
+// Goes on with the chains in `sums` over depth 0 .. depth-1; a step counts for a row only where limit(row, k) holds. An
+// operand is loaded as load(k)(line) where its lines are read depth first, as load(line)(k) else, with k below the depth; what
+// it gives for lines that lie outside of the matrix must be readable and goes into sums that nobody takes. Loads of a step
+// are under way while the one before it is multiplied.
 template <int RowsPer, LoadOrder OrderA, LoadOrder OrderB, typename Group, typename Sums, typename LoadA, typename LoadB,
           typename Limit>
 QUENCH_DEVICE void multiply_tile(Group& group, TileShared<RowsPer>& shared, Sums& sums, std::int64_t depth,
                                  const LoadA& load_a, const LoadB& load_b, const Limit& limit) {
   constexpr int rows = 16 * RowsPer;
-  using Loads = TileLoads<RowsPer>;
+  struct Loads {
+    StepLoads<rows> a;
+    StepLoads<kTileCols> b;
+  };
   const auto load = [&](int thread, std::int64_t k, Loads& loads) {
-    const int count = depth - k < kTileDepth ? static_cast<int>(depth - k) : kTileDepth;
-    QUENCH_UNROLL
-    for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
-      const StepElement<rows, OrderA> at(thread, i);
-      loads.a[i] = at.step < count ? load_a(k + at.step, at.line) : 0.0f;
-    }
-    QUENCH_UNROLL
-    for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
-      const StepElement<kTileCols, OrderB> at(thread, i);
-      loads.b[i] = at.step < count ? load_b(k + at.step, at.line) : 0.0f;
-    }
+    load_step<rows, OrderA>(loads.a, thread, k, depth, load_a);
+    load_step<kTileCols, OrderB>(loads.b, thread, k, depth, load_b);
   };
   const auto put = [&](int thread, const Loads& loads, typename TileShared<RowsPer>::Step& to) {
-    QUENCH_UNROLL
-    for (int i = 0; i < rows * kTileDepth / kTileThreads; ++i) {
-      const StepElement<rows, OrderA> at(thread, i);
-      to.a[at.step][at.line] = loads.a[i];
-    }
-    QUENCH_UNROLL
-    for (int i = 0; i < kTileCols * kTileDepth / kTileThreads; ++i) {
-      const StepElement<kTileCols, OrderB> at(thread, i);
-      to.b[at.step][at.line] = loads.b[i];
-    }
+    put_step<rows, OrderA>(loads.a, thread, load_a, to.a);
+    put_step<kTileCols, OrderB>(loads.b, thread, load_b, to.b);
   };
   if (depth <= 0) return;
   group.each([&](int thread) {

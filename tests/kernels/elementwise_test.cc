@@ -33,6 +33,33 @@ TEST_P(ElementwiseTest, ExpIsAccurateAndTheSameEverywhere) {
   EXPECT_EQ(one, 1.0f);
 }
 
+TEST_P(ElementwiseTest, StoredWeightsAreWidenedExactly) {
+  // Two parts of the host's threads, and a last block of the GPU that is not full.
+  constexpr std::int64_t rows = 1031, cols = 1037;
+  std::vector<std::uint16_t> stored(rows * cols);
+  for (std::size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<std::uint16_t>(i * 40503u >> 4);
+  for (const ElementType type : {ElementType::bf16, ElementType::f16}) {
+    std::vector<float> expected(stored.size());
+    for (std::size_t i = 0; i < stored.size(); ++i)
+      expected[i] = type == ElementType::bf16 ? bf16_to_f32(stored[i]) : f16_to_f32(stored[i]);
+    // A view of the host's, and one that stays on the device.
+    Matrix host(rows, cols);
+    backend->convert_to_f32(stored.data(), type, host.view());
+    AlignedBuffer<float> window(stored.size(), backend->memory());
+    backend->convert_to_f32(stored.data(), type, MatrixView(window.data(), rows, cols));
+    to_host(backend->memory(), std::span<const float>(window.data(), window.size()));
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+      if (std::isnan(expected[i])) continue;  // of its bits only the sign and that it is none are kept
+      ASSERT_EQ(host.values[i], expected[i]) << i;
+      ASSERT_EQ(window[i], expected[i]) << i;
+    }
+  }
+  const Matrix x = random_matrix(3, 50, 1);
+  Matrix y(3, 50);
+  backend->convert_to_f32(x.values.data(), ElementType::f32, y.view());
+  EXPECT_TRUE(same_bits(y.values, x.values));
+}
+
 TEST_P(ElementwiseTest, RmsNormMatchesDoubleAndScalar) {
   for (const std::int64_t cols : {1, 40, 256, 515}) {
     const Matrix x = random_matrix(17, cols, 1, 3.0f), weight = random_matrix(1, cols, 2);

@@ -107,17 +107,30 @@ Linear Linear::load(const WeightSource& source, const std::string& name, kernels
   return linear;
 }
 
-void Linear::set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk) {
-  QUENCH_CHECK(tile >= 0 && std::cmp_less(tile, tile_set_.size()), tile, tile_set_.size());
-  const std::int64_t first_row = tile * rows_per_tile_;
+void Linear::put_tile(const TileChunk& tile) {
+  QUENCH_CHECK(tile.tile >= 0 && std::cmp_less(tile.tile, tile_set_.size()), tile.tile, tile_set_.size());
+  const std::int64_t first_row = tile.tile * rows_per_tile_;
   if (additive_)
-    set_additive_tile(first_row, chunk);
+    set_additive_tile(first_row, tile.chunk);
   else
-    set_packed_tile(first_row, chunk);
+    set_packed_tile(first_row, tile.chunk);
+}
+
+void Linear::tile_is_set(std::int64_t tile) {
   const auto index = static_cast<std::size_t>(tile);
   if (!tile_set_[index]) --tiles_missing_;
   tile_set_[index] = true;
   if (tiles_missing_ == 0 && !additive_) panels_.to_device(memory_);
+}
+
+void Linear::set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk) {
+  put_tile({tile, chunk});
+  tile_is_set(tile);
+}
+
+void Linear::set_tiles(kernels::Backend& backend, std::span<const TileChunk> tiles) {
+  backend.on_host_threads(std::ssize(tiles), [&](std::int64_t i) { put_tile(tiles[static_cast<std::size_t>(i)]); });
+  for (const TileChunk& tile : tiles) tile_is_set(tile.tile);
 }
 
 void Linear::set_additive_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk) {

@@ -48,6 +48,12 @@ class Linear {
 
   // Row tile `tile`: the bytes of its chunk (schemas/packed_layout.h), their size checked by the caller.
   void set_tile(std::int64_t tile, std::span<const std::uint8_t> chunk);
+  // Several, each another one, on the backend's host threads.
+  struct TileChunk {
+    std::int64_t tile = 0;
+    std::span<const std::uint8_t> chunk;
+  };
+  void set_tiles(kernels::Backend& backend, std::span<const TileChunk> tiles);
 
   std::int64_t outputs() const { return additive_ ? additive_->outputs : panels_.rows; }
   std::int64_t inputs() const { return additive_ ? additive_->shape.inputs : panels_.cols; }
@@ -75,6 +81,8 @@ class Linear {
     std::size_t bytes() const { return codes.size() + (entries.size() + scales.size()) * sizeof(float); }
     kernels::AdditiveView view() const;
   };
+  void put_tile(const TileChunk& tile);
+  void tile_is_set(std::int64_t tile);
   void set_packed_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk);
   void set_additive_tile(std::int64_t first_row, std::span<const std::uint8_t> chunk);
 

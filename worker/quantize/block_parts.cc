@@ -52,6 +52,7 @@ void take_all_tiles(const GangContext& context, const LinearShape& linear, const
   const std::uint32_t world = context.gang.world();
   const std::vector<Bytes> gathered =
       world > 1 ? context.gang.all_gather_bytes(mine, "tiles " + linear.short_name) : std::vector<Bytes>();
+  std::vector<Linear::TileChunk> tiles;
   for (std::uint32_t rank = 0; rank < world; ++rank) {
     const std::span<const std::uint8_t> from = world > 1 ? std::span<const std::uint8_t>(gathered[rank]) : mine;
     PieceDealer replay = before;
@@ -61,10 +62,11 @@ void take_all_tiles(const GangContext& context, const LinearShape& linear, const
       if (!replay.deal()) continue;
       const std::uint64_t bytes = tile_bytes(rows_of_tile(linear, tile));
       QUENCH_CHECK(offset + bytes <= from.size(), offset, bytes, from.size());
-      whole.set_tile(tile, from.subspan(offset, bytes));
+      tiles.push_back({tile, from.subspan(offset, bytes)});
       offset += bytes;
     }
   }
+  whole.set_tiles(context.backend, tiles);
 }
 
 Linear take_packed_linear(const GangContext& context, const LinearShape& linear, const TensorRecord& record,

@@ -265,12 +265,14 @@ class CalibratedPass {
       // Only the last of all tiles may be short, and it is the last of its rank's.
       const std::int64_t rows = std::int64_t{rows_per_tile} * (std::ssize(batch) - 1) + rows_of_tile(linear, batch.back());
       const MatrixView weights = room_for_weights(rows, linear.inputs);
-      context_.backend.on_host_threads(std::ssize(batch), [&](std::int64_t i) {
-        const std::uint32_t tile = batch[static_cast<std::size_t>(i)];
-        kernels::convert_to_f32(stored_[which].data() + std::uint64_t{tile} * rows_per_tile * row_bytes, element_type(tensor.dtype),
-                                std::uint64_t{rows_of_tile(linear, tile)} * linear.inputs, weights.row(i * rows_per_tile));
-      });
-      kernels::to_device(context_.backend.memory(), weights);
+      for (std::size_t i = 0, behind = 0; i < batch.size(); i = behind) {
+        // Tiles side by side in one go.
+        for (behind = i + 1; behind < batch.size() && batch[behind] == batch[behind - 1] + 1;) ++behind;
+        const auto row = static_cast<std::int64_t>(i) * rows_per_tile;
+        const std::int64_t run = std::min(static_cast<std::int64_t>(behind) * rows_per_tile, rows) - row;
+        context_.backend.convert_to_f32(stored_[which].data() + std::uint64_t{batch[i]} * rows_per_tile * row_bytes,
+                                        element_type(tensor.dtype), weights.row_range(row, run));
+      }
       std::vector<SolvedTile> solved = solve_tiles(context_.backend, recipes_[which], weights, rows_per_tile, &hessian, &factor);
       for (std::size_t i = 0; i < solved.size(); ++i) {
         mine.insert(mine.end(), solved[i].chunk.begin(), solved[i].chunk.end());

@@ -106,6 +106,7 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
   if (factor == nullptr) {
     backend.round_to_nearest(weights, grid, out);
     kernels::to_host(memory, solved_view);
+    kernels::to_host(memory, weights);
     for (std::int64_t row = 0; row < rows; ++row) {
       SolvedTile& tile = tile_of(row);
       for (std::int64_t k = 0; k < columns; ++k) {
@@ -118,6 +119,7 @@ std::vector<SolvedTile> solve_tiles(kernels::Backend& backend, const QuantizeSpe
     processing = hessian->processing;
     const std::vector<std::int64_t> dead = dead_columns(*hessian);
     AlignedBuffer<float> ordered(processing.empty() && dead.empty() ? 0 : count);
+    if (!dead.empty()) kernels::to_host(memory, weights);
     ConstMatrixView in_order = weights;
     if (ordered.size() > 0) {
       const MatrixView into(ordered.data(), rows, columns);
