@@ -1,5 +1,5 @@
-// Machines known by their makers' data sheets alone. A rate is a peak times the share of it that is assumed below; none
-// was measured. A plan made with one of them says so.
+// Machines known by their makers' data sheets alone. A rate is a peak times a share of it: that which one block of 34B had on an
+// H100 (README.md), taken for the others too, or an assumed one. A plan made with one of them says so.
 #include "schemas/error.h"
 #include "schemas/machine_profile.h"
 #include "schemas/nearest_name.h"
@@ -10,13 +10,14 @@ namespace {
 // The `cuda` backend multiplies in TF32, sums Hessians of three bf16 products, factors and solves in fp32.
 constexpr double kProductShare = 0.4;
 constexpr double kHessianShare = 0.4, kBf16Products = 3;
-constexpr double kFp32Share = 0.3;
+constexpr double kFactorShare = 0.2, kSolveShare = 0.18;  // solving with losses, packing and the copies to and from the host
 constexpr double kMemoryShare = 0.6;
 constexpr double kLinkShare = 0.6;
 // A 400 Gb/s network port for each GPU.
 constexpr double kPortBytesPerS = 50e9, kPortShare = 0.7;
 constexpr double kInsideMessageS = 15e-6, kBetweenMessageS = 30e-6;
 // What a coordinator's host and disk are assumed to do.
+constexpr double kMakeBytesPerS = 12e9;  // on sixteen cores
 constexpr double kReadBytesPerS = 2e9, kStoreBytesPerS = 0.5e9, kScratchBytesPerS = 1e9, kCommitS = 0.01, kStartS = 20;
 // A leaf is added to int64 sums: 8 bytes read, 8 written.
 constexpr double kSumBytes = 16;
@@ -60,19 +61,19 @@ MachineProfile published_profile(std::string_view name) {
     profile.is_measured = false;
     profile.origin =
         "published peaks of " + std::string(gpu.cpu) +
-        " times assumed shares of them: products 40 % of TF32, Hessians 40 % of bf16 in three products, factors and "
-        "solving 30 % of fp32, memory and NVLink 60 %, 400 Gb/s between hosts 70 %; files read at 2 GB/s, hidden states "
-        "kept at 1, chunks stored at 0.5";
+        " times shares of them: as measured on one H100, products 40 % of TF32, Hessians 40 % of bf16 in three products, "
+        "factors 20 % and solving 18 % of fp32; assumed, memory and NVLink 60 %, 400 Gb/s between hosts 70 %; files read at "
+        "2 GB/s, hidden states kept at 1 beside the next block, chunks stored at 0.5";
     profile.ranks = kGpusOfHost;
     profile.forward_flops = everywhere(gpu.tf32_flops * kProductShare);
     profile.hessian_flops = everywhere(gpu.bf16_flops / kBf16Products * kHessianShare);
     profile.hessian_sums = everywhere(gpu.memory_bytes_per_s * kMemoryShare / kSumBytes);
-    profile.factor_flops = everywhere(gpu.fp32_flops * kFp32Share);
-    profile.solve_flops = everywhere(gpu.fp32_flops * kFp32Share);
+    profile.factor_flops = everywhere(gpu.fp32_flops * kFactorShare);
+    profile.solve_flops = everywhere(gpu.fp32_flops * kSolveShare);
     profile.round_weights_per_s = kReadBytesPerS;  // a byte a weight through the host
     profile.read_bytes_per_s = kReadBytesPerS;
-    profile.make_bytes_per_s = kReadBytesPerS;
-    profile.layout_bytes_per_s = kReadBytesPerS;
+    profile.make_bytes_per_s = kMakeBytesPerS;
+    profile.layout_bytes_per_s = kMakeBytesPerS;
     profile.scratch_bytes_per_s = kScratchBytesPerS;
     for (const std::uint32_t bits : {16u, 8u, 4u, 3u, 2u})
       profile.decode.push_back({bits, everywhere(bits / 8.0 / (gpu.memory_bytes_per_s * kMemoryShare)),

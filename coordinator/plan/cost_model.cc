@@ -212,7 +212,13 @@ std::vector<StepTime> block_steps(const BlockCounts& counts, const MachineProfil
   if (counts.rounded_weights > 0) steps.push_back({"round", counts.rounded_weights / profile.round_weights_per_s});
   if (const std::optional<double> seconds = traffic_seconds(counts.traffic, profile, ranks); seconds && ranks > 1)
     steps.push_back({"communicate", *seconds});
-  if (counts.scratch_bytes > 0) steps.push_back({kKeepStates, counts.scratch_bytes / profile.scratch_bytes_per_s});
+  if (counts.scratch_bytes > 0) {
+    double seconds = counts.scratch_bytes / profile.scratch_bytes_per_s;
+    // Where a device computes, the host writes them while the next block is under way (worker/quantize/quantizer.cc).
+    if (profile.backend.starts_with("cuda"))
+      for (const StepTime& step : steps) seconds -= step.seconds;
+    steps.push_back({kKeepStates, std::max(seconds, 0.0)});
+  }
   if (profile.store_bytes_per_s) steps.push_back({"store", counts.chunk_bytes / *profile.store_bytes_per_s});
   return steps;
 }
