@@ -246,16 +246,14 @@ std::vector<double> published_scales(const Layer& layer, const Solved& solved, i
 // than GPTQModel has.
 TEST_P(GptqTest, TheGridsAreThoseOfPublishedGptq) {
   const Layer layer = make_layer(*backend, 20, 330, 64, 8);
-  for (const int bits : {4, 2}) {
-    for (const std::int64_t group : {16, 64, 96, 128, 200}) {
-      const Solved s =
-          solve(*backend, layer, {bits, group, GridKind::asymmetric, ScaleRule::range}, GroupRule::updated);
-      const std::vector<double> expected = published_scales(layer, s, bits, group);
-      ASSERT_EQ(expected.size(), s.scales.size());
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        ASSERT_NEAR(f16_to_f32(s.scales[i]) / expected[i], 1.0, 1e-3)
-            << bits << " bits, group " << group << ", scale " << i;
-      }
+  struct Case { int bits; std::int64_t group; };
+  for (const auto& [bits, group] : {Case{4, 16}, Case{2, 64}, Case{4, 96}, Case{2, 128}, Case{2, 200}}) {
+    const Solved s = solve(*backend, layer, {bits, group, GridKind::asymmetric, ScaleRule::range}, GroupRule::updated);
+    const std::vector<double> expected = published_scales(layer, s, bits, group);
+    ASSERT_EQ(expected.size(), s.scales.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_NEAR(f16_to_f32(s.scales[i]) / expected[i], 1.0, 1e-3)
+          << bits << " bits, group " << group << ", scale " << i;
     }
   }
 }
