@@ -364,8 +364,6 @@ class JobCheck {
       add(pointer + "/cut",
           "a chat answer is a whole program, which \"firstFunction\" would cut: leave this key out, or "
           "\"chat\"");
-    if (spec.language != "python")
-      add(pointer + "/chat", "chat answers are executed in python only: leave this key out");
   }
 
   void check_prompt_form(const std::string& pointer, const EvaluateSpec& spec) {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "worker/evaluate/completion_cut.h"
+#include "worker/evaluate/java_answer.h"
 #include "worker/evaluate/prompts.h"
 
 namespace quench::worker {
@@ -39,7 +40,8 @@ std::string_view next_line(std::string_view& rest) {
   return line;
 }
 
-bool defines_something(std::string_view code) {
+bool defines_something(Language language, std::string_view code) {
+  if (language == Language::java) return defines_java(code);
   for (std::string_view rest = code; !rest.empty();) {
     const std::string_view line = stripped(next_line(rest));
     if (line.starts_with("def ") || line.starts_with("async def ") || line.starts_with("class ")) return true;
@@ -80,6 +82,7 @@ bool defines(std::string_view code, const std::string& name) {
 }
 
 std::string chat_program(const EvaluateSpec& spec, const Problem& problem, const std::string& code) {
+  if (language_from_string(spec.language) == Language::java) return java_chat_program(problem.prompt, problem.test, code);
   if (stands_alone(problem) || spec.prompt_form == PromptStyle::evalplus) return code;
   const auto opened = opened_function(problem.prompt);
   if (!opened || !defines(code, opened->name)) return problem.prompt + code;  // the body alone
@@ -106,13 +109,13 @@ GraderOptions grader_options(const EvaluateSpec& spec, int sandboxes) {
   return options;
 }
 
-std::string code_block(std::string_view text) {
+std::string code_block(Language language, std::string_view text) {
   std::optional<std::string> first, code;
   bool is_inside = false;
   std::string block;
   const auto close = [&] {
     if (!first) first = block;
-    if (!code && defines_something(block)) code = block;
+    if (!code && defines_something(language, block)) code = block;
     block.clear();
   };
   for (std::string_view rest = text; !rest.empty();) {
@@ -139,7 +142,7 @@ std::string answer_in(const EvaluateSpec& spec, const ProblemSet& problems, cons
                       std::string_view generated) {
   if (spec.chat != ChatTemplate::none) {
     // The stop strings of chats only spare tokens: the block's end is found here.
-    return code_block(question_for(spec, problems, problem).answer_start + std::string(generated));
+    return code_block(problems.language(), question_for(spec, problems, problem).answer_start + std::string(generated));
   }
   const std::string_view completion = cut_completion(stop_strings(spec, problems, problem), generated);
   if (spec.cut == CompletionCut::first_function)

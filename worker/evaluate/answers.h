@@ -23,7 +23,8 @@ std::string answer_in(const EvaluateSpec& spec, const ProblemSet& problems, cons
 FunctionWatch watch_of(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem);
 
 // The answer as the grader takes it. A completion goes after the prompt that was asked; a chat's code after
-// what comes before the function in the prompt (imports, helpers), as a solution of EvalPlus's form alone.
+// what comes before the function in the prompt (imports, helpers), as a solution of EvalPlus's form alone; in Java as
+// java_answer.h says.
 Submission submission_of(const EvaluateSpec& spec, const ProblemSet& problems, const Problem& problem,
                          std::string_view answer);
 
@@ -36,6 +37,6 @@ GraderOptions grader_options(const EvaluateSpec& spec, int sandboxes);
 
 // The code in a chat's answer: the first block between ``` fences that defines a function or class, or else
 // the first block, which may lack its closing fence; a text without any is code itself.
-std::string code_block(std::string_view text);
+std::string code_block(Language language, std::string_view text);
 
 }  // namespace quench::worker

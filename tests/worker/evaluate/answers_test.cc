@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "worker/evaluate/java_answer.h"
 #include "worker/evaluate/prompts.h"
 
 namespace quench::worker {
@@ -125,6 +126,44 @@ TEST(Answers, EvalPlusChatsGoOnInsideTheBlock) {
   EXPECT_EQ(answer_in(spec, humaneval(), first(), "Sure:\n```python\n" + code + "```\nThis is"), code);
   EXPECT_EQ(answer_in(spec, humaneval(), first(), "```python\n" + code + "```"), code);
   EXPECT_EQ(submission_of(spec, humaneval(), first(), code).text, code) << "alone, as EvalPlus runs it";
+}
+
+constexpr char kJavaPrompt[] =
+    "import java.util.*;\nclass Problem {\n    public static long twice(long n) {\n        return 2 * n;\n    }\n"
+    "    // Four times (n).\n    public static long four(long n) {\n";
+constexpr char kJavaTests[] = "    }\n    public static void main(String[] args) {\n        assert four(2L) == 8L;\n    }\n}\n";
+
+// What `code` becomes, without white space: what counts is which parts come in which order.
+std::string java_program(std::string_view code, std::string_view prompt = kJavaPrompt, std::string_view tests = kJavaTests) {
+  std::string program = java_chat_program(prompt, tests, code);
+  std::erase_if(program, [](char c) { return c == ' ' || c == '\n'; });
+  return program;
+}
+
+TEST(Answers, ChatsInJavaBringAClassMethodsOrABody) {
+  const std::string head = "importjava.util.*;";
+  const std::string twice = "publicstaticlongtwice(longn){return2*n;}";
+  // A class, with a helper of its own, another type, a main method, and its end before the tests'.
+  EXPECT_EQ(java_program("package p;\nimport java.io.*;\npublic class Helper {}\npublic class Solution {\n  static int calls;\n  Solution() {}\n"
+                         "  static long four(long n) { if (n > 0) { return 4 * n; } return 0; }\n"
+                         "  public static void main(String[] a) { four(1); }\n}\n"),
+            head + "importjava.io.*;classHelper{}classProblem{" + twice + "staticintcalls;staticlongfour(longn){if(n>0){return4*n;}return0;");
+  // Methods alone, one of them the prompt's again.
+  EXPECT_EQ(java_program("static long twice(long n) { return n + n; }\nstatic long four(long n) { return twice(twice(n)); }"),
+            head + "classProblem{staticlongtwice(longn){returnn+n;}staticlongfour(longn){returntwice(twice(n));");
+  // The body, and what is no Java.
+  EXPECT_TRUE(java_program("        return 4 * n;\n").ends_with("publicstaticlongfour(longn){return4*n;"));
+  EXPECT_TRUE(java_program("I cannot do that.").ends_with("Icannotdothat."));
+  EXPECT_TRUE(java_program(std::string(100'000, '{')).ends_with("{{{"));
+  // Tests that stand beside the method, after a head that opens nothing.
+  EXPECT_EQ(java_program("class Problem { Problem() {} long four(long n) { return 4 * n; } }",
+                         "class Problem {\n  /** Four (times). */\n  long four(long n) ", "static void main(String[] a) {}\n}\n"),
+            "classProblem{Problem(){}longfour(longn){return4*n;}");
+}
+
+TEST(Answers, JavaBlocksThatDefineSomethingComeFirst) {
+  const std::string text = "Add this:\n```\nfour(2);\n```\nto\n```java\nclass Problem { long four(long n) { return 4 * n; } }\n```\n";
+  EXPECT_EQ(code_block(Language::java, text), "class Problem { long four(long n) { return 4 * n; } }\n");
 }
 
 TEST(Answers, EmptyOnesAreExplained) {

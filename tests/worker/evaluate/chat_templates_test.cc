@@ -102,17 +102,17 @@ TEST(ChatTemplates, AreReadFromTheModelsDirectory) {
 }
 
 TEST(CodeBlock, IsTheFirstThatDefinesSomething) {
-  EXPECT_EQ(code_block("Sure:\n```python\ndef f():\n    return 1\n```\nDone."), "def f():\n    return 1\n");
-  EXPECT_EQ(code_block("Install:\n```sh\npip install x\n```\nthen\n```\nclass A:\n    pass\n```\n"),
+  EXPECT_EQ(code_block(Language::python, "Sure:\n```python\ndef f():\n    return 1\n```\nDone."), "def f():\n    return 1\n");
+  EXPECT_EQ(code_block(Language::python, "Install:\n```sh\npip install x\n```\nthen\n```\nclass A:\n    pass\n```\n"),
             "class A:\n    pass\n");
-  EXPECT_EQ(code_block("```\nprint(1)\n```\n```\nprint(2)\n```"), "print(1)\n");
-  EXPECT_EQ(code_block("```python\ndef f():\n    return 1"), "def f():\n    return 1\n") << "cut short";
-  EXPECT_EQ(code_block("def f():\n    return 1\n"), "def f():\n    return 1\n");
-  EXPECT_EQ(code_block("1. so:\n   ```python\n   x = 1\n   ```\n"), "   x = 1\n");
-  EXPECT_EQ(code_block("```python\n```python\ndef f(): pass\n```\n"), "def f(): pass\n");
-  EXPECT_EQ(code_block("```sh\nls\n```python\ndef f(): pass\n```\n"), "def f(): pass\n") << "one left open";
-  EXPECT_EQ(code_block(""), "");
-  EXPECT_EQ(code_block("```"), "");
+  EXPECT_EQ(code_block(Language::python, "```\nprint(1)\n```\n```\nprint(2)\n```"), "print(1)\n");
+  EXPECT_EQ(code_block(Language::python, "```python\ndef f():\n    return 1"), "def f():\n    return 1\n") << "cut short";
+  EXPECT_EQ(code_block(Language::python, "def f():\n    return 1\n"), "def f():\n    return 1\n");
+  EXPECT_EQ(code_block(Language::python, "1. so:\n   ```python\n   x = 1\n   ```\n"), "   x = 1\n");
+  EXPECT_EQ(code_block(Language::python, "```python\n```python\ndef f(): pass\n```\n"), "def f(): pass\n");
+  EXPECT_EQ(code_block(Language::python, "```sh\nls\n```python\ndef f(): pass\n```\n"), "def f(): pass\n") << "one left open";
+  EXPECT_EQ(code_block(Language::python, ""), "");
+  EXPECT_EQ(code_block(Language::python, "```"), "");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "schemas/error.h"
 #include "tests/worker/evaluate/grading.h"
+#include "worker/evaluate/answers.h"
 
 namespace quench::worker {
 namespace {
@@ -216,6 +217,17 @@ TEST_F(JavaPrograms, OfARealModelGetTheirKnownVerdicts) {
     add(problem, SubmissionForm::completion, completion, line.at("passed"));
     if (submissions.size() % 8 == 0)
       add(nullptr, SubmissionForm::program, with_prompt(*problem, completion) + "\n" + problem->test,
+          line.at("passed"));
+    // As an instruct model would say it: the whole class with a main method of its own, or the method alone.
+    if (submissions.size() % 8 > 1) continue;
+    const std::string method = with_prompt(*problem, completion) + "    }\n";
+    const std::string head = "class Problem {\n";
+    for (const std::string& said : {method + "    public static void main(String[] args) { System.out.println(1); }\n}\n",
+                                    method.substr(method.find(head) + head.size())})
+      add(problem, SubmissionForm::solution,
+          submission_of({.benchmark = "multipl-e-humaneval", .language = "java", .chat = ChatTemplate::codellama_instruct}, problems,
+                        *problem, said)
+              .text,
           line.at("passed"));
   }
   ASSERT_GE(submissions.size(), 158u);
