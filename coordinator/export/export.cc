@@ -46,6 +46,7 @@ constexpr std::array kFormats = {
     Format{"gguf-f16", "GGUF for llama.cpp, linears dequantized and rounded to F16", write_gguf_as<GgufKind::f16>},
     Format{"gguf-q8_0", "GGUF for llama.cpp, linears as Q8_0", write_gguf_as<GgufKind::q8_0>},
     Format{"gguf-q4_0", "GGUF for llama.cpp, linears as Q4_0", write_gguf_as<GgufKind::q4_0>},
+    Format{"gguf-q4_k", "GGUF for llama.cpp, linears as Q4_K", write_gguf_as<GgufKind::q4_k>},
 };
 
 }  // namespace

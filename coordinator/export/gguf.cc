@@ -1,11 +1,12 @@
 #include "coordinator/export/gguf.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
 #include "coordinator/export/carried_files.h"
-#include "coordinator/export/gguf_metadata.h"
+#include "coordinator/export/gguf_tokenizer.h"
 #include "coordinator/export/linear_tiles.h"
 #include "schemas/error.h"
 
@@ -15,31 +16,31 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t kF32Type = 0, kF16Type = 1;
-constexpr std::uint64_t kAlignment = 32, kBlock = 32;
+constexpr std::uint64_t kAlignment = 32;
 
 std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-std::string_view name_of(GgufKind kind) { return kind == GgufKind::q8_0 ? "Q8_0" : kind == GgufKind::q4_0 ? "Q4_0" : "F16"; }
-
 // "model.layers.3.mlp.down_proj.weight" is "blk.3.ffn_down.weight".
 std::string gguf_name(const std::string& name) {
-  static constexpr std::pair<std::string_view, const char*> kOuter[] = {{"model.embed_tokens.weight", "token_embd.weight"},
-                                                                        {"model.norm.weight", "output_norm.weight"},
-                                                                        {"lm_head.weight", "output.weight"}};
+  static constexpr std::pair<std::string_view, const char*> kOuter[] = {
+      {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
   static constexpr std::pair<std::string_view, const char*> kOfBlock[] = {
-      {"input_layernorm.weight", "attn_norm.weight"},  {"post_attention_layernorm.weight", "ffn_norm.weight"},
-      {"self_attn.q_proj.weight", "attn_q.weight"},    {"self_attn.k_proj.weight", "attn_k.weight"},
-      {"self_attn.v_proj.weight", "attn_v.weight"},    {"self_attn.o_proj.weight", "attn_output.weight"},
-      {"mlp.gate_proj.weight", "ffn_gate.weight"},     {"mlp.up_proj.weight", "ffn_up.weight"},
-      {"mlp.down_proj.weight", "ffn_down.weight"}};
-  for (const auto& [ours, theirs] : kOuter)
-    if (name == ours) return theirs;
-  constexpr std::string_view kStem = "model.layers.";
-  if (name.starts_with(kStem))
-    for (const auto& [ours, theirs] : kOfBlock)
-      if (const std::size_t dot = name.find('.', kStem.size()); dot != std::string::npos && name.substr(dot + 1) == ours)
-        return "blk." + name.substr(kStem.size(), dot - kStem.size()) + "." + theirs;
-  throw Error(ErrorCode::bad_input, name + " has no name in llama.cpp's Llama: choose --format fp16");
+      {"input_layernorm", "attn_norm"},  {"post_attention_layernorm", "ffn_norm"}, {"self_attn.q_proj", "attn_q"},
+      {"self_attn.k_proj", "attn_k"},    {"self_attn.v_proj", "attn_v"},           {"self_attn.o_proj", "attn_output"},
+      {"mlp.gate_proj", "ffn_gate"},     {"mlp.up_proj", "ffn_up"},                {"mlp.down_proj", "ffn_down"},
+      {"mlp.c_fc", "ffn_up"},            {"mlp.c_proj", "ffn_down"}};
+  const std::size_t last_dot = name.rfind('.');
+  const std::string stem = name.substr(0, last_dot), kind = last_dot == std::string::npos ? "" : name.substr(last_dot);
+  if (kind == ".weight" || kind == ".bias") {
+    for (const auto& [ours, theirs] : kOuter)
+      if (stem == ours) return theirs + kind;
+    constexpr std::string_view kStem = "model.layers.";
+    if (stem.starts_with(kStem))
+      for (const auto& [ours, theirs] : kOfBlock)
+        if (const std::size_t dot = stem.find('.', kStem.size()); dot != std::string::npos && stem.substr(dot + 1) == ours)
+          return "blk." + stem.substr(kStem.size(), dot - kStem.size()) + "." + theirs + kind;
+  }
+  throw Error(ErrorCode::bad_input, name + " has no name in llama.cpp: choose --format fp16");
 }
 
 struct Output {
@@ -60,18 +61,13 @@ Output output_of(const TensorRecord& tensor, const ModelConfig& config, GgufKind
       output.type = kF16Type;
       output.row_bytes = tensor.shape[1] * 2;
     } else {
-      const std::string refused = tensor.name + " cannot be written as " + std::string(name_of(kind)) + " exactly: ";
-      if (tensor.layout != TensorLayout::packed)
-        throw Error(ErrorCode::bad_input, refused + (tensor.layout == TensorLayout::raw ? "it is not quantized" : "it is made of codebook entries") +
-                                              ": choose --format gguf-f16");
-      if (tensor.shape[1] % kBlock != 0 || (tensor.group_size > 0 && static_cast<std::uint64_t>(tensor.group_size) % kBlock != 0))
-        throw Error(ErrorCode::bad_input, refused + "its " + std::to_string(tensor.shape[1]) + " inputs in groups of " +
-                                              std::to_string(tensor.group_size) + " are not blocks of 32: choose --format gguf-f16");
       output.type = static_cast<std::uint32_t>(kind);
-      output.row_bytes = tensor.shape[1] / kBlock * (kind == GgufKind::q8_0 ? 34 : 18);
+      output.row_bytes = block_row_bytes(tensor, kind);
     }
-    if (tensor.name.ends_with("q_proj.weight")) output.heads = config.heads;
-    if (tensor.name.ends_with("k_proj.weight")) output.heads = config.kv_heads;
+    if (config.family == ModelFamily::llama) {
+      if (tensor.name.ends_with("q_proj.weight")) output.heads = config.heads;
+      if (tensor.name.ends_with("k_proj.weight")) output.heads = config.kv_heads;
+    }
     if (output.heads != 0 && rows != std::uint64_t{output.heads} * config.head_dim)
       throw Error(ErrorCode::corrupt, tensor.name + " does not have the heads of config.json");
   } else if (tensor.shape.size() == 1) {
@@ -83,35 +79,7 @@ Output output_of(const TensorRecord& tensor, const ModelConfig& config, GgufKind
   return output;
 }
 
-// Blocks of 32 weights of whole rows. A weight is the block's scale times a whole number, here as in the artifact.
-Bytes encoded_tile(const PackedLinear& linear, const TensorRecord& tensor, const RowTile& tile, GgufKind kind) {
-  const int lowest = kind == GgufKind::q8_0 ? -128 : -8, highest = kind == GgufKind::q8_0 ? 127 : 7;
-  const int largest_code = (1 << tensor.bits) - 1;
-  Bytes bytes;
-  for (std::uint32_t row = 0; row < tile.rows; ++row) {
-    for (std::uint32_t k = 0; k < linear.inputs(); k += kBlock) {
-      const std::size_t group = std::size_t{row} * linear.groups() + linear.group_of()[k];
-      const int zero = tile.zeros[group];
-      if (-zero < lowest || largest_code - zero > highest)
-        throw Error(ErrorCode::bad_input, tensor.name + " cannot be written as " + std::string(name_of(kind)) + " exactly: its codes run from " +
-                                              std::to_string(-zero) + " to " + std::to_string(largest_code - zero) +
-                                              " around its zero: choose --format " +
-                                              (kind == GgufKind::q4_0 && largest_code - zero <= 127 ? "gguf-q8_0" : "gguf-f16"));
-      bytes.push_back(static_cast<std::uint8_t>(tile.scales[group]));
-      bytes.push_back(static_cast<std::uint8_t>(tile.scales[group] >> 8));
-      const std::uint8_t* const codes = tile.codes.data() + std::size_t{row} * linear.inputs() + k;
-      if (kind == GgufKind::q8_0) {
-        for (std::uint32_t j = 0; j < kBlock; ++j) bytes.push_back(static_cast<std::uint8_t>(int{codes[j]} - zero));
-      } else {
-        for (std::uint32_t j = 0; j < kBlock / 2; ++j)
-          bytes.push_back(static_cast<std::uint8_t>((int{codes[j]} - zero + 8) | (int{codes[j + kBlock / 2]} - zero + 8) << 4));
-      }
-    }
-  }
-  return bytes;
-}
-
-// llama.cpp rotates neighbouring rows of a head, Hugging Face's order rows half a head apart.
+// Of Llama, llama.cpp rotates neighbouring rows of a head, Hugging Face's order rows half a head apart.
 Bytes in_rotary_order(const Bytes& rows, std::uint64_t row_bytes, std::uint32_t heads) {
   const std::uint64_t count = rows.size() / row_bytes, dim = count / heads;
   Bytes ordered(rows.size());
@@ -166,34 +134,40 @@ void append_tensor(const ArtifactStore& store, const Output& output, GgufKind ki
     if (!linear.groups_in_order())
       throw Error(ErrorCode::bad_input, tensor.name + " cannot be written as " + std::string(name_of(kind)) +
                                             " exactly: its columns are grouped in another order (actOrder): choose --format gguf-f16");
-    for (std::size_t index = 0; index < linear.tiles(); ++index) take(encoded_tile(linear, tensor, linear.tile(index), kind));
+    for (std::size_t index = 0; index < linear.tiles(); ++index) take(encoded_blocks(linear, tensor, linear.tile(index), kind));
   }
   if (output.heads != 0) file.append(in_rotary_order(held, output.row_bytes, output.heads));
 }
 
 GgufMetadata metadata_of(const ArtifactStore& store, const Manifest& manifest, const ModelConfig& config, GgufKind kind) {
   GgufMetadata metadata;
-  metadata.put_text("general.architecture", "llama");
+  const std::string family(to_string(config.family));  // llama.cpp's names are the same
+  const auto key = [&](const char* name) { return family + "." + name; };
+  metadata.put_text("general.architecture", family);
   metadata.put_text("general.name", derived_name(manifest.recipe));
-  metadata.put_u32("general.file_type", kind == GgufKind::f16 ? 1 : kind == GgufKind::q4_0 ? 2 : 7);
+  metadata.put_u32("general.file_type", kind == GgufKind::f16 ? 1 : kind == GgufKind::q4_0 ? 2 : kind == GgufKind::q8_0 ? 7 : 14);
   metadata.put_u32("general.quantization_version", 2);
-  metadata.put_u32("llama.vocab_size", config.vocab_size);
-  metadata.put_u32("llama.context_length", config.max_positions);
-  metadata.put_u32("llama.embedding_length", config.hidden_size);
-  metadata.put_u32("llama.block_count", config.layers);
-  metadata.put_u32("llama.feed_forward_length", config.intermediate_size);
-  metadata.put_u32("llama.attention.head_count", config.heads);
-  metadata.put_u32("llama.attention.head_count_kv", config.kv_heads);
-  metadata.put_u32("llama.attention.key_length", config.head_dim);
-  metadata.put_u32("llama.attention.value_length", config.head_dim);
-  metadata.put_f32("llama.attention.layer_norm_rms_epsilon", static_cast<float>(config.norm_eps));
-  metadata.put_u32("llama.rope.dimension_count", config.head_dim);
-  metadata.put_f32("llama.rope.freq_base", static_cast<float>(config.rope_theta));
+  metadata.put_u32(key("vocab_size"), config.vocab_size);
+  metadata.put_u32(key("context_length"),
+                   config.sliding_window > 0 ? std::min(config.max_positions, config.sliding_window) : config.max_positions);
+  metadata.put_u32(key("embedding_length"), config.hidden_size);
+  metadata.put_u32(key("block_count"), config.layers);
+  metadata.put_u32(key("feed_forward_length"), config.intermediate_size);
+  metadata.put_u32(key("attention.head_count"), config.heads);
+  metadata.put_u32(key("attention.head_count_kv"), config.kv_heads);
+  metadata.put_u32(key("attention.key_length"), config.head_dim);
+  metadata.put_u32(key("attention.value_length"), config.head_dim);
+  metadata.put_f32(key(config.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"),
+                   static_cast<float>(config.norm_eps));
+  metadata.put_u32(key("rope.dimension_count"), config.head_dim);
+  metadata.put_f32(key("rope.freq_base"), static_cast<float>(config.rope_theta));
   if (config.rope_linear_factor != 1.0) {
-    metadata.put_text("llama.rope.scaling.type", "linear");
-    metadata.put_f32("llama.rope.scaling.factor", static_cast<float>(config.rope_linear_factor));
+    metadata.put_text(key("rope.scaling.type"), "linear");
+    metadata.put_f32(key("rope.scaling.factor"), static_cast<float>(config.rope_linear_factor));
   }
-  put_tokenizer(store, manifest, config, metadata);
+  const auto carried = [&](const char* name) { return carried_text(store, manifest, name); };
+  put_tokenizer({carried("tokenizer.json"), carried("tokenizer.model"), carried("tokenizer_config.json"), carried("special_tokens_map.json")},
+                config, metadata);
   return metadata;
 }
 
@@ -201,9 +175,6 @@ GgufMetadata metadata_of(const ArtifactStore& store, const Manifest& manifest, c
 
 void write_gguf(const ArtifactStore& store, const Manifest& manifest, GgufKind kind, const fs::path& directory) {
   const ModelConfig config = parse_model_config(carried_text(store, manifest, "config.json"), "the artifact's config.json");
-  if (config.family != ModelFamily::llama)
-    throw Error(ErrorCode::bad_input, "the model is of the family " + std::string(to_string(config.family)) +
-                                          ", and this build writes llama.cpp's Llama only: choose --format fp16 and convert that");
   std::vector<Output> outputs;
   for (const TensorRecord& tensor : manifest.tensors) outputs.push_back(output_of(tensor, config, kind));
   const GgufMetadata metadata = metadata_of(store, manifest, config, kind);

@@ -1,4 +1,4 @@
-// The keys and values at the top of a GGUF file: what llama.cpp knows of a Llama and of its tokenizer.
+// The keys and values at the top of a GGUF file.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "coordinator/store/artifact_store.h"
-#include "schemas/artifact.h"
-#include "schemas/model_config.h"
+#include "schemas/codec.h"
 
 namespace quench::coordinator {
 
@@ -34,6 +32,7 @@ class GgufMetadata {
   void put_text(std::string_view key, std::string_view value);
   void put_texts(std::string_view key, const std::vector<std::string>& values);
   void put_i32s(std::string_view key, const std::vector<std::int32_t>& values);
+  void put_f32s(std::string_view key, const std::vector<float>& values);
   std::uint64_t count() const { return count_; }
   const Bytes& bytes() const { return fields_.bytes(); }
 
@@ -42,8 +41,5 @@ class GgufMetadata {
   GgufFields fields_;
   std::uint64_t count_ = 0;
 };
-
-// Throws Error(bad_input) for a tokenizer that is not GPT-2's byte-level BPE.
-void put_tokenizer(const ArtifactStore& store, const Manifest& manifest, const ModelConfig& config, GgufMetadata& metadata);
 
 }  // namespace quench::coordinator

@@ -4,23 +4,23 @@ the same threads.
 
     llama_cpp_decode.py --binaries BUILD/bin [--threads 2] [--batches 1 8 32] [--tokens 32] [--scratch DIR]
 
-Needs requirements.txt of this folder: `xllamacpp` is a wheel that holds llama.cpp's library with its C interface
-(llama-cpp-python has none for the CPU and takes long to build); `--library` names another libllama.so. Ours has 4 bits in
+Needs tests/peers/requirements.txt (tests/peers/llama_cpp.py says why that wheel); `--library` names another libllama.so. Ours has 4 bits in
 groups of 128 and fp32 activations. Q4_0 has groups of 32, and llama.cpp rounds activations to 8 bits. Embedding aside, all
 matrices are 4-bit on both sides, the head too. Median step after the first. Prints JSON lines."""
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
 import sys
 import time
-from importlib import metadata, util
 from pathlib import Path
 
 import gguf
 import numpy
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "peers"))
+from llama_cpp import Library, Missing, Model  # noqa: E402
 
 SHAPE = {"hidden": 2048, "intermediate": 5632, "layers": 16, "heads": 32, "kv-heads": 8, "vocabulary": 32000}
 
@@ -65,56 +65,10 @@ def write_model(path):
     writer.close()
 
 
-class Parameters(ctypes.Structure):
-    """llama.cpp's parameter structures grow from version to version and are passed by value in memory: a larger one whose
-    defaults the library itself fills in serves any. The first words of a context's are checked before they are set."""
-    _fields_ = [("words", ctypes.c_int32 * 256)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
-                ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
-
-
-def load_library(given):
-    if given is None:
-        found = util.find_spec("xllamacpp")
-        if found is None:
-            sys.exit("xllamacpp is not installed: pip install -r requirements.txt, or give --library libllama.so")
-        given = next(Path(found.origin).parent.glob("*.so"))
-    library = ctypes.CDLL(str(given))
-    for name in ("llama_model_default_params", "llama_context_default_params"):
-        getattr(library, name).restype = Parameters
-    for name in ("llama_model_load_from_file", "llama_init_from_model"):
-        getattr(library, name).restype = ctypes.c_void_p
-    library.llama_model_load_from_file.argtypes = [ctypes.c_char_p, Parameters]
-    library.llama_init_from_model.argtypes = [ctypes.c_void_p, Parameters]
-    library.llama_batch_init.restype = Batch
-    library.llama_batch_init.argtypes = [ctypes.c_int32] * 3
-    library.llama_decode.argtypes = [ctypes.c_void_p, Batch]
-    library.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
-    library.llama_get_logits_ith.argtypes = [ctypes.c_void_p, ctypes.c_int32]
-    library.llama_free.argtypes = [ctypes.c_void_p]
-    library.llama_print_system_info.restype = ctypes.c_char_p
-    return library
-
-
-def their_rate(library, model, batch_size, tokens, threads):
+def their_rate(loaded, model, batch_size, tokens, threads):
     """Greedy decoding of batch_size sequences side by side, tokens per second."""
-    parameters = library.llama_context_default_params()
-    words = parameters.words
-    n_ctx, n_batch, n_ubatch, n_seq_max = range(4)
-    # The two counts of threads, 4 by default, stand a few words further on.
-    n_threads = next((i for i in range(4, 12) if words[i] == words[i + 1] == 4), None)
-    if list(words[:4]) != [512, 2048, 512, 1] or n_threads is None:
-        sys.exit(f"this version's context parameters begin with {list(words[:12])}, expected 512 2048 512 1 ... 4 4")
-    words[n_ctx] = batch_size * 256
-    words[n_seq_max] = batch_size
-    words[n_threads] = words[n_threads + 1] = threads
-    context = library.llama_init_from_model(model, parameters)
-    if not context:
-        sys.exit("llama.cpp made no context")
+    context = loaded.context(model, batch_size * 256, batch_size, threads)
+    library = loaded.c
     batch = library.llama_batch_init(batch_size, 0, 1)
     batch.n_tokens = batch_size
     next_tokens = [i + 2 for i in range(batch_size)]
@@ -153,23 +107,19 @@ def main():
     if finished.returncode != 0:
         sys.exit(f"{' '.join(command)}\nended with {finished.returncode}: {finished.stderr}")
     ours = json.loads(finished.stdout)
-    library = load_library(options.library)
-    library.llama_backend_init()
-    quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda level, text, data: None)
-    library.llama_log_set(quiet, None)
-    parameters = library.llama_model_default_params()
-    model = library.llama_model_load_from_file(str(path).encode(), parameters)
-    if not model:
-        sys.exit(f"llama.cpp cannot load {path}")
-    version = None if options.library else metadata.version("xllamacpp")
+    try:
+        library = Library(options.library)
+    except Missing as missing:
+        sys.exit(f"{missing}, or give --library libllama.so")
+    model = Model(library, path).handle
     for our in ours["batches"]:
         rate = their_rate(library, model, our["batch"], options.tokens, options.threads)
         print(json.dumps({"batch": our["batch"], "threads": options.threads, "parameters": ours["parameters"],
                           "ours_tokens_per_s": round(our["tokens_per_s"], 2), "ours_activations": ours["activations"],
                           "llama_cpp_tokens_per_s": round(rate, 2), "ratio": round(our["tokens_per_s"] / rate, 3),
                           "ours_share_of_bandwidth": round(our["share_of_bandwidth"], 3),
-                          "bandwidth_gbytes_per_s": round(ours["bandwidth_gbytes_per_s"], 2), "xllamacpp": version,
-                          "llama_cpp": library.llama_print_system_info().decode()}), flush=True)
+                          "bandwidth_gbytes_per_s": round(ours["bandwidth_gbytes_per_s"], 2), "xllamacpp": library.version,
+                          "llama_cpp": library.c.llama_print_system_info().decode()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ TEST_F(ExportOfAJob, WhatAFormatCannotHoldIsRefusedAndNothingWritten) {
            {"act-order", "compressed-tensors", "self_attn.q_proj.weight has its columns grouped in another order", "--format gptq"},
            {"none", "gguf-q8_0", "q_proj.weight cannot be written as Q8_0 exactly: it is not quantized", "--format gguf-f16"},
            {"aqlm", "gguf-q4_0", "it is made of codebook entries", "--format gguf-f16"},
-           {"gptq", "gguf-q4_0", "tokenizer.json is not a plain BPE", "--format fp16"},
+           {"gptq", "gguf-q4_k", "its 64 inputs in groups of 32 are not blocks of 256", "--format gguf-f16"},
            {"gptq", "onnx", "--format onnx", "fp16"}}) {
     const Finished finished = export_to(refusal.artifact, refusal.format, out);
     EXPECT_EQ(finished.exit_code, 2) << refusal.artifact << " as " << refusal.format;

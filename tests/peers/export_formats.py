@@ -7,7 +7,7 @@ libraries that read them and against our engine:
                         loads the directory: logits against the packed artifact's
     integer activations refused by every other format
     GGUF                the gguf package reads it: every tensor the fp16 export's, to the bit, its rows put back into
-                        Hugging Face's order; the tokenizer's tokens; what Q8_0 and Q4_0 cannot hold is refused
+                        Hugging Face's order; the tokenizer's tokens; what Q8_0, Q4_0 and Q4_K cannot hold is refused
 
     export_formats.py --binaries BUILD/bin --fixtures tests/fixtures
 """
@@ -58,6 +58,10 @@ REFUSED = {
     "gguf-q4_0": {"gptq-4-asymmetric": "its codes run from", "gptq-8": "its codes run from -128 to 127",
                   "gptq-8-asymmetric": "its codes run from", "gptq-4-row-order": "its codes run from",
                   "int8": "its codes run from", "gptq-4-act-order": "actOrder",
+                  "aqlm-2x4": "codebook", "none": "not quantized"},
+    "gguf-q4_k": {"gptq-4": "not multiples of one", "gptq-4-asymmetric": "not multiples of one", "rtn-4": "not multiples of one",
+                  "rtn-3-asymmetric": "not multiples of one", "gptq-4-act-order": "actOrder", "gptq-8": "its codes have 8 bits",
+                  "gptq-8-asymmetric": "its codes have 8 bits", "int8": "its codes have 8 bits",
                   "aqlm-2x4": "codebook", "none": "not quantized"},
 }
 GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
@@ -189,7 +193,7 @@ class Session:
             # checkpoint that compressed-tensors 0.20 writes, either.
             cells += [f"{equal} of {count}", "-" if name in ASYMMETRIC else
                       self.difference(packed, directory, ALLOWED["fp16"], f"{name} compressed-tensors")]
-        for form in ("gguf-f16", "gguf-q8_0", "gguf-q4_0"):
+        for form in ("gguf-f16", "gguf-q8_0", "gguf-q4_0", "gguf-q4_k"):
             cells.append(self.check_gguf(name, digest, form, reference, plain))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -245,8 +249,8 @@ def main():
         artifacts = {artifact["name"]: artifact["digest"] for artifact in made}
         if set(artifacts) != set(options.wanted) | {"none"}:
             sys.exit(f"made {sorted(artifacts)}, wanted {sorted(options.wanted)}")
-        print("| artifact | fp16 in transformers | bf16 in transformers | equal linears | compressed-tensors in transformers | F16 | Q8_0 | Q4_0 |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
+        print("| artifact | fp16 in transformers | bf16 in transformers | equal linears | compressed-tensors in transformers | F16 | Q8_0 | Q4_0 | Q4_K |")
+        print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for name in options.wanted:
             (session.check_integers if name in INTEGERS_ALLOWED else session.check)(name, artifacts[name])
     if session.failures:
