@@ -42,6 +42,7 @@ class CalibratedPass {
   CalibratedPass(const GangContext& context, const QuantizeSpec& recipe, std::uint32_t layer)
       : context_(context),
         recipe_(recipe),
+        layer_(layer),
         linears_(block_linears(context.source.config(), layer)),
         recipes_(recipes_of(recipe, context.choices, linears_)),
         vectors_(block_vectors(context.source.config(), layer)),
@@ -199,8 +200,10 @@ class CalibratedPass {
   // Trains the block and puts what it was kept back for: this rank's tiles, the codebooks, the norms.
   void tune(const BlockContext& forward_context, const TuningData& data, const std::function<void(const std::string&)>& on_step) {
     TrainedBlock trained(context_.backend, forward_context.config, forward_context.rope, block_);
-    const TuningResult result = tune_block(context_.gang, recipe_, data, trained, on_step);
+    const TuningResult result = tune_block(context_.gang, recipe_, data, tuning_file(context_, layer_), trained, on_step);
     if (context_.gang.rank() == 0) {
+      if (result.kept_epochs > 0)
+        context_.sink.log("block fine-tuning: went on after epoch " + std::to_string(result.kept_epochs) + " of before the interruption");
       char text[128];
       std::snprintf(text, sizeof text, "block fine-tuning: validation error %.4g -> %.4g in %u epochs", result.error_before,
                     result.error_after, result.epochs);
@@ -315,6 +318,7 @@ class CalibratedPass {
 
   GangContext context_;
   QuantizeSpec recipe_;
+  std::uint32_t layer_;
   std::vector<LinearShape> linears_;
   std::vector<QuantizeSpec> recipes_;  // of each linear
   std::vector<BlockVector> vectors_;
@@ -342,6 +346,12 @@ class CalibratedPass {
 };
 
 }  // namespace
+
+TuningFile tuning_file(const GangContext& context, std::uint32_t layer) {
+  if (context.scratch.empty()) return {{}, {}};
+  return {context.scratch / ("tuning-block-" + std::to_string(layer)),
+          Hasher().update(context.scratch_key.span()).update_u64(layer).finish()};
+}
 
 CalibratedBlock quantize_calibrated_block(const GangContext& context, const QuantizeSpec& recipe,
                                           std::uint32_t layer, const kernels::RopeTable& rope,

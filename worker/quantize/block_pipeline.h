@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 #include "schemas/job_spec.h"
 #include "worker/model/block_forward.h"
 #include "worker/model/weights.h"
+#include "worker/quantize/aqlm/tuning_state.h"
 #include "worker/quantize/shards.h"
 
 namespace quench::worker {
@@ -29,6 +31,9 @@ struct GangContext {
   ShardSink& sink;
   std::span<const BitChoice> choices = {};  // of every linear, for a recipe with a budget
   PricedModel* priced = nullptr;  // of the job's last recipe with a budget, kept for the next; may be null
+  // Where the state of a block's fine-tuning is kept, and what names job, artifact and calibration; empty: nowhere.
+  std::filesystem::path scratch = {};
+  Digest scratch_key = {};
 };
 
 struct CalibratedBlock {
@@ -43,6 +48,9 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
                                           std::int64_t length, std::int64_t total_tokens,
                                           kernels::MatrixView hidden,
                                           const std::function<void(const std::string&)>& on_step);
+
+// Of block `layer`, to be removed once the block is committed.
+TuningFile tuning_file(const GangContext& context, std::uint32_t layer);
 
 // A block for methods without calibration: no forward; every rank reads only the rows it quantizes, or
 // (method none) the bytes it copies.

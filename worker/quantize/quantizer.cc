@@ -85,6 +85,20 @@ std::uint64_t bytes_for_linears(const GangContext& context, const QuantizeOrder&
   return budget > fixed ? budget - fixed : 0;
 }
 
+fs::path scratch_of(const QuantizeOrder& order) {
+  return fs::path(order.scratch_dir) / order.job_id.short_hex() / ("artifact-" + std::to_string(order.artifact));
+}
+
+// What a file of the scratch directory belongs to.
+Digest key_of(const QuantizeOrder& order, const CalibrationSet& calibration) {
+  return Hasher()
+      .update(order.job_id.span())
+      .update(order.source.span())
+      .update(calibration.digest.span())
+      .update_u64(order.artifact)
+      .finish();
+}
+
 // This rank's sequences and their hidden states, from one block boundary to the next.
 class Activations {
  public:
@@ -149,18 +163,6 @@ class Activations {
   }
 
  private:
-  static fs::path scratch_of(const QuantizeOrder& order) {
-    return fs::path(order.scratch_dir) / order.job_id.short_hex() /
-           ("artifact-" + std::to_string(order.artifact));
-  }
-  static Digest key_of(const QuantizeOrder& order, const CalibrationSet& calibration) {
-    return Hasher()
-        .update(order.job_id.span())
-        .update(order.source.span())
-        .update(calibration.digest.span())
-        .update_u64(order.artifact)
-        .finish();
-  }
   MatrixView one(std::uint32_t i) { return all().row_range(i * length(), length()); }
 
   GangContext context_;
@@ -236,6 +238,8 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
 
   GangContext with_choices = context;
   with_choices.choices = choices;
+  with_choices.scratch = scratch_of(order);
+  with_choices.scratch_key = key_of(order, calibration);
   std::uint32_t replayed = 0;
   if (calibrated && order.first_block < layers) {
     activations.emplace(context, order, calibration);
@@ -267,6 +271,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
     if (speaks)
       context.sink.commit_block(
           {order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false});
+    if (speaks) tuning_file(with_choices, layer).remove();
   }
   if (activations) activations->wait_saved();
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});

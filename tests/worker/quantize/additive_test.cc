@@ -105,6 +105,57 @@ TEST_P(Additive, GoesOnAfterADeathOnOtherRanks) {
   EXPECT_EQ(store.done->replayed_blocks, 1u);
 }
 
+// A gang that dies inside a block's fine-tuning goes on after the last epoch, on other ranks; with another job's state, or one
+// that is torn, it begins again. The bytes are those of a run that nothing interrupted.
+TEST(FineTuning, GoesOnInsideABlockOnOtherRanks) {
+  const test::TemporaryDirectory model;
+  test::write_model(model.path(), test::tiny_config(), test::tiny_model(3));
+  QuantizeSpec recipe = tuned(aqlm(2, 4));
+  recipe.fine_tune_epochs = recipe.patience = 4;
+  const auto order = [&](const ScratchDirectory& scratch) { return order_of(model.path(), recipe, scratch); };
+  const ScratchDirectory undisturbed;
+  Store reference;
+  run_gang(2, order(undisturbed), tiny_windows(), reference);
+  ASSERT_EQ(reference.blocks.size(), 2u);
+  const auto tuning_files = [](const ScratchDirectory& scratch) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch / "hidden"))
+      if (entry.path().filename().string().starts_with("tuning-")) files.push_back(entry.path());
+    return files;
+  };
+  EXPECT_TRUE(tuning_files(undisturbed).empty()) << "nothing is left of committed blocks";
+  enum class File { whole, torn, foreign };
+  for (const File file : {File::whole, File::torn, File::foreign}) {
+    const ScratchDirectory scratch;
+    Store store;
+    store.die_at_step = "1: fine-tuning, epoch 3";
+    EXPECT_THROW(run_gang(2, order(scratch), tiny_windows(), store), Error);
+    ASSERT_EQ(store.blocks.size(), 1u);
+    store.die_at_step.clear();
+    store.steps.clear();
+    store.lines.clear();
+    ASSERT_EQ(tuning_files(scratch).size(), 1u);
+    if (file == File::torn) std::filesystem::resize_file(tuning_files(scratch)[0], std::filesystem::file_size(tuning_files(scratch)[0]) - 1);
+    QuantizeOrder next = order(scratch);
+    if (file == File::foreign) {
+      const auto from = tuning_files(scratch)[0];
+      next.job_id = sha256("another job");
+      const auto to = scratch / "hidden" / next.job_id.short_hex() / "artifact-0";
+      std::filesystem::create_directories(to);
+      std::filesystem::rename(from, to / from.filename());
+    }
+    next.first_block = 1;
+    next.outer_committed = true;
+    next.committed = store.blocks[0].tensors;
+    run_gang(3, next, tiny_windows(), store);
+    EXPECT_EQ(fingerprint(store), fingerprint(reference)) << static_cast<int>(file);
+    EXPECT_EQ(std::count(store.lines.begin(), store.lines.end(), "block fine-tuning: went on after epoch 3 of before the interruption"),
+              file == File::whole ? 1 : 0);
+    const auto epochs = std::count_if(store.steps.begin(), store.steps.end(), [](const std::string& step) { return step.starts_with("1: fine-tuning"); });
+    EXPECT_EQ(epochs, file == File::whole ? 1 : 4) << static_cast<int>(file);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(3, 3), tuned(aqlm(2, 4))),
                          [](const auto& test) { return "C" + std::to_string(test.param.codebooks) + "x" + std::to_string(test.param.codebook_bits); });
 

@@ -15,14 +15,16 @@
 
 namespace quench::worker {
 
-// A coordinator in memory: what it committed, and a block after which it dies.
+// A coordinator in memory: what it committed, what it was told, and when it dies.
 struct Store {
   std::mutex mutex;
   std::map<Digest, std::vector<std::uint8_t>> chunks;
   std::optional<OuterDone> outer;
   std::vector<BlockDone> blocks;
   std::optional<ArtifactDone> done;
+  std::vector<std::string> steps, lines;  // "1: hessian …" of block 1, and what was logged
   std::optional<std::uint32_t> die_at_block;
+  std::string die_at_step;  // the beginning of one
 };
 
 class MemorySink : public ShardSink {
@@ -41,8 +43,12 @@ class MemorySink : public ShardSink {
     store_.blocks.push_back(done);
   }
   void finish_artifact(const ArtifactDone& done) override { store_.done = done; }
-  void report_step(std::uint32_t, std::uint32_t, const std::string&) override {}
-  void log(const std::string&) override {}
+  void report_step(std::uint32_t, std::uint32_t block, const std::string& step) override {
+    store_.steps.push_back(std::to_string(block) + ": " + step);
+    if (!store_.die_at_step.empty() && store_.steps.back().starts_with(store_.die_at_step))
+      throw Error(ErrorCode::interrupted, "the coordinator died");
+  }
+  void log(const std::string& line) override { store_.lines.push_back(line); }
 
  private:
   Store& store_;

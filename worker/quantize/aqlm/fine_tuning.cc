@@ -21,54 +21,76 @@ constexpr std::int32_t kUnmeasured = -1000;
 
 class Tuner {
  public:
-  Tuner(cluster::Collective& gang, const QuantizeSpec& recipe, const TuningData& data, TrainedBlock& block)
-      : gang_(gang),
-        recipe_(recipe),
-        data_(data),
-        block_(block),
-        first_(block.parameters().size(), 0.0),
-        second_(first_.size(), 0.0),
-        sums_(first_.size()) {
-    exponents_.fill(kUnmeasured);
-  }
+  Tuner(cluster::Collective& gang, const QuantizeSpec& recipe, const TuningData& data, const TuningFile& file, TrainedBlock& block)
+      : gang_(gang), recipe_(recipe), data_(data), file_(file), block_(block), sums_(block.parameters().size()) {}
 
   TuningResult run(const std::function<void(const std::string&)>& on_step) {
-    const std::uint32_t validation = validation_count(recipe_, data_.sequences), training = data_.sequences - validation;
+    const std::uint32_t training = data_.sequences - validation_count(recipe_, data_.sequences);
+    const std::vector<float> start = block_.parameters();
     TuningResult result;
-    std::vector<float> best = block_.as_stored(), current = block_.parameters();
-    block_.set_parameters(best);
-    double least = validation_error(training);
-    result.error_before = result.error_after = least;
-    block_.set_parameters(current);
-    SeededDraws draws(recipe_.seed + 1);
-    std::vector<std::uint32_t> order(training);
-    std::iota(order.begin(), order.end(), 0u);
-    for (std::uint32_t epoch = 0, without = 0; epoch < recipe_.fine_tune_epochs && without < recipe_.patience; ++epoch) {
-      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draws.below(i)]);
-      for (std::size_t begin = 0; begin < order.size(); begin += recipe_.fine_tune_batch)
-        step(std::span(order).subspan(begin, std::min<std::size_t>(recipe_.fine_tune_batch, order.size() - begin)));
-      current = block_.parameters();
-      std::vector<float> stored = block_.as_stored();
-      block_.set_parameters(stored);
-      const double error = validation_error(training);
-      block_.set_parameters(current);
-      ++result.epochs;
-      ++without;
-      if (error < least) {
-        least = error;
-        best = std::move(stored);
-        without = 0;
-      }
+    if (std::optional<TuningState> kept = file_.load(gang_, start)) {
+      state_ = std::move(*kept);
+      result.kept_epochs = state_.epochs;
+      block_.set_parameters(state_.current);
+    } else {
+      begin(training);
+    }
+    while (state_.epochs < recipe_.fine_tune_epochs && state_.without_gain < recipe_.patience) {
+      const double error = epoch(training);
       char text[96];
-      std::snprintf(text, sizeof text, "fine-tuning, epoch %u: validation error %.4g", epoch + 1, error);
+      std::snprintf(text, sizeof text, "fine-tuning, epoch %u: validation error %.4g", state_.epochs, error);
+      file_.save(gang_, start, state_);
       on_step(text);
     }
-    block_.set_parameters(best);
-    result.error_after = least;
+    block_.set_parameters(state_.best);
+    result.error_before = state_.error_before;
+    result.error_after = state_.least;
+    result.epochs = state_.epochs;
     return result;
   }
 
  private:
+  void begin(std::uint32_t training) {
+    state_.current = block_.parameters();
+    state_.best = block_.as_stored();
+    state_.first.assign(state_.current.size(), 0.0);
+    state_.second = state_.first;
+    state_.exponents.assign(TrainedBlock::kTensors, kUnmeasured);
+    state_.draws = recipe_.seed + 1;
+    state_.order.resize(training);
+    std::iota(state_.order.begin(), state_.order.end(), 0u);
+    state_.error_before = state_.least = error_of(state_.best, training);
+  }
+
+  // The validation error that it ends with.
+  double epoch(std::uint32_t training) {
+    std::vector<std::uint32_t>& order = state_.order;
+    SeededDraws draws(state_.draws);
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draws.below(i)]);
+    state_.draws = draws.state();
+    for (std::size_t begin = 0; begin < order.size(); begin += recipe_.fine_tune_batch)
+      step(std::span(order).subspan(begin, std::min<std::size_t>(recipe_.fine_tune_batch, order.size() - begin)));
+    state_.current = block_.parameters();
+    std::vector<float> stored = block_.as_stored();
+    const double error = error_of(stored, training);
+    ++state_.epochs;
+    ++state_.without_gain;
+    if (error < state_.least) {
+      state_.least = error;
+      state_.best = std::move(stored);
+      state_.without_gain = 0;
+    }
+    return error;
+  }
+
+  // The validation error of what would be stored; the block goes on with its parameters.
+  double error_of(std::span<const float> stored, std::uint32_t training) {
+    block_.set_parameters(stored);
+    const double error = validation_error(training);
+    block_.set_parameters(state_.current);
+    return error;
+  }
+
   bool is_own(std::uint32_t sequence) const { return sequence >= data_.share.begin && sequence < data_.share.end; }
   kernels::ConstMatrixView rows_of(kernels::ConstMatrixView all, std::uint32_t sequence) const {
     return all.row_range((sequence - data_.share.begin) * data_.length, data_.length);
@@ -92,7 +114,7 @@ class Tuner {
       for (std::size_t k = 0; k < TrainedBlock::kTensors; ++k) {
         int addend_bits = 0;
         std::frexp(block_.tensors()[k].addends * static_cast<double>(batch.size()), &addend_bits);
-        units_[k] = std::ldexp(1.0, 62 - addend_bits - kHeadroomBits - exponents_[k]);
+        units_[k] = std::ldexp(1.0, 62 - addend_bits - kHeadroomBits - state_.exponents[k]);
         // A unit that no double has stands for "measure".
         if (!std::isfinite(units_[k])) units_[k] = 0;
       }
@@ -111,8 +133,8 @@ class Tuner {
       gang_.all_reduce_max(found, "gradient exponents");
       bool fits = true;
       for (std::size_t k = 0; k < found.size(); ++k) {
-        fits = fits && (found[k] == kUnmeasured || (units_[k] > 0 && found[k] <= exponents_[k] + kHeadroomBits));
-        if (found[k] != kUnmeasured) exponents_[k] = found[k];
+        fits = fits && (found[k] == kUnmeasured || (units_[k] > 0 && found[k] <= state_.exponents[k] + kHeadroomBits));
+        if (found[k] != kUnmeasured) state_.exponents[k] = found[k];
       }
       if (!fits) continue;
       if (gang_.world() > 1) gang_.all_reduce_sum(sums_, "gradients");
@@ -122,16 +144,16 @@ class Tuner {
 
   void step(std::span<const std::uint32_t> batch) {
     gradient(batch);
-    first_power_ *= kFirstDecay;
-    second_power_ *= kSecondDecay;
+    state_.first_power *= kFirstDecay;
+    state_.second_power *= kSecondDecay;
     std::vector<float> parameters = block_.parameters();
     for (std::size_t k = 0; k < TrainedBlock::kTensors; ++k) {
       const TrainedBlock::Tensor& tensor = block_.tensors()[k];
       for (std::size_t i = tensor.begin; i < tensor.begin + tensor.count; ++i) {
         const double g = units_[k] > 0 ? static_cast<double>(sums_[i]) / units_[k] : 0.0;
-        first_[i] = kFirstDecay * first_[i] + (1 - kFirstDecay) * g;
-        second_[i] = kSecondDecay * second_[i] + (1 - kSecondDecay) * g * g;
-        const double mean = first_[i] / (1 - first_power_), square = second_[i] / (1 - second_power_);
+        state_.first[i] = kFirstDecay * state_.first[i] + (1 - kFirstDecay) * g;
+        state_.second[i] = kSecondDecay * state_.second[i] + (1 - kSecondDecay) * g * g;
+        const double mean = state_.first[i] / (1 - state_.first_power), square = state_.second[i] / (1 - state_.second_power);
         parameters[i] = static_cast<float>(static_cast<double>(parameters[i]) -
                                            recipe_.learning_rate * mean / (std::sqrt(square) + kEpsilon));
       }
@@ -142,12 +164,11 @@ class Tuner {
   cluster::Collective& gang_;
   const QuantizeSpec& recipe_;
   const TuningData& data_;
+  const TuningFile& file_;
   TrainedBlock& block_;
-  std::vector<double> first_, second_;
   std::vector<std::int64_t> sums_;
   std::array<double, TrainedBlock::kTensors> units_{};
-  std::array<std::int32_t, TrainedBlock::kTensors> exponents_{};
-  double first_power_ = 1, second_power_ = 1;
+  TuningState state_;
 };
 
 }  // namespace
@@ -157,9 +178,9 @@ std::uint32_t validation_count(const QuantizeSpec& recipe, std::uint32_t sequenc
   return recipe.validation_sequences > 0 ? recipe.validation_sequences : std::max(1u, sequences / 8);
 }
 
-TuningResult tune_block(cluster::Collective& gang, const QuantizeSpec& recipe, const TuningData& data, TrainedBlock& block,
-                        const std::function<void(const std::string&)>& on_step) {
-  return Tuner(gang, recipe, data, block).run(on_step);
+TuningResult tune_block(cluster::Collective& gang, const QuantizeSpec& recipe, const TuningData& data, const TuningFile& file,
+                        TrainedBlock& block, const std::function<void(const std::string&)>& on_step) {
+  return Tuner(gang, recipe, data, file, block).run(on_step);
 }
 
 }  // namespace quench::worker

@@ -8,6 +8,8 @@ namespace quench::worker {
 class SeededDraws {
  public:
   explicit SeededDraws(std::uint64_t seed) : state_(seed) {}
+  // Draws that begin with it go on from here.
+  std::uint64_t state() const { return state_; }
   // 0 … bound-1; a bias of bound / 2^64 is left.
   std::uint64_t below(std::uint64_t bound) {
     std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
