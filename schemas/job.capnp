@@ -25,7 +25,8 @@ enum ScaleRule {
 
 enum FineTuning {
   none @0;
-  block @1;  # each block against the original one, on the quantized prefix
+  block @1;     # each block against the original one, on the quantized prefix
+  endToEnd @2;  # that, and then the whole model against the original one's logits
 }
 
 enum Activations {
@@ -56,6 +57,7 @@ struct QuantizeSpec {
   validationSequences @17 :UInt32 = 0;  # 0: an eighth of the calibration sequences
   budgetGiB @18 :Float64 = 0;  # gptq: bits and group size of each linear follow from it; 0: they are given
   activations @19 :Activations = none;  # int8 only: what the linears' inputs are rounded to
+  endToEndLearningRate @20 :Float64 = 1e-5;  # aqlm only
 }
 
 # What calibration windows are cut from.

@@ -247,8 +247,8 @@ class JobCheck {
     check_range(pointer + "/fineTuneEpochs", spec.fine_tune_epochs, 1u, kEpochsMax);
     check_range(pointer + "/fineTuneBatch", spec.fine_tune_batch, 1u, kSequencesMax);
     check_range(pointer + "/patience", spec.patience, 1u, kEpochsMax);
-    if (!(spec.learning_rate > 0 && spec.learning_rate <= 1))
-      add(pointer + "/learningRate", "expected a number above 0 and up to 1");
+    for (const auto& [key, rate] : {std::pair{"/learningRate", spec.learning_rate}, {"/endToEndLearningRate", spec.end_to_end_learning_rate}})
+      if (!(rate > 0 && rate <= 1)) add(pointer + key, "expected a number above 0 and up to 1");
     const std::uint32_t sequences = job_.calibration.sequences;
     if (sequences < 2 || spec.validation_sequences >= sequences)
       add(pointer + "/validationSequences", "found " + std::to_string(spec.validation_sequences) + " of " +
@@ -286,12 +286,14 @@ class JobCheck {
     check("/tolerance", fixed.tolerance == spec.tolerance, only_aqlm);
     check("/seed", fixed.seed == spec.seed, only_aqlm);
     check("/fineTuning", fixed.fine_tuning == spec.fine_tuning, only_aqlm);
-    const std::string untuned = "does not fine-tune here: set \"fineTuning\" to \"block\", or leave the key out";
+    const std::string untuned = "does not fine-tune here: set \"fineTuning\" to \"block\" or \"endToEnd\", or leave the key out";
     check("/fineTuneEpochs", fixed.fine_tune_epochs == spec.fine_tune_epochs, untuned);
     check("/fineTuneBatch", fixed.fine_tune_batch == spec.fine_tune_batch, untuned);
     check("/learningRate", fixed.learning_rate == spec.learning_rate, untuned);
     check("/patience", fixed.patience == spec.patience, untuned);
     check("/validationSequences", fixed.validation_sequences == spec.validation_sequences, untuned);
+    check("/endToEndLearningRate", fixed.end_to_end_learning_rate == spec.end_to_end_learning_rate,
+          "does not fine-tune end to end here: set \"fineTuning\" to \"endToEnd\", or leave the key out");
     check("/budgetGiB", fixed.budget_gib == spec.budget_gib, "chooses no bits: only gptq does; leave the key out");
   }
 

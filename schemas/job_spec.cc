@@ -60,6 +60,8 @@ std::string_view to_string(FineTuning tuning) {
       return "none";
     case FineTuning::block:
       return "block";
+    case FineTuning::end_to_end:
+      return "endToEnd";
   }
   return "unknown";
 }
@@ -178,6 +180,7 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.patience = defaults.patience;
     spec.validation_sequences = defaults.validation_sequences;
   }
+  if (spec.fine_tuning != FineTuning::end_to_end) spec.end_to_end_learning_rate = defaults.end_to_end_learning_rate;
   return spec;
 }
 
@@ -197,6 +200,7 @@ std::string derived_name(const QuantizeSpec& spec) {
     name.append("-g").append(std::to_string(spec.group_size));
     if (spec.tolerance != defaults.tolerance) name.append("-tol").append(number(spec.tolerance));
     if (spec.fine_tuning == FineTuning::block) name += "-ft";
+    if (spec.fine_tuning == FineTuning::end_to_end) name += "-e2e";
     if (spec.seed != defaults.seed) name.append("-seed").append(std::to_string(spec.seed));
     return name;
   }

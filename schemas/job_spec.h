@@ -27,7 +27,8 @@ enum class ScaleRule : std::uint16_t {
 // aqlm: what is trained once the codes are found; codes stay as they are.
 enum class FineTuning : std::uint16_t {
   none,
-  block,  // each block against the original one, on the activations of the quantized prefix
+  block,       // each block against the original one, on the activations of the quantized prefix
+  end_to_end,  // that, and then the whole model against the original one's logits
 };
 
 // int8: whether the inputs of the linears are rounded to 8 bits too, so that their products are of integers.
@@ -59,6 +60,7 @@ struct QuantizeSpec {
   std::uint32_t fine_tune_epochs = 10;
   std::uint32_t fine_tune_batch = 8;  // sequences
   double learning_rate = 1e-5;
+  double end_to_end_learning_rate = 1e-5;
   std::uint32_t patience = 3;              // epochs without a better validation loss before it stops
   std::uint32_t validation_sequences = 0;  // 0: an eighth of the calibration sequences
   // gptq: what the whole artifact may take; each linear then has bits and a group size of its own, chosen for the

@@ -45,6 +45,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("validationSequences", value.validation_sequences);
   archive("budgetGiB", value.budget_gib);
   archive("activations", value.activations);
+  archive("endToEndLearningRate", value.end_to_end_learning_rate);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);

@@ -210,6 +210,14 @@ BlockCounts count_block(const BlockQuestion& question) {
                            4 * kSolvedRowsMax * columns_max * kFloatBytes;
   if (recipe.fine_tuning != FineTuning::none)
     counts.memory_bytes += calibrated.own_tokens * question.config.hidden_size * kFloatBytes * 2 + weights * 8;
+  // End to end: panels of the head twice, the final states, a batch's inputs of all blocks, and the packed model.
+  if (recipe.fine_tuning == FineTuning::end_to_end) {
+    const double hidden = question.config.hidden_size, layers = question.config.layers;
+    double packed = 0;
+    for (const LinearShape& linear : linears) packed += static_cast<double>(packed_linear_bytes(linear, recipe));
+    counts.memory_bytes += (2.0 * question.config.vocab_size + calibrated.own_tokens) * hidden * kFloatBytes + packed * layers +
+                           (layers + 3) * std::min<double>(recipe.fine_tune_batch, own_sequences) * question.length * hidden * kFloatBytes;
+  }
   return counts;
 }
 

@@ -88,29 +88,30 @@ TEST(Crash, TwentyKillsAtSeededPointsCostNothing) {
     EXPECT_GT(counts[victim], 0) << "no kill hit kind " << static_cast<int>(victim);
 }
 
-// The state of a block's fine-tuning is on disk after every epoch: whatever dies, the epochs before it are not run again.
-TEST(Crash, AKillInsideABlocksFineTuningCostsAnEpoch) {
+// The state of fine-tuning is on disk after every epoch: whatever dies, inside a block or inside the whole model behind it, the
+// epochs before it are not run again.
+TEST(Crash, AKillInsideFineTuningCostsAnEpoch) {
   const ScratchDirectory scratch;
   write_divisible_model(scratch / "model");
   nlohmann::json job = small_job();
   job["model"] = (scratch / "model").string();
   job["baseline"] = false;
-  job["quantize"] = {{{"method", "aqlm"}, {"codebooks", 2}, {"codebookBits", 4}, {"fineTuning", "block"}, {"fineTuneEpochs", 40},
-                      {"patience", 40}, {"learningRate", 1e-3}}};
+  job["quantize"] = {{{"method", "aqlm"}, {"codebooks", 2}, {"codebookBits", 4}, {"fineTuning", "endToEnd"}, {"fineTuneEpochs", 20},
+                      {"patience", 20}, {"learningRate", 1e-3}, {"endToEndLearningRate", 1e-3}}};
   write_text(scratch / "job.json", job.dump());
   const Finished untouched = run(run_arguments(scratch / "job.json", scratch / "untouched", 2));
   ASSERT_EQ(untouched.exit_code, 0) << untouched.err;
-  const auto state_of = [](const std::filesystem::path& store, const std::string& block) {
+  const auto state_of = [](const std::filesystem::path& store, const std::string& what) {
     std::error_code ignored;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(store / "scratch", ignored))
-      if (entry.path().filename() == "tuning-block-" + block) return true;
+      if (entry.path().filename() == "tuning-" + what) return true;
     return false;
   };
   const auto store = scratch / "store";
   int ranks = 1;
-  for (const std::string block : {"0", "1"}) {
+  for (const std::string inside : {"block-0", "block-1", "model"}) {
     Running coordinator(run_arguments(scratch / "job.json", store, ranks++), {{"QUENCH_CRASH_TEST", "tuning"}}, scratch / "err.txt");
-    ASSERT_TRUE(wait_for([&] { return state_of(store, block) || coordinator.ended(); }, std::chrono::seconds(60)));
+    ASSERT_TRUE(wait_for([&] { return state_of(store, inside) || coordinator.ended(); }, std::chrono::seconds(60)));
     ASSERT_FALSE(coordinator.ended()) << read_text(scratch / "err.txt");
     for (const pid_t pid : processes_with("QUENCH_CRASH_TEST=tuning")) ::kill(pid, SIGKILL);
     EXPECT_NE(coordinator.wait(), 0);
@@ -120,7 +121,8 @@ TEST(Crash, AKillInsideABlocksFineTuningCostsAnEpoch) {
   ASSERT_EQ(last.exit_code, 0) << last.err;
   EXPECT_EQ(digests_of(last), digests_of(untouched));
   EXPECT_NE(last.err.find("went on after epoch"), std::string::npos) << last.err;
-  EXPECT_FALSE(state_of(store, "1")) << "nothing is left of a committed block";
+  EXPECT_NE(last.err.find("fine-tuning end to end: validation divergence"), std::string::npos) << last.err;
+  EXPECT_FALSE(state_of(store, "model")) << "nothing is left of what is committed";
 }
 
 TEST(Crash, ASignalStopsTheRunAndTheNextOneGoesOn) {

@@ -21,7 +21,7 @@ inline constexpr unsigned kEnumerants<ScaleRule> = 2;
 template <>
 inline constexpr unsigned kEnumerants<CalibrationKind> = 4;
 template <>
-inline constexpr unsigned kEnumerants<FineTuning> = 2;
+inline constexpr unsigned kEnumerants<FineTuning> = 3;
 template <>
 inline constexpr unsigned kEnumerants<Activations> = 3;
 template <>

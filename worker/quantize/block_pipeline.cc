@@ -347,7 +347,7 @@ class CalibratedPass {
 
 }  // namespace
 
-TuningFile tuning_file(const GangContext& context, std::uint32_t layer) {
+KeptFile tuning_file(const GangContext& context, std::uint32_t layer) {
   if (context.scratch.empty()) return {{}, {}};
   return {context.scratch / ("tuning-block-" + std::to_string(layer)),
           Hasher().update(context.scratch_key.span()).update_u64(layer).finish()};

@@ -16,7 +16,7 @@
 #include "schemas/job_spec.h"
 #include "worker/model/block_forward.h"
 #include "worker/model/weights.h"
-#include "worker/quantize/aqlm/tuning_state.h"
+#include "worker/quantize/aqlm/kept_file.h"
 #include "worker/quantize/shards.h"
 
 namespace quench::worker {
@@ -50,7 +50,7 @@ CalibratedBlock quantize_calibrated_block(const GangContext& context, const Quan
                                           const std::function<void(const std::string&)>& on_step);
 
 // Of block `layer`, to be removed once the block is committed.
-TuningFile tuning_file(const GangContext& context, std::uint32_t layer);
+KeptFile tuning_file(const GangContext& context, std::uint32_t layer);
 
 // A block for methods without calibration: no forward; every rank reads only the rows it quantizes, or
 // (method none) the bytes it copies.

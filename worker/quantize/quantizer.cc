@@ -13,6 +13,7 @@
 #include "schemas/synthetic_model.h"
 #include "worker/model/transformer.h"
 #include "worker/quantize/bit_choice.h"
+#include "worker/quantize/held_blocks.h"
 #include "worker/quantize/hidden_states.h"
 #include "worker/quantize/methods.h"
 
@@ -240,13 +241,17 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   with_choices.choices = choices;
   with_choices.scratch = scratch_of(order);
   with_choices.scratch_key = key_of(order, calibration);
+  // Of an artifact that is tuned end to end nothing is committed until all of it is.
+  std::optional<HeldBlocks> held;
+  if (recipe.fine_tuning == FineTuning::end_to_end && order.first_block < layers) held.emplace(with_choices, layers);
+  const std::uint32_t first = held ? held->count() : order.first_block;
+  const std::vector<TensorRecord> before = held ? held->tensors() : order.committed;
   std::uint32_t replayed = 0;
-  if (calibrated && order.first_block < layers) {
+  if (calibrated && first < layers) {
     activations.emplace(context, order, calibration);
     std::unique_ptr<WeightSource> committed;
-    if (order.first_block > 0)
-      committed = open_tensor_records(context.source.config(), order.committed, read_chunk);
-    std::int32_t ran = static_cast<std::int32_t>(activations->restore(order.first_block, committed.get()));
+    if (first > 0) committed = open_tensor_records(context.source.config(), before, read_chunk);
+    std::int32_t ran = static_cast<std::int32_t>(activations->restore(first, committed.get()));
     context.gang.all_reduce_max(std::span(&ran, 1), "replayed blocks");
     replayed = static_cast<std::uint32_t>(ran);
     if (speaks && replayed > 0)
@@ -254,7 +259,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
                        " committed blocks again for their hidden states");
   }
 
-  for (std::uint32_t layer = order.first_block; layer < layers; ++layer) {
+  for (std::uint32_t layer = first; layer < layers; ++layer) {
     const auto started = std::chrono::steady_clock::now();
     const auto on_step = [&](const std::string& step) {
       if (speaks) context.sink.report_step(order.artifact, layer, step);
@@ -268,12 +273,18 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
             : quantize_plain_block(context, recipe, layer);
     if (calibrated && layer + 1 < layers) activations->save(layer + 1);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
-    if (speaks)
-      context.sink.commit_block(
-          {order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false});
+    BlockDone done{order.artifact, layer, std::move(block.tensors), std::move(block.losses), seconds.count(), false};
+    if (held)
+      held->add(std::move(done));
+    else if (speaks)
+      context.sink.commit_block(done);
     if (speaks) tuning_file(with_choices, layer).remove();
   }
   if (activations) activations->wait_saved();
+  if (held)
+    held->tune_and_commit(recipe, calibration, order.first_block, read_chunk, [&](const std::string& step) {
+      if (speaks) context.sink.report_step(order.artifact, layers - 1, step);
+    });
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});
   context.gang.barrier("artifact done");
 }

@@ -2,7 +2,10 @@
 // than where it starts; and a packed forward with the bits of the dequantized weights.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -28,8 +31,9 @@ QuantizeSpec aqlm(std::uint32_t codebooks, std::uint32_t bits) {
   return recipe;
 }
 
-QuantizeSpec tuned(QuantizeSpec recipe) {
-  recipe.fine_tuning = FineTuning::block;
+QuantizeSpec tuned(QuantizeSpec recipe, FineTuning tuning = FineTuning::block) {
+  recipe.fine_tuning = tuning;
+  recipe.end_to_end_learning_rate = 3e-3;
   recipe.fine_tune_epochs = 2;
   recipe.fine_tune_batch = 2;
   recipe.learning_rate = 3e-3;
@@ -102,7 +106,8 @@ TEST_P(Additive, GoesOnAfterADeathOnOtherRanks) {
   order.committed = store.blocks[0].tensors;
   run_gang(3, order, tiny_windows(), store);
   EXPECT_EQ(fingerprint(store), whole);
-  EXPECT_EQ(store.done->replayed_blocks, 1u);
+  // Tuned end to end, nothing was committed before all was tuned, so that all blocks were held.
+  EXPECT_EQ(store.done->replayed_blocks, GetParam().fine_tuning == FineTuning::end_to_end ? 0u : 1u);
 }
 
 // A gang that dies inside a block's fine-tuning goes on after the last epoch, on other ranks; with another job's state, or one
@@ -156,7 +161,55 @@ TEST(FineTuning, GoesOnInsideABlockOnOtherRanks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(3, 3), tuned(aqlm(2, 4))),
+// The same inside the tuning of the whole model, behind all blocks, and between two of their commits.
+TEST(FineTuning, GoesOnInsideTheTuningOfTheWholeModel) {
+  const test::TemporaryDirectory model;
+  test::write_model(model.path(), test::tiny_config(), test::tiny_model(3));
+  QuantizeSpec recipe = tuned(aqlm(2, 4), FineTuning::end_to_end);
+  recipe.fine_tune_epochs = recipe.patience = 4;
+  const CalibrationSet text = windows(24, 20, 31, 50);  // enough for the validation to gain
+  const auto divergences = [](const Store& store) {
+    double before = 0, after = 0;
+    for (const std::string& line : store.lines)
+      std::sscanf(line.c_str(), "fine-tuning end to end: validation divergence %lf -> %lf", &before, &after);
+    return std::pair(before, after);
+  };
+  const ScratchDirectory undisturbed;
+  Store reference;
+  run_gang(2, order_of(model.path(), recipe, undisturbed), text, reference);
+  const auto [before, after] = divergences(reference);
+  EXPECT_GT(before, 0);
+  EXPECT_LT(after, 0.99 * before);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(undisturbed / "hidden"))
+    EXPECT_TRUE(entry.is_directory() || entry.path().filename().string().starts_with("sequence-")) << entry.path();
+  struct Death {
+    const char* step;
+    std::size_t committed, epochs_left;
+  };
+  for (const Death& death : {Death{"1: fine-tuning, epoch 2", 0, 4}, Death{"1: end to end, epoch 3", 0, 1}, Death{"", 1, 0}}) {
+    const ScratchDirectory scratch;
+    QuantizeOrder order = order_of(model.path(), recipe, scratch);
+    Store store;
+    store.die_at_step = death.step;
+    if (death.committed > 0) store.die_at_block = static_cast<std::uint32_t>(death.committed);
+    EXPECT_THROW(run_gang(2, order, text, store), Error);
+    ASSERT_EQ(store.blocks.size(), death.committed) << death.step;
+    store.die_at_step.clear();
+    store.die_at_block.reset();
+    store.steps.clear();
+    order.outer_committed = true;
+    order.first_block = static_cast<std::uint32_t>(death.committed);
+    for (const BlockDone& block : store.blocks) order.committed.insert(order.committed.end(), block.tensors.begin(), block.tensors.end());
+    run_gang(3, order, text, store);
+    EXPECT_EQ(fingerprint(store), fingerprint(reference)) << death.step;
+    EXPECT_EQ(static_cast<std::size_t>(std::count_if(store.steps.begin(), store.steps.end(),
+                                                     [](const std::string& step) { return step.starts_with("1: end to end, epoch"); })),
+              death.epochs_left)
+        << death.step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Codebooks, Additive, ::testing::Values(aqlm(1, 6), aqlm(3, 3), tuned(aqlm(2, 4)), tuned(aqlm(1, 5), FineTuning::end_to_end)),
                          [](const auto& test) { return "C" + std::to_string(test.param.codebooks) + "x" + std::to_string(test.param.codebook_bits); });
 
 // One linear with inputs that share directions.

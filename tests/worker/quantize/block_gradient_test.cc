@@ -139,14 +139,14 @@ TEST(FineTuning, KeepsWhatValidatesBest) {
   TrainedBlock block(*backend, p.config, p.rope, p.block);
   const std::vector<float> start = block.as_stored();
   std::uint32_t told = 0;
-  const TuningResult result = tune_block(*gang, recipe, data, TuningFile({}, {}), block, [&](const std::string&) { ++told; });
+  const TuningResult result = tune_block(*gang, recipe, data, KeptFile({}, {}), block, [&](const std::string&) { ++told; });
   EXPECT_LT(result.error_after, 0.5 * result.error_before);
   EXPECT_EQ(told, result.epochs);
   EXPECT_EQ(block.as_stored(), block.parameters());
 
   TrainedBlock ruined(*backend, p.config, p.rope, p.block);
   recipe.learning_rate = 1;
-  const TuningResult nothing = tune_block(*gang, recipe, data, TuningFile({}, {}), ruined, [](const std::string&) {});
+  const TuningResult nothing = tune_block(*gang, recipe, data, KeptFile({}, {}), ruined, [](const std::string&) {});
   EXPECT_EQ(nothing.error_after, nothing.error_before);
   EXPECT_EQ(nothing.epochs, recipe.patience);
   EXPECT_EQ(ruined.parameters(), start);

@@ -252,18 +252,28 @@ void TrainedBlock::add_norm_gradient(std::size_t tensor, std::span<const float> 
 double TrainedBlock::add_gradient(ConstMatrixView x, ConstMatrixView target, double weight, std::span<const double> units,
                                   std::span<std::int64_t> sums, std::span<double> largest) {
   const MatrixView out = forward(x);
-  const std::int64_t rows = x.rows;
-  const float epsilon = static_cast<float>(config_.norm_eps);
-  kernels::Training& training = backend_.training();
-  kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(2 * rows * x.cols));
-  const MatrixView dout(memory.data(), rows, x.cols), dmiddle(memory.data() + rows * x.cols, rows, x.cols);
+  kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(x.rows * x.cols));
+  const MatrixView d(memory.data(), x.rows, x.cols);
   double error = 0;
-  for (std::int64_t t = 0; t < rows; ++t)
+  for (std::int64_t t = 0; t < x.rows; ++t)
     for (std::int64_t c = 0; c < x.cols; ++c) {
       const double difference = static_cast<double>(out.row(t)[c]) - static_cast<double>(target.row(t)[c]);
       error += difference * difference;
-      dmiddle.row(t)[c] = dout.row(t)[c] = static_cast<float>(2 * weight * difference);
+      d.row(t)[c] = static_cast<float>(2 * weight * difference);
     }
+  add_backward(x, d, units, sums, largest);
+  return error;
+}
+
+void TrainedBlock::add_backward(ConstMatrixView x, MatrixView dmiddle, std::span<const double> units, std::span<std::int64_t> sums,
+                                std::span<double> largest) {
+  const std::int64_t rows = x.rows;
+  const float epsilon = static_cast<float>(config_.norm_eps);
+  kernels::Training& training = backend_.training();
+  // What passes by a half of the block is already in dmiddle, and what comes through it is added.
+  kernels::AlignedBuffer<float> memory(static_cast<std::size_t>(rows * x.cols));
+  const MatrixView dout(memory.data(), rows, x.cols);
+  for (std::int64_t t = 0; t < rows; ++t) std::copy_n(dmiddle.row(t), x.cols, dout.row(t));
   const auto back = [&](BlockLinear which, ActivationBuffer& into, ConstMatrixView dy) {
     return multiply(into, dy, linears_[which].transposed.data(), linears_[which].shape.inputs);
   };
@@ -305,10 +315,8 @@ double TrainedBlock::add_gradient(ConstMatrixView x, ConstMatrixView target, dou
   const MatrixView dfirst = back(kQ, scratch_[4], dq);
   backend_.add(back(kK, scratch_[0], dk), dfirst);
   backend_.add(back(kV, scratch_[0], dv), dfirst);
-  // The gradient of x itself is not wanted, only the norm's.
   training.rms_norm_backward(x, norm(0).data(), epsilon, dfirst, dmiddle, dnorm.data());
   add_norm_gradient(2 * kBlockLinears, dnorm, units, sums, largest);
-  return error;
 }
 
 std::span<const float> TrainedBlock::norm(std::size_t which) const {

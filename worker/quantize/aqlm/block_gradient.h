@@ -34,7 +34,14 @@ class TrainedBlock {
   // Takes other parameters.
   void set_parameters(std::span<const float> parameters);
 
-  // The block's output for the sequence x [T, hidden]. Returns the sum of (output - target)².
+  // The block's output for the sequence x [T, hidden], valid until the next call.
+  kernels::ConstMatrixView output(kernels::ConstMatrixView x) { return forward(x); }
+  // Behind output(x), with d the gradient of some error by the output: adds that by the parameters as add_gradient does, and
+  // turns d into that by x.
+  void add_backward(kernels::ConstMatrixView x, kernels::MatrixView d, std::span<const double> units,
+                    std::span<std::int64_t> sums, std::span<double> largest);
+
+  // Returns the sum of (output - target)².
   double squared_error(kernels::ConstMatrixView x, kernels::ConstMatrixView target);
 
   // Gradients of weight * squared_error: element i of tensor k times units[k], rounded, is added to sums[i], and
