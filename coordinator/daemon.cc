@@ -13,6 +13,7 @@
 #include "coordinator/calibration_sets.h"
 #include "coordinator/clock.h"
 #include "coordinator/http/views.h"
+#include "coordinator/records.h"
 #include "schemas/codec.h"
 #include "schemas/endpoint_url.h"
 #include "schemas/service_json.h"
@@ -23,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kJournal[] = "service";
 constexpr std::chrono::seconds kTick{1};
 // Reports, digests of models and lists of artifacts: what would hold the loop.
 constexpr std::size_t kAsideThreads = 2;
@@ -92,7 +92,7 @@ void Daemon::run() {
 
 std::vector<quench::JournalEvent> Daemon::journal() const {
   std::vector<quench::JournalEvent> events;
-  for (const JournalEvent& event : store_.read_journal(kJournal)) events.push_back(decode_journal_event(event.bytes));
+  for (const JournalEvent& event : store_.read_journal(kServiceJournal)) events.push_back(decode_journal_event(event.bytes));
   return events;
 }
 
@@ -132,14 +132,14 @@ void Daemon::set_name(const std::string& name, const Digest& artifact, const std
   const std::int64_t now = unix_now_ms();
   Commit commit;
   commit.set_ref(name, artifact, static_cast<std::uint64_t>(now));
-  commit.append_journal(kJournal, encode(quench::JournalEvent(NameChanged{name, artifact, by, now})));
+  commit.append_journal(kServiceJournal, encode(quench::JournalEvent(NameChanged{name, artifact, by, now})));
   store_.commit(commit);
 }
 
 void Daemon::publish(Commit commit, const std::vector<std::pair<std::string, Digest>>& names, const std::string& by,
                      std::int64_t now_ms) {
   for (const auto& [name, digest] : names)
-    commit.append_journal(kJournal, encode(quench::JournalEvent(NameChanged{name, digest, by, now_ms})));
+    commit.append_journal(kServiceJournal, encode(quench::JournalEvent(NameChanged{name, digest, by, now_ms})));
   store_.commit(commit);
 }
 
@@ -153,7 +153,7 @@ JobSpec Daemon::check_submission(const JobSpec& job) const {
 
 void Daemon::write(const quench::JournalEvent& event) {
   Commit commit;
-  commit.append_journal(kJournal, encode(event));
+  commit.append_journal(kServiceJournal, encode(event));
   store_.commit(commit);
 }
 

@@ -15,6 +15,7 @@
 namespace quench::coordinator {
 
 inline constexpr std::string_view kJournalPrefix = "job-";
+inline constexpr std::string_view kServiceJournal = "service";  // `quench serve`'s own: every change of its queue
 std::string journal_name(const Digest& job_id);  // "job-<64 hexadecimal digits>"
 // Throws Error(corrupt) for a name that journal_name does not give.
 Digest job_of_journal(std::string_view name);

@@ -7,6 +7,7 @@
 
 #include "coordinator/report/words.h"
 #include "coordinator/repository/rederivation.h"
+#include "coordinator/store/keys.h"
 #include "coordinator/trust/envelope.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
@@ -31,9 +32,13 @@ std::uint64_t parse_with_unit(const std::string& option, const std::string& text
   throw Error(ErrorCode::bad_input, option + " " + text + ": expected " + expected);
 }
 
-std::string policy_text(const StorePolicy& policy, std::uint64_t stored, bool json) {
+std::string policy_text(const ArtifactStore& store, bool json) {
+  const StorePolicy policy = store.policy();
+  const std::uint64_t stored = store.stored_bytes();
   if (json) {
-    ordered_json rules = ordered_json::array(), keys = ordered_json::array();
+    ordered_json rules = ordered_json::array(), keys = ordered_json::array(), organisations = ordered_json::array();
+    for (const auto& [organisation, quota] : policy.organisation_quotas)
+      organisations.push_back({{"name", organisation}, {"quota_bytes", quota}, {"held_bytes", store.organisation_bytes(organisation)}});
     for (const RetentionRule& rule : policy.retention)
       rules.push_back({{"pattern", rule.pattern},
                        {"keep", rule.keep ? ordered_json(*rule.keep) : ordered_json(nullptr)},
@@ -41,6 +46,7 @@ std::string policy_text(const StorePolicy& policy, std::uint64_t stored, bool js
     for (const TrustedKey& key : policy.keys) keys.push_back({{"name", key.name}, {"id", key.key.id()}});
     return ordered_json{{"quota_bytes", policy.quota_bytes ? ordered_json(*policy.quota_bytes) : ordered_json(nullptr)},
                         {"stored_bytes", stored},
+                        {"organisations", organisations},
                         {"demands_signatures", policy.demands_signatures},
                         {"retention", rules},
                         {"keys", keys}}
@@ -50,6 +56,9 @@ std::string policy_text(const StorePolicy& policy, std::uint64_t stored, bool js
   std::string text = fmt::format("quota        {}, {} MB taken\nsignatures   {}\n",
                                  policy.quota_bytes ? megabytes(*policy.quota_bytes) + " MB" : "none", megabytes(stored),
                                  policy.demands_signatures ? "demanded of everything that has a name" : "not demanded");
+  for (const auto& [organisation, quota] : policy.organisation_quotas)
+    text += fmt::format("quota        {}: {} MB, {} MB held by its names\n", organisation, megabytes(quota),
+                        megabytes(store.organisation_bytes(organisation)));
   for (const TrustedKey& key : policy.keys) text += fmt::format("key          {}  {}\n", key.key.id(), key.name);
   for (const RetentionRule& rule : policy.retention)
     text += fmt::format("retention    {}{}{}\n", rule.pattern, rule.keep ? fmt::format(", the newest {}", *rule.keep) : "",
@@ -107,10 +116,11 @@ CareCommands::CareCommands(CLI::App& app) {
   verify_->add_option("--share", verify_choice_.share, "which turn; default: the day's");
   gc_ = app.add_subcommand("gc", "end names as the policy says, and take the weights of what has no name");
   gc_->add_flag("--dry-run", collection_.dry_run, "say what would go");
-  gc_->add_option("--grace", grace_, "how long what a name meant stays after the name changed; default 7d");
-  gc_->add_option("--abandon", abandon_, "give up jobs that have published nothing and were started longer ago");
+  gc_->add_option("--grace", grace_, "how long what a name meant stays after the name changed, and a cancelled or failed job's blocks; default 7d");
+  gc_->add_option("--abandon", abandon_, "give up unfinished jobs of `quench run` that were started longer ago");
   policy_ = app.add_subcommand("policy", "what the store holds itself to");
   policy_->add_option("--quota", quota_, "bytes that chunks may take (200G), or none");
+  policy_->add_option("--org-quota", organisation_quotas_, "ORG=200G or ORG=none: bytes that what ORG's names point at may have");
   policy_->add_option("--signatures", signatures_, "demanded or none")->check(CLI::IsMember({"demanded", "none"}));
   policy_->add_option("--retain", retain_, "PATTERN=keep:N,days:M for names; all rules at once, or none");
   trust_ = app.add_subcommand("trust", "keys whose signatures count");
@@ -167,6 +177,15 @@ std::string CareCommands::change_policy(ArtifactStore& store) const {
   Commit commit;
   if (!quota_.empty())
     put_quota(commit, quota_ == "none" ? std::nullopt : std::optional(parse_bytes("--quota", quota_)));
+  for (const std::string& one : organisation_quotas_) {
+    const std::size_t equals = one.find('=');
+    const std::string organisation = one.substr(0, equals);
+    if (equals == std::string::npos || organisation.find_first_of("/:") != std::string::npos)
+      throw Error(ErrorCode::bad_input, "--org-quota " + one + ": expected ORG=SIZE or ORG=none, ORG as in ORG/model:tag");
+    check_name("organisation", organisation);
+    const std::string size = one.substr(equals + 1);
+    put_organisation_quota(commit, organisation, size == "none" ? std::nullopt : std::optional(parse_bytes("--org-quota", size)));
+  }
   if (!signatures_.empty()) {
     if (signatures_ == "demanded" && store.policy().keys.empty())
       throw Error(ErrorCode::bad_input, "the store trusts no key, so nothing could be published: `quench artifacts trust add NAME --key FILE.pub` first");
@@ -179,7 +198,7 @@ std::string CareCommands::change_policy(ArtifactStore& store) const {
     put_retention(commit, rules);
   }
   store.commit(commit);
-  return policy_text(store.policy(), store.stored_bytes(), json_);
+  return policy_text(store, json_);
 }
 
 std::string CareCommands::change_trust(ArtifactStore& store, std::uint64_t) const {

@@ -26,7 +26,7 @@ class CareCommands {
   VerifyChoice verify_choice_;
   CollectionChoice collection_;
   std::string grace_, abandon_, quota_, signatures_, name_, key_, from_, to_, ref_, envelope_, model_, pattern_;
-  std::vector<std::string> retain_;
+  std::vector<std::string> retain_, organisation_quotas_;
   bool json_ = false, linked_ = false;
   CLI::App *verify_, *gc_, *policy_, *trust_, *trust_add_, *trust_rm_, *trust_ls_, *repair_, *backup_, *rederivation_,
       *statement_, *attach_;

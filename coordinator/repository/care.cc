@@ -139,7 +139,7 @@ auto on_disk(const fs::path& to, Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (const fs::filesystem_error& error) {
-    if (error.code() == std::errc::no_space_on_device) throw Error(ErrorCode::failed, disk_full_text(to));
+    if (is_full(error.code().value())) throw Error(ErrorCode::failed, disk_full_text(to));
     throw Error(ErrorCode::failed, "cannot write " + to.string() + ": " + error.what());
   }
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "coordinator/queue/queue.h"
 #include "coordinator/records.h"
 #include "coordinator/report/words.h"
 #include "schemas/codec.h"
@@ -18,31 +19,103 @@ using nlohmann::ordered_json;
 
 constexpr std::uint64_t kDayMs = 24ull * 3600 * 1000;
 
-// A finished job's records stay, so that it is reported for ever; what it wrote lives as long as its artifacts' names.
-JobOpinion judge_job(std::string_view id, const std::vector<JournalEvent>& events, const CollectionChoice& choice,
+struct JobHistory {
+  std::vector<quench::JournalEvent> events;
+  std::optional<JobAccepted> accepted;
+  std::vector<Digest> published;
+  std::set<std::uint32_t> published_artifacts;
+  bool finished = false;
+  std::uint64_t started_ms = 0;  // the last attempt
+  std::uint64_t last_ms = 0;     // its last sign of life
+};
+
+JobHistory history_of(const std::vector<JournalEvent>& records) {
+  JobHistory history;
+  for (const JournalEvent& record : records) {
+    const quench::JournalEvent& event = history.events.emplace_back(decode_journal_event(record.bytes));
+    if (const auto* accepted = std::get_if<JobAccepted>(&event)) history.accepted = *accepted;
+    if (std::holds_alternative<JobFinished>(event)) history.finished = true;
+    if (const auto* started = std::get_if<AttemptStarted>(&event))
+      history.started_ms = history.last_ms = static_cast<std::uint64_t>(started->unix_ms);
+    // A block says how long it took: one that takes days is no sign of a job that was given up.
+    if (const auto* block = std::get_if<BlockWritten>(&event)) history.last_ms += static_cast<std::uint64_t>(block->seconds * 1000);
+    if (const auto* published = std::get_if<ArtifactPublished>(&event)) {
+      history.published.push_back(published->digest);
+      history.published_artifacts.insert(published->artifact);
+    }
+  }
+  return history;
+}
+
+// What a job that was given up leaves: everything about what it has published, whose scores are found by its journal. Its
+// other blocks go, and are made anew if it is ever tried again.
+std::vector<JournalEvent> left_of(const JobHistory& history, const std::vector<JournalEvent>& records) {
+  std::vector<JournalEvent> left;
+  if (history.published.empty()) return left;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto* outer = std::get_if<OuterCommitted>(&history.events[i]);
+    const auto* block = std::get_if<BlockWritten>(&history.events[i]);
+    if ((outer && !history.published_artifacts.contains(outer->artifact)) ||
+        (block && !history.published_artifacts.contains(block->artifact)))
+      continue;
+    left.push_back(records[i]);
+  }
+  return left;
+}
+
+enum class Standing {
+  unknown,   // to the service: `quench run` made it, or an older service's journal
+  wanted,    // waits, is at work, or ended too recently
+  given_up,  // cancelled or failed, and not tried again for the grace period
+};
+
+// What the service thinks of a job.
+Standing standing_of(const QueueState& queue, const Digest& id, const JobHistory& history, const CollectionChoice& choice,
                      std::uint64_t now_ms) {
+  std::uint64_t ended_ms = 0;
+  for (const auto& [number, job] : queue.jobs) {
+    const bool over = job.state == JobState::done || job.state == JobState::failed || job.state == JobState::cancelled;
+    // One whose model nobody has read yet may turn out to be this one.
+    const bool same = !job.job_id.is_none() ? job.job_id == id
+                                            : !over && history.accepted && job_id(job.job, history.accepted->source) == id;
+    if (!same) continue;
+    if (!over) return Standing::wanted;
+    ended_ms = std::max(ended_ms, static_cast<std::uint64_t>(job.ended_ms));
+  }
+  // One that was begun since is `quench run`'s.
+  if (ended_ms == 0 || history.started_ms > ended_ms) return Standing::unknown;
+  return ended_ms + choice.grace_ms <= now_ms ? Standing::given_up : Standing::wanted;
+}
+
+// A finished job's records stay, so that it is reported for ever; what it wrote lives as long as its artifacts' names.
+JobOpinion judge_job(std::string_view name, const std::vector<JournalEvent>& events, const QueueState& queue,
+                     const CollectionChoice& choice, std::uint64_t now_ms) {
   JobOpinion opinion;
   // Other journals than jobs' are kept whole, whatever they hold.
-  if (!id.starts_with(kJournalPrefix)) return opinion;
-  bool finished = false;
-  std::uint64_t last_ms = 0;
-  for (const JournalEvent& record : events) {
-    const quench::JournalEvent event = decode_journal_event(record.bytes);
-    if (std::holds_alternative<JobFinished>(event)) finished = true;
-    if (const auto* started = std::get_if<AttemptStarted>(&event)) last_ms = static_cast<std::uint64_t>(started->unix_ms);
-    // A block says how long it took: one that takes days is no sign of a job that was given up.
-    if (const auto* block = std::get_if<BlockWritten>(&event)) last_ms += static_cast<std::uint64_t>(block->seconds * 1000);
-    if (const auto* published = std::get_if<ArtifactPublished>(&event)) opinion.objects.push_back(published->digest);
-  }
-  const bool stale = choice.abandon_ms && last_ms + *choice.abandon_ms <= now_ms;
-  if (finished) {
+  if (!name.starts_with(kJournalPrefix)) return opinion;
+  const JobHistory history = history_of(events);
+  if (history.finished) {
     opinion.fate = JobOpinion::Fate::release;
-    opinion.objects.clear();
-  } else if (stale && opinion.objects.empty()) {
-    // One that has published something may be resumed for the rest, and its scores are found by its journal.
+    return opinion;
+  }
+  const Standing standing = standing_of(queue, job_of_journal(name), history, choice, now_ms);
+  const bool stale = choice.abandon_ms && history.last_ms + *choice.abandon_ms <= now_ms;
+  if (standing == Standing::given_up || (standing == Standing::unknown && stale)) {
     opinion.fate = JobOpinion::Fate::forget;
+    opinion.left = left_of(history, events);
+  } else {
+    opinion.objects = history.published;
   }
   return opinion;
+}
+
+QueueState queue_of(const std::vector<JournalEvent>& events) {
+  QueueState queue;
+  for (const JournalEvent& record : events) {
+    const quench::JournalEvent event = decode_journal_event(record.bytes);
+    if (const auto* moved = std::get_if<JobMoved>(&event)) apply(queue, *moved);
+  }
+  return queue;
 }
 
 std::vector<Digest> linked(const StoredObject& object) {
@@ -58,8 +131,10 @@ CollectOptions collect_options(const CollectionChoice& choice, std::uint64_t now
   options.now_ms = now_ms;
   options.name_grace_ms = choice.grace_ms;
   options.links = linked;
-  options.job = [choice, now_ms](std::string_view id, const std::vector<JournalEvent>& events) {
-    return judge_job(id, events, choice, now_ms);
+  options.judge = [choice, now_ms](const ReadJournal& read) -> JobJudge {
+    return [choice, now_ms, queue = queue_of(read(kServiceJournal))](std::string_view name, const std::vector<JournalEvent>& events) {
+      return judge_job(name, events, queue, choice, now_ms);
+    };
   };
   return options;
 }

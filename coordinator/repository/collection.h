@@ -14,7 +14,8 @@ namespace quench::coordinator {
 struct CollectionChoice {
   bool dry_run = false;
   std::uint64_t grace_ms = 7ull * 24 * 3600 * 1000;
-  // Jobs that have published nothing and whose last attempt began longer ago are given up; none: never.
+  // Jobs of `quench run` whose last sign of life is longer ago are given up; none: never. Those of the service are when they
+  // were cancelled or failed longer than grace_ms ago and nobody tried them again.
   std::optional<std::uint64_t> abandon_ms;
 };
 

@@ -4,29 +4,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
-#include <shared_mutex>
 #include <utility>
 
-#include "coordinator/store/catalog.h"
-#include "coordinator/store/chunks.h"
-#include "coordinator/store/collector.h"
-#include "coordinator/store/databases.h"
 #include "coordinator/store/disk.h"
 #include "coordinator/store/keys.h"
-#include "coordinator/store/store_lock.h"
+#include "coordinator/store/store_state.h"
 #include "coordinator/store/verify.h"
-#include "schemas/error.h"
 
 namespace quench::coordinator {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Chunks are removed in batches, between which commits and puts go on.
-constexpr std::size_t kCollectBatch = 2048;
-// Room that writing blob files anew leaves on the disk for everybody else.
-constexpr std::uint64_t kRewriteMarginBytes = 256u << 20;
 
 // reopen() asks the disk for this much before it lets go of databases that can still be read: RocksDB
 // needs a new MANIFEST and log for each of them.
@@ -68,7 +56,7 @@ auto translating(const fs::path& directory, Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (const fs::filesystem_error& error) {
-    if (error.code() == std::errc::no_space_on_device)
+    if (is_full(error.code().value()))
       throw Error(ErrorCode::failed, disk_full_text(directory));
     throw Error(ErrorCode::bad_input, "cannot use " + directory.string() +
                                           " as a store: " + error.code().message() + " (" +
@@ -84,125 +72,6 @@ void require_weights(const StoredObject& object, std::string_view ref) {
                                         ") has no weights here any more: the collector took them, and its record is left; "
                                         "pull or import it, or quantize it again");
 }
-
-struct ArtifactStore::State {
-  fs::path directory;
-  OpenMode mode;
-  LogSink log;
-  StoreLock lock;
-  // Shared by every call that uses the databases, exclusive to reopen().
-  mutable std::shared_mutex gate;
-  std::unique_ptr<Databases> databases;  // none after a reopen() that could not even read
-  std::mutex commit_mutex;
-  OpenPublishes publishes;
-  std::mutex collect_mutex;  // one collection at a time; taken before commit_mutex
-  bool collecting = false;   // with commit_mutex: commits note what they name
-  std::vector<Digest> named_meanwhile;
-  std::vector<std::string> jobs_meanwhile;
-  mutable std::mutex policy_mutex;
-  mutable std::optional<StorePolicy> policy_read;
-  mutable std::mutex reason_mutex;
-  std::optional<std::string> read_only_reason;
-
-  State(const fs::path& where, OpenMode how, LogSink sink)
-      : directory(where), mode(how), log(std::move(sink)), lock(where) {}
-
-  Databases::Access access() const {
-    return mode == OpenMode::read_only ? Databases::Access::read_only : Databases::Access::read_write;
-  }
-
-  // `digest` is that of `bytes`.
-  void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes);
-
-  StorePolicy policy(const Databases& open) const {
-    const std::lock_guard guard(policy_mutex);
-    if (!policy_read)
-      policy_read = read_policy([&](std::string_view key) { return open.catalog().get_setting(key); },
-                                [&](std::string_view prefix) { return open.catalog().list_settings(prefix); });
-    return *policy_read;
-  }
-  void forget_policy() {
-    const std::lock_guard guard(policy_mutex);
-    policy_read.reset();
-  }
-
-  void check_quota(const Databases& open, const Digest& digest, std::size_t bytes) const {
-    const std::optional<std::uint64_t> quota = policy(open).quota_bytes;
-    if (!quota || open.chunks().size_bytes(digest)) return;
-    const std::uint64_t stored = open.chunks().stored_bytes();
-    if (stored + bytes <= *quota) return;
-    throw Error(ErrorCode::refused, "the quota of the store " + directory.string() + " is full: " +
-                                        std::to_string(stored / 1000000) + " of " + std::to_string(*quota / 1000000) +
-                                        " MB are taken; remove names with `quench artifacts rm` and run `quench artifacts "
-                                        "gc`, or raise it with `quench artifacts policy --quota`");
-  }
-
-  Judgement judge(const Databases& open, const Digest& object, const Commit* commit = nullptr) const {
-    std::vector<std::string> envelopes;
-    const std::string prefix = signature_prefix(object);
-    open.catalog().scan_results(prefix, [&](std::string_view, const Bytes& bytes) {
-      envelopes.emplace_back(as_text(bytes));
-      return true;
-    });
-    if (commit != nullptr)
-      for (const Commit::Result& result : commit->results())
-        if (result.key.starts_with(prefix)) envelopes.emplace_back(as_text(result.bytes));
-    return judge_signatures(object, envelopes, policy(open).keys);
-  }
-
-  void check_signatures(const Databases& open, const Commit& commit) const {
-    if (commit.ref_changes().empty() || !policy(open).demands_signatures) return;
-    for (const Commit::RefChange& change : commit.ref_changes()) {
-      if (change.object.is_none()) continue;
-      const Judgement judgement = judge(open, change.object, &commit);
-      if (judgement.standing != Standing::trusted)
-        throw Error(ErrorCode::refused, "the store " + directory.string() + " demands signatures, and what \"" + change.name +
-                                            "\" is to point at (" + change.object.short_hex() +
-                                            ") has none that it trusts: " + judgement.reason +
-                                            "; sign it (`quench artifacts sign`, or QUENCH_SIGNING_KEY for a job) with a "
-                                            "key of `quench artifacts trust ls`");
-    }
-  }
-
-  std::optional<std::string> reason() const {
-    const std::lock_guard guard(reason_mutex);
-    return read_only_reason;
-  }
-
-  void set_reason(std::optional<std::string> text) {
-    const std::lock_guard guard(reason_mutex);
-    read_only_reason = std::move(text);
-  }
-
-  Databases& open_databases() const {
-    if (!databases)
-      throw Error(ErrorCode::failed,
-                  "the store " + directory.string() + " is closed: " + reason().value_or(""));
-    return *databases;
-  }
-
-  template <typename Body>
-  auto reading(Body&& body) const {
-    const std::shared_lock hold(gate);
-    return body(open_databases());
-  }
-
-  // Runs one write; a failure of the disk ends writing until reopen().
-  template <typename Body>
-  auto writing(Databases& open, Body&& body) {
-    if (mode == OpenMode::read_only)
-      throw Error(ErrorCode::bad_input, "the store " + directory.string() + " was opened for reading only");
-    if (const std::optional<std::string> why = reason())
-      throw Error(ErrorCode::failed,
-                  "the store " + directory.string() + " takes no writes since one failed: " + *why);
-    try {
-      return body(open);
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::failed) set_reason(error.what());
-      throw;
-    }
-  }
-};
 
 ArtifactStore ArtifactStore::open(const fs::path& directory, OpenMode mode, LogSink log) {
   return translating(directory, [&] {
@@ -290,6 +159,7 @@ std::uint64_t ArtifactStore::commit(const Commit& commit) {
         throw Error(ErrorCode::failed, "chunk " + digest.hex() +
                                            " is not in the store: it must be put "
                                            "before a commit refers to it");
+    state_->check_organisations(open, commit);
     state_->check_signatures(open, commit);
     state_->writing(open, [&](Databases& writable) {
       writable.chunks().flush_for(referred);
@@ -408,103 +278,8 @@ VerifyReport ArtifactStore::verify(const VerifyOptions& options) const {
       [&](Databases& open) { return verify_records(open.chunks(), open.catalog(), options); });
 }
 
-StorePolicy ArtifactStore::policy() const {
-  return state_->reading([&](Databases& open) { return state_->policy(open); });
-}
-
 std::uint64_t ArtifactStore::stored_bytes() const {
   return state_->reading([&](Databases& open) { return open.chunks().stored_bytes(); });
-}
-
-Judgement ArtifactStore::judge(const Digest& object) const {
-  return state_->reading([&](Databases& open) { return state_->judge(open, object); });
-}
-
-CollectReport ArtifactStore::collect(const CollectOptions& options) {
-  const std::lock_guard one_collection(state_->collect_mutex);
-  return state_->reading([&](Databases& open) {
-    CollectReport report;
-    report.file_bytes_before = open.chunks().space().file_bytes;
-    {
-      const std::lock_guard no_commit(state_->commit_mutex);
-      state_->collecting = true;
-      state_->publishes.begin_collection();
-    }
-    struct Ending {
-      State& state;
-      ~Ending() {
-        const std::lock_guard no_commit(state.commit_mutex);
-        state.collecting = false;
-        state.named_meanwhile.clear();
-        state.jobs_meanwhile.clear();
-        state.publishes.end_collection();
-      }
-    } const ending{*state_};
-
-    Marked marked = mark(open.catalog(), options);
-    {
-      const std::lock_guard no_commit(state_->commit_mutex);
-      revive(marked, open.catalog(), options, state_->named_meanwhile, state_->jobs_meanwhile);
-      Commit commit;
-      for (const Digest& digest : marked.dead) commit.collect_object(digest, options.now_ms);
-      for (const std::string& job_id : marked.released_jobs) commit.release_journal(job_id);
-      for (const std::string& job_id : marked.forgotten_jobs) commit.forget_journal(job_id);
-      if (!options.dry_run && !commit.empty())
-        state_->writing(open, [&](Databases& writable) { writable.apply(commit); });
-    }
-    // From here on nothing can make a dead object alive again without bringing its chunks.
-    const DigestSet alive = alive_chunks(open.catalog(), marked);
-    std::vector<Digest> batch;
-    const auto remove_batch = [&] {
-      const std::lock_guard no_commit(state_->commit_mutex);
-      state_->writing(open, [&](Databases& writable) {
-        report.bytes_removed += writable.chunks().remove(batch, state_->publishes);
-      });
-      batch.clear();
-    };
-    open.chunks().scan_sizes([&](const Digest& digest, std::uint64_t size_bytes) {
-      const bool held = state_->publishes.holds(digest);
-      if (alive.contains(digest) || held) {
-        ++report.chunks_kept;
-        report.chunks_open += held && !alive.contains(digest);
-        return true;
-      }
-      ++report.chunks_removed;
-      if (options.dry_run) {
-        report.bytes_removed += size_bytes;
-        return true;
-      }
-      batch.push_back(digest);
-      if (batch.size() == kCollectBatch) remove_batch();
-      return true;
-    });
-    if (!batch.empty()) remove_batch();
-    report.objects = std::move(marked.dead);
-    report.released_jobs = std::move(marked.released_jobs);
-    report.forgotten_jobs = std::move(marked.forgotten_jobs);
-    report.objects_kept = marked.objects.size();
-    report.file_bytes_after = report.file_bytes_before;
-    if (options.dry_run) return report;
-    state_->writing(open, [&](Databases& writable) {
-      if (report.chunks_removed > 0) writable.chunks().compact(Database::Compaction::drop);
-      const Database::BlobSpace space = writable.chunks().space();
-      if (space.garbage_bytes > 0 &&
-          static_cast<double>(space.garbage_bytes) >= options.rewrite_share * static_cast<double>(space.file_bytes)) {
-        const std::uint64_t live = space.file_bytes - std::min(space.garbage_bytes, space.file_bytes);
-        std::error_code unknown;
-        const fs::space_info disk = fs::space(state_->directory, unknown);
-        if (!unknown && disk.available < live + kRewriteMarginBytes) {
-          report.note = std::to_string(space.garbage_bytes / 1000000) +
-                        " MB of dead bytes stay in files that others share: writing those anew needs " +
-                        std::to_string((live + kRewriteMarginBytes) / 1000000) + " MB of free disk";
-        } else {
-          writable.chunks().compact(Database::Compaction::rewrite);
-        }
-      }
-    });
-    report.file_bytes_after = open.chunks().space().file_bytes;
-    return report;
-  });
 }
 
 void ArtifactStore::checkpoint(const fs::path& to) {

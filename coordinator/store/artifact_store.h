@@ -102,10 +102,13 @@ struct JobOpinion {
   enum class Fate {
     keep,     // not over: its events' chunks stay
     release,  // over: its records stay, the chunks of its events only as far as objects have them
-    forget,   // given up: its journal goes, and the job begins anew
+    forget,   // given up: its journal goes but for the events of `left`, and what they do not tell is done anew
   } fate = Fate::keep;
   std::vector<Digest> objects;  // that stay alive with it
+  std::vector<JournalEvent> left;
 };
+using JobJudge = std::function<JobOpinion(std::string_view job_id, const std::vector<JournalEvent>& events)>;
+using ReadJournal = std::function<std::vector<JournalEvent>(std::string_view job_id)>;
 
 struct CollectOptions {
   bool dry_run = false;  // says what it would do, and does nothing
@@ -113,7 +116,9 @@ struct CollectOptions {
   // What a name pointed at stays for so long after the name was changed or ended, so that it can be undone.
   std::uint64_t name_grace_ms = 7ull * 24 * 3600 * 1000;
   std::function<std::vector<Digest>(const StoredObject&)> links;  // objects that are alive with this one
-  std::function<JobOpinion(std::string_view job_id, const std::vector<JournalEvent>& events)> job;  // none: keep
+  // Gives the judge of jobs, from whatever journals it needs to read. Asked when marking begins and, where commits were made
+  // since, once more before a job is given up, with no commit in between. None: every job is kept.
+  std::function<JobJudge(const ReadJournal&)> judge;
   // Share of dead bytes in the blob files from which they are written anew.
   double rewrite_share = 0.25;
 };
@@ -162,8 +167,8 @@ class ArtifactStore {
   // number; an empty commit writes nothing and returns the current one. Throws Error(failed) when a
   // chunk it names is not in the store (put it again: chunks put before a reopen() and never
   // committed may be gone), Error(bad_input) for a ref to an unknown object or one that the collector took,
-  // Error(refused) for a ref to an object without the signature that the policy demands; nothing is written
-  // then.
+  // Error(refused) for a ref to an object without the signature that the policy demands, or that its organisation's
+  // quota has no room for; nothing is written then.
   std::uint64_t commit(const Commit& commit);
   std::uint64_t commit_number() const;
 
@@ -200,6 +205,8 @@ class ArtifactStore {
   StorePolicy policy() const;
   // The bytes of all chunks, each counted once.
   std::uint64_t stored_bytes() const;
+  // Those of everything that an organisation's names point at, each counted once for it.
+  std::uint64_t organisation_bytes(std::string_view organisation) const;
   // What the signatures kept of an object are worth to the policy's keys.
   Judgement judge(const Digest& object) const;
   // Takes the chunks of what is not alive (collector.h). Publishes and readers go on. Throws Error(corrupt) when

@@ -168,9 +168,9 @@ std::vector<Ref> Catalog::ref_history(std::string_view name) const {
   return history;
 }
 
-std::vector<Ref> Catalog::list_refs() const {
+std::vector<Ref> Catalog::list_refs(std::string_view prefix) const {
   std::vector<Ref> newest;
-  database_.scan(refs, "", [&](std::string_view key, std::string_view value) {
+  database_.scan(refs, prefix, [&](std::string_view key, std::string_view value) {
     Ref ref = decode_ref(key, value);
     if (newest.empty() || newest.back().name != ref.name) {
       newest.push_back(std::move(ref));
@@ -191,23 +191,35 @@ JournalTail Catalog::journal_tail(std::string_view job_id) const {
 
 std::vector<JournalEvent> Catalog::read_journal(std::string_view job_id) const {
   return in_context("journal of job " + std::string(job_id), [&] {
-    const JournalTail expected = journal_tail(job_id);
-    JournalTail reached;
-    std::vector<JournalEvent> events;
-    database_.scan(journal, versioned_prefix(job_id), [&](std::string_view key, std::string_view value) {
-      // What lies beyond the tail read above was committed since.
-      if (reached.events == expected.events) return false;
-      if (parse_versioned_key(key).version != reached.events) return false;
-      events.push_back(decode_event(job_id, reached, value));
-      return true;
-    });
-    if (reached.events != expected.events)
-      throw Error(ErrorCode::corrupt, "event " + std::to_string(reached.events) + " of " +
-                                          std::to_string(expected.events) + " is missing");
-    if (reached.hash != expected.hash)
-      throw Error(ErrorCode::corrupt, "the last event was changed: it does not have the chain's hash");
-    return events;
+    // The collector may rewrite a journal between the reading of its tail and that of its events.
+    for (JournalTail expected = journal_tail(job_id);;) {
+      try {
+        return read_events(job_id, expected);
+      } catch (const Error&) {
+        const JournalTail now = journal_tail(job_id);
+        if (now == expected) throw;
+        expected = now;
+      }
+    }
   });
+}
+
+std::vector<JournalEvent> Catalog::read_events(std::string_view job_id, const JournalTail& expected) const {
+  JournalTail reached;
+  std::vector<JournalEvent> events;
+  database_.scan(journal, versioned_prefix(job_id), [&](std::string_view key, std::string_view value) {
+    // What lies beyond the tail read above was committed since.
+    if (reached.events == expected.events) return false;
+    if (parse_versioned_key(key).version != reached.events) return false;
+    events.push_back(decode_event(job_id, reached, value));
+    return true;
+  });
+  if (reached.events != expected.events)
+    throw Error(ErrorCode::corrupt, "event " + std::to_string(reached.events) + " of " +
+                                        std::to_string(expected.events) + " is missing");
+  if (reached.hash != expected.hash)
+    throw Error(ErrorCode::corrupt, "the last event was changed: it does not have the chain's hash");
+  return events;
 }
 
 std::vector<std::string> Catalog::list_jobs() const {
@@ -327,13 +339,22 @@ void Catalog::draft_collection(const Commit& commit, std::vector<OwnedPut>& puts
     const std::string key = key_under(kReleasedPrefix, job_id);
     puts.push_back({meta, key, seal(kFamilies[meta], key, number_payload(journal_tail(job_id).events))});
   }
-  for (const std::string& job_id : commit.forgotten()) {
-    database_.scan(journal, versioned_prefix(job_id), [&](std::string_view key, std::string_view) {
-      puts.push_back({journal, std::string(key), std::nullopt});
+  for (const Commit::Forgotten& one : commit.forgotten()) {
+    JournalTail tail;
+    for (const Commit::Event& event : one.left) {
+      const std::string key = versioned_key(one.job_id, tail.events);
+      puts.push_back({journal, key, encode_event(one.job_id, tail, event)});
+    }
+    database_.scan(journal, versioned_prefix(one.job_id), [&](std::string_view key, std::string_view) {
+      if (parse_versioned_key(key).version >= tail.events) puts.push_back({journal, std::string(key), std::nullopt});
       return true;
     });
-    puts.push_back({meta, tail_key(job_id), std::nullopt});
-    puts.push_back({meta, key_under(kReleasedPrefix, job_id), std::nullopt});
+    const std::string tail_at = tail_key(one.job_id), released_at = key_under(kReleasedPrefix, one.job_id);
+    const auto end = [&](const std::string& key, const std::string& payload) {
+      puts.push_back({meta, key, tail.events > 0 ? std::optional(seal(kFamilies[meta], key, payload)) : std::nullopt});
+    };
+    end(tail_at, encode_tail(tail));
+    end(released_at, number_payload(tail.events));
   }
 }
 

@@ -57,7 +57,7 @@ class Catalog {
   // The newest entry of a name, which may be its deletion.
   std::optional<Ref> newest_ref(std::string_view name) const;
   std::vector<Ref> ref_history(std::string_view name) const;
-  std::vector<Ref> list_refs() const;
+  std::vector<Ref> list_refs(std::string_view prefix = {}) const;
   std::vector<JournalEvent> read_journal(std::string_view job_id) const;
   std::vector<std::string> list_jobs() const;
   std::optional<Bytes> get_result(std::string_view key) const;
@@ -89,6 +89,7 @@ class Catalog {
   void draft_settings(const Commit& commit, std::vector<OwnedPut>& puts) const;
   void draft_events(const Commit& commit, std::vector<OwnedPut>& puts) const;
   JournalTail journal_tail(std::string_view job_id) const;
+  std::vector<JournalEvent> read_events(std::string_view job_id, const JournalTail& expected) const;
   std::optional<std::uint64_t> number_in_meta(const std::string& key) const;
 
   Database database_;

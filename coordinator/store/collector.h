@@ -23,11 +23,13 @@ namespace quench::coordinator {
 struct Marked {
   DigestSet objects;                // alive
   std::vector<Digest> dead;         // neither alive nor collected before
-  std::vector<std::string> kept_jobs, released_jobs, forgotten_jobs;
+  std::vector<std::string> kept_jobs, released_jobs;
+  std::vector<Commit::Forgotten> forgotten_jobs;
 };
 // Throws Error(corrupt): with a damaged catalog nothing may be judged dead.
 Marked mark(const Catalog& catalog, const CollectOptions& options);
-// Makes `roots` and what they link to alive: what commits named since mark().
+// Makes `roots` and what they link to alive, and keeps `jobs`: what commits named since mark(). Other jobs are judged again where
+// there was such a commit, which may be the one that queues them.
 void revive(Marked& marked, const Catalog& catalog, const CollectOptions& options, std::span<const Digest> roots,
             std::span<const std::string> jobs);
 // Every chunk that must stay: those of alive objects and kept jobs.

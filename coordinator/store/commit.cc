@@ -72,8 +72,8 @@ Commit& Commit::release_journal(std::string_view job_id) {
   return *this;
 }
 
-Commit& Commit::forget_journal(std::string_view job_id) {
-  forgotten_.emplace_back(job_id);
+Commit& Commit::forget_journal(std::string_view job_id, std::vector<Event> left) {
+  forgotten_.push_back({std::string(job_id), std::move(left)});
   return *this;
 }
 

@@ -55,8 +55,9 @@ class Commit {
   // stay. Putting the object again brings it back.
   Commit& collect_object(const Digest& object, std::uint64_t time_ms);
   Commit& release_journal(std::string_view job_id);
-  // Removes a journal, so that its job begins anew.
-  Commit& forget_journal(std::string_view job_id);
+  // Removes a journal but for the events of `left`, whose chunks are no longer kept; with none its job begins anew.
+  struct Event;
+  Commit& forget_journal(std::string_view job_id, std::vector<Event> left = {});
 
   bool empty() const;
 
@@ -87,6 +88,10 @@ class Commit {
     Digest object;
     std::uint64_t time_ms = 0;
   };
+  struct Forgotten {
+    std::string job_id;
+    std::vector<Event> left;
+  };
   const std::vector<Object>& objects() const { return objects_; }
   const std::vector<RefChange>& ref_changes() const { return ref_changes_; }
   const std::vector<Event>& events() const { return events_; }
@@ -96,7 +101,7 @@ class Commit {
   const std::vector<Result>& settings() const { return settings_; }
   const std::vector<Collected>& collected() const { return collected_; }
   const std::vector<std::string>& released() const { return released_; }
-  const std::vector<std::string>& forgotten() const { return forgotten_; }
+  const std::vector<Forgotten>& forgotten() const { return forgotten_; }
 
  private:
   std::vector<Object> objects_;
@@ -108,7 +113,7 @@ class Commit {
   std::vector<Result> settings_;
   std::vector<Collected> collected_;
   std::vector<std::string> released_;
-  std::vector<std::string> forgotten_;
+  std::vector<Forgotten> forgotten_;
 };
 
 }  // namespace quench::coordinator

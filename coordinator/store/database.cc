@@ -8,6 +8,9 @@
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "coordinator/store/database_log.h"
 #include "coordinator/store/disk.h"
 #include "schemas/error.h"
@@ -32,7 +35,9 @@ std::string_view view(const rocksdb::Slice& text) { return {text.data(), text.si
 void check(const rocksdb::Status& status, const std::filesystem::path& path, const char* action) {
   if (status.ok()) return;
   const std::string where = std::string("cannot ") + action + " " + path.string() + ": ";
-  if (status.IsNoSpace()) throw Error(ErrorCode::failed, where + disk_full_text(path));
+  // A user's quota of the disk has no status of its own.
+  if (status.IsNoSpace() || status.ToString().find(std::strerror(EDQUOT)) != std::string::npos)
+    throw Error(ErrorCode::failed, where + disk_full_text(path));
   // A file that the MANIFEST names and the directory lacks is lost data, not a failing disk.
   if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound())
     throw Error(ErrorCode::corrupt,

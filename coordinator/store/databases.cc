@@ -110,6 +110,7 @@ void Databases::apply(const Commit& commit) {
 void Databases::checkpoint(const std::filesystem::path& to) const {
   std::error_code error;
   std::filesystem::create_directories(to, error);
+  if (is_full(error.value())) throw Error(ErrorCode::failed, disk_full_text(to));
   if (error) throw errno_error(ErrorCode::failed, "cannot make " + to.string(), error.value());
   chunks_->checkpoint(to / "chunks");
   catalog_->checkpoint(to / "catalog");

@@ -15,8 +15,10 @@
 namespace quench::coordinator {
 namespace {
 
+constexpr fsfilcnt_t kFewFiles = 100;
+
 Error write_error(const std::filesystem::path& path, int errno_value) {
-  if (errno_value == ENOSPC || errno_value == EDQUOT) return Error(ErrorCode::failed, disk_full_text(path));
+  if (is_full(errno_value)) return Error(ErrorCode::failed, disk_full_text(path));
   return errno_error(ErrorCode::failed, "cannot write " + path.string(), errno_value);
 }
 
@@ -44,7 +46,7 @@ std::string mount_of(const std::filesystem::path& path) {
 File::File(const std::filesystem::path& path, int flags, unsigned permissions)
     : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, permissions)) {
   if (descriptor_ >= 0) return;
-  if (errno == ENOSPC || errno == EDQUOT) throw write_error(path, errno);
+  if (is_full(errno)) throw write_error(path, errno);
   throw errno_error(ErrorCode::failed, "cannot open " + path.string(), errno);
 }
 
@@ -95,6 +97,8 @@ void sync_directory(const std::filesystem::path& directory) {
   File(directory, O_RDONLY | O_DIRECTORY).sync();
 }
 
+bool is_full(int errno_value) { return errno_value == ENOSPC || errno_value == EDQUOT; }
+
 std::string disk_full_text(const std::filesystem::path& path) {
   std::ostringstream text;
   text << "the disk of " << path.string();
@@ -107,6 +111,8 @@ std::string disk_full_text(const std::filesystem::path& path) {
     const auto free_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
     const auto total_bytes = static_cast<std::uint64_t>(disk.f_blocks) * disk.f_frsize;
     text << ": " << free_bytes / 1000000 << " of " << total_bytes / 1000000 << " MB are free";
+    // A disk of many small files runs out of them first.
+    if (disk.f_files > 0 && disk.f_favail < kFewFiles) text << ", and room for " << disk.f_favail << " files";
   }
   text << "; free some space (or raise the quota), then run the same command again";
   return text.str();

@@ -35,6 +35,8 @@ class File {
 void sync_directory(const std::filesystem::path& directory);
 // "the disk of DIR (/dev/sda1 on /data) is full: 0 of 105 MB are free; free some space …"
 std::string disk_full_text(const std::filesystem::path& path);
+// Whether an errno says so: of the disk, or of a user's quota of it.
+bool is_full(int errno_value);
 // Writes, syncs and removes a file of `bytes` bytes in `directory`. Throws Error(failed).
 void probe_writable(const std::filesystem::path& directory, std::size_t bytes);
 

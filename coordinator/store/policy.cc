@@ -18,6 +18,12 @@ void put_quota(Commit& commit, std::optional<std::uint64_t> quota_bytes) {
   commit.put_setting(kQuotaSetting, as_bytes(payload));
 }
 
+void put_organisation_quota(Commit& commit, const std::string& organisation, std::optional<std::uint64_t> quota_bytes) {
+  std::string payload;
+  if (quota_bytes) append_u64(payload, *quota_bytes);
+  commit.put_setting(std::string(kQuotaPrefix) + organisation, as_bytes(payload));
+}
+
 void put_demands_signatures(Commit& commit, bool demanded) {
   commit.put_setting(kSignaturesSetting, as_bytes(demanded ? "demanded" : ""));
 }
@@ -48,6 +54,11 @@ StorePolicy read_policy(const std::function<std::optional<Bytes>(std::string_vie
     std::string_view payload = text_of(*quota);
     policy.quota_bytes = take_u64(payload);
   }
+  for (const std::string& key : list(kQuotaPrefix))
+    if (const std::optional<Bytes> quota = get(key)) {
+      std::string_view payload = text_of(*quota);
+      policy.organisation_quotas[key.substr(kQuotaPrefix.size())] = take_u64(payload);
+    }
   policy.demands_signatures = get(kSignaturesSetting).has_value();
   for (const std::string& key : list(kTrustPrefix))
     if (const std::optional<Bytes> pem = get(key))
@@ -66,6 +77,11 @@ StorePolicy read_policy(const std::function<std::optional<Bytes>(std::string_vie
     }
   }
   return policy;
+}
+
+std::string_view organisation_of(std::string_view name) {
+  const std::size_t slash = name.find('/');
+  return slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
 }
 
 bool fits_pattern(std::string_view name, std::string_view pattern) {

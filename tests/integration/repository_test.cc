@@ -163,6 +163,8 @@ TEST_F(RepositoryOfAJob, RefusesNamesThatAreNone) {
     const Finished finished = artifacts({"tag", kBest, "--", bad});
     EXPECT_EQ(finished.exit_code, 2) << bad;
     EXPECT_LT(finished.err.size(), 2000u);
+    EXPECT_EQ(artifacts({"pull", kBest, "--from", *home_ / "store", "--as=" + bad}).exit_code, 2) << bad;
+    EXPECT_EQ(artifacts({"show", "--", bad}).exit_code, 2) << bad;
   }
   EXPECT_EQ(names({}).size(), 6u);
 }
@@ -231,6 +233,39 @@ TEST_F(RepositoryOfAJob, AFullQuotaRefusesAndHealsWhenItIsRaised) {
   done_at(other(), {"policy", "--quota", "1M"});
   done_at(other(), {"pull", kBest, "--from", *home_ / "store"});
   EXPECT_EQ(artifacts({"policy", "--quota", "many"}).exit_code, 2);
+}
+
+TEST_F(RepositoryOfAJob, AnOrganisationsQuotaRefusesItsNamesAndNobodyElses) {
+  done({"policy", "--org-quota", "lab=400k", "--org-quota", "small=2M"});
+  done({"tag", "small/int8", "lab/int8:v1"});
+  const json shown = json_of({"policy"});
+  ASSERT_EQ(shown["organisations"].size(), 2u);
+  EXPECT_EQ(shown["organisations"][0]["name"], "lab");
+  EXPECT_EQ(shown["organisations"][0]["quota_bytes"], 400'000);
+  EXPECT_GT(shown["organisations"][0]["held_bytes"], 100'000);
+  EXPECT_THAT(done({"policy"}), HasSubstr("lab: 0.40 MB"));
+  const Finished full = artifacts({"tag", "small/none", "lab/none:v1"});
+  EXPECT_EQ(full.exit_code, 3);
+  EXPECT_THAT(full.err, HasSubstr("the quota of lab"));
+  EXPECT_EQ(artifacts({"push", "small/none", "--to", other()}).exit_code, 0) << "another store's names";
+  EXPECT_EQ(artifacts({"pull", "small/none", "--from", other(), "--as", "lab/none:v1"}).exit_code, 3);
+  EXPECT_EQ(artifacts({"show", "lab/none:v1"}).exit_code, 2) << "nothing is half published";
+  done({"tag", "small/none", "elsewhere/none:v1"});
+  // A job whose artifacts have no room says so; what it has done is kept until there is some.
+  done({"policy", "--org-quota", "more=1k"});
+  json job = small_job();
+  job["name"] = "more";
+  job["baseline"] = false;
+  job["quantize"] = {{{"method", "rtn"}, {"bits", 2}, {"groupSize", 32}}};
+  write_text(scratch_ / "more.json", job.dump());
+  const Finished refused = run(run_arguments(scratch_ / "more.json", store(), 1));
+  EXPECT_EQ(refused.exit_code, 3) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("the quota of more"));
+  done({"policy", "--org-quota", "more=none", "--org-quota", "lab=none"});
+  EXPECT_EQ(json_of({"policy"})["organisations"].size(), 1u);
+  EXPECT_EQ(run(run_arguments(scratch_ / "more.json", store(), 1)).exit_code, 0);
+  for (const char* bad : {"lab", "lab/model=1G", "=1G", "la\nb=1G", "lab=many"})
+    EXPECT_EQ(artifacts({"policy", "--org-quota", bad}).exit_code, 2) << bad;
 }
 
 TEST_F(RepositoryOfAJob, SignaturesDecideWhatVerifySaysAndWhatIsPublished) {

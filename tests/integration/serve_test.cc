@@ -157,6 +157,43 @@ TEST_F(Serve, AStoppedServiceLeavesItsJobToTheNextOne) {
   EXPECT_EQ(history[3].value("reason", ""), "the service was started again while the job was at work") << history;
 }
 
+// The blocks of a cancelled job go with the collector, never those of one at work; what it has published stays, and tried again it
+// makes the rest anew.
+TEST_F(Serve, ACancelledJobsBlocksAreCollectedAndMadeAnew) {
+  start_service();
+  json job = job_named("given-up", 1);
+  job["quantize"] = {{{"method", "int8"}}, {{"method", "gptq"}, {"bits", 4}, {"groupSize", 32}}};
+  job["calibration"]["sequences"] = 300;
+  const auto is_in_the_midst = [&](const std::string& id) {
+    const json artifacts = ask_json({"status", id})["artifacts"];
+    return artifacts.size() == 3 && artifacts[1]["digest"].is_string() && !artifacts[2]["blocks"].empty() && artifacts[2]["blocks"].size() < 5;
+  };
+  const std::string given_up = submit(job);
+  ASSERT_TRUE(wait_for([&] { return is_in_the_midst(given_up); }, std::chrono::seconds(60)));
+  ASSERT_EQ(ask({"cancel", given_up}).exit_code, 0);
+  ASSERT_TRUE(wait_for([&] { return state_of(given_up) == "cancelled"; }, std::chrono::seconds(30)));
+  json at_work = job;
+  at_work["name"] = "at-work";
+  at_work["calibration"]["seed"] = 99;
+  const std::string live = submit(at_work);
+  ASSERT_TRUE(wait_for([&] { return is_in_the_midst(live); }, std::chrono::seconds(60)));
+
+  EXPECT_EQ(ask_json({"artifacts", "gc"})["jobs_forgotten"].size(), 0u) << "it may be tried again";
+  const json gc = ask_json({"artifacts", "gc", "--grace", "0"});
+  EXPECT_EQ(gc["jobs_forgotten"].size(), 1u) << gc;
+  EXPECT_GT(gc["chunks_removed"], 0);
+  EXPECT_EQ(ask({"artifacts", "verify"}).exit_code, 0);
+  EXPECT_EQ(ask({"artifacts", "show", "given-up/int8"}).exit_code, 0);
+  EXPECT_EQ(ask({"watch", live}).exit_code, 0) << ask({"logs", live}).out;
+  EXPECT_EQ(ask({"retry", given_up}).exit_code, 0);
+  EXPECT_EQ(ask({"watch", given_up}).exit_code, 0) << ask({"logs", given_up}).out;
+  EXPECT_EQ(digests(given_up), digests_of_run(job));
+  EXPECT_EQ(ask_json({"artifacts", "gc", "--grace", "0"})["jobs_forgotten"].size(), 0u);
+  EXPECT_EQ(ask({"artifacts", "verify"}).exit_code, 0);
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0);
+}
+
 TEST_F(Serve, EvaluationsGoThroughTheServiceToo) {
   json job = {{"name", "scored"},
               {"model", fixture("tiny_coder").string()},

@@ -269,6 +269,53 @@ TEST_F(ArtifactStoreTest, VerifyAsksTheCallerWhatAnObjectIsWorth) {
   EXPECT_EQ(store.verify().exit_status(), 0);
 }
 
+TEST_F(ArtifactStoreTest, AnOrganisationsNamesHoldNoMoreThanItsQuota) {
+  ArtifactStore store = open();
+  const auto publish = [&](const std::string& name, const std::vector<int>& seeds) {
+    std::vector<Digest> chunks;
+    for (const int seed : seeds) chunks.push_back(store.put_chunk(seeded_bytes(static_cast<std::uint64_t>(seed), 1'000'000)));
+    const std::string text = ::testing::PrintToString(seeds);
+    store.commit(Commit().put_object(sha256(text), text_bytes(text), chunks).set_ref(name, sha256(text), 0));
+    return sha256(text);
+  };
+  Commit policy;
+  put_organisation_quota(policy, "lab", 3'000'000);
+  put_organisation_quota(policy, "other", 1'000'000);
+  store.commit(policy);
+  publish("lab/a:v1", {1, 2});
+  publish("lab/b", {2, 3});  // one chunk is shared, and counts once
+  EXPECT_EQ(store.organisation_bytes("lab"), 3'000'000u);
+  const std::uint64_t commits = store.commit_number();
+  const Error full = error_of([&] { publish("lab/c", {4}); });
+  EXPECT_EQ(full.code(), ErrorCode::refused);
+  for (const char* part : {"the quota of lab", "hold 3.00 MB", "would hold 4.00 MB of 3.00 MB", "quench artifacts rm lab/", "--org-quota lab="})
+    EXPECT_THAT(full.what(), HasSubstr(part));
+  EXPECT_EQ(store.commit_number(), commits);
+  EXPECT_FALSE(store.find_ref("lab/c"));
+  EXPECT_EQ(store.read_only_reason(), std::nullopt) << "others go on";
+  publish("labs/c", {4});
+  publish("c", {4});
+  // What is there already counts for whoever names it.
+  const Digest shared = store.find_ref("lab/a:v1")->object;
+  EXPECT_EQ(error_of([&] { store.commit(Commit().set_ref("other/a", shared, 0)); }).code(), ErrorCode::refused);
+  store.commit(Commit().set_ref("lab/a:v2", shared, 0));  // takes nothing more
+  // A name that ends makes room in the commit that ends it.
+  const Digest third = publish("third", {5, 6});
+  store.commit(Commit().delete_ref("lab/b", 1).set_ref("lab/a:v1", third, 1).delete_ref("lab/a:v2", 1));
+  EXPECT_EQ(store.organisation_bytes("lab"), 2'000'000u);
+  // Below what is taken: less may still be named, more not.
+  policy = {};
+  put_organisation_quota(policy, "lab", 500'000);
+  store.commit(policy);
+  publish("lab/a:v1", {7});
+  EXPECT_EQ(error_of([&] { publish("lab/d", {8}); }).code(), ErrorCode::refused);
+  policy = {};
+  put_organisation_quota(policy, "lab", std::nullopt);
+  store.commit(policy);
+  publish("lab/d", {8});
+  EXPECT_EQ(store.policy().organisation_quotas.size(), 1u);
+}
+
 TEST_F(ArtifactStoreTest, ReadOnlyModeReadsAndChangesNothing) {
   const Bytes bytes = seeded_bytes(5, 100'000);
   {

@@ -134,14 +134,14 @@ TEST_F(CollectorTest, LinksAndJobsKeepObjectsAlive) {
   }
   CollectOptions options = at(0);
   options.links = [&](const StoredObject& object) { return object.digest == model ? std::vector{set} : std::vector<Digest>{}; };
-  options.job = [&](std::string_view id, const std::vector<JournalEvent>& events) {
+  options.judge = judged_by([&](std::string_view id, const std::vector<JournalEvent>& events) {
     EXPECT_EQ(events.size(), 1u);
     JobOpinion opinion;
     if (id == "going-on") opinion.objects = {of_job};
     if (id == "over") opinion.fate = JobOpinion::Fate::release;
     if (id == "given-up") opinion.fate = JobOpinion::Fate::forget;
     return opinion;
-  };
+  });
   const CollectReport report = store_->collect(options);
   EXPECT_THAT(report.objects, IsEmpty());
   EXPECT_THAT(report.released_jobs, ElementsAre("over"));
@@ -155,11 +155,62 @@ TEST_F(CollectorTest, LinksAndJobsKeepObjectsAlive) {
   // A job that was given up begins anew; one that was over may go on, and what it writes from then on counts.
   const Digest more = store_->put_chunk(chunk(7));
   store_->commit(Commit().append_journal("given-up", text_bytes("first")).append_journal("over", text_bytes("more"), std::vector{more}));
-  options.job = [&](std::string_view, const std::vector<JournalEvent>&) {
+  options.judge = judged_by([&](std::string_view, const std::vector<JournalEvent>&) {
     return JobOpinion{JobOpinion::Fate::keep, {of_job}};
-  };
+  });
   EXPECT_EQ(store_->collect(options).chunks_removed, 0u);
   EXPECT_TRUE(has(7));
+  expect_verified();
+}
+
+// A job is queued again while the collector marks: its judge is asked again before the journal goes, and sees it.
+TEST_F(CollectorTest, AJobThatIsQueuedDuringACollectionIsKept) {
+  for (const int seed : {1, 2})
+    store_->commit(Commit().append_journal("job-" + std::to_string(seed), text_bytes("block"), std::vector{store_->put_chunk(chunk(seed))}));
+  int asked = 0;
+  CollectOptions options = at(0);
+  options.judge = [&](const ReadJournal& read) -> JobJudge {
+    ++asked;
+    const std::vector<JournalEvent> queue = read("service");
+    return [&, queue](std::string_view id, const std::vector<JournalEvent>&) {
+      if (asked == 1) std::thread([&] { store_->commit(Commit().append_journal("service", text_bytes("job-1"))); }).join();
+      const bool queued = std::ranges::any_of(queue, [&](const JournalEvent& event) { return as_text(event.bytes) == id; });
+      return JobOpinion{queued ? JobOpinion::Fate::keep : JobOpinion::Fate::forget, {}, {}};
+    };
+  };
+  EXPECT_THAT(store_->collect(options).forgotten_jobs, ElementsAre("job-2"));
+  EXPECT_EQ(asked, 2);
+  EXPECT_TRUE(has(1));
+  EXPECT_FALSE(has(2));
+  EXPECT_EQ(store_->read_journal("job-1").size(), 1u);
+  expect_verified();
+}
+
+// Of a job that was given up some events may be left; their chain begins anew and their chunks go.
+TEST_F(CollectorTest, AJournalIsShortenedToWhatIsLeft) {
+  for (const int seed : {1, 2, 3})
+    store_->commit(Commit().append_journal("job", text_bytes("block " + std::to_string(seed)), std::vector{store_->put_chunk(chunk(seed))}));
+  CollectOptions options = at(0);
+  options.judge = judged_by([](std::string_view, const std::vector<JournalEvent>& events) {
+    JobOpinion opinion{JobOpinion::Fate::forget, {}, {}};
+    for (const JournalEvent& event : events)
+      if (event.bytes != text_bytes("block 2")) opinion.left.push_back(event);
+    return opinion;
+  });
+  EXPECT_EQ(store_->collect(options).chunks_removed, 3u);
+  const std::uint64_t commits = store_->commit_number();
+  EXPECT_THAT(store_->collect(options).forgotten_jobs, IsEmpty()) << "nothing more to give up";
+  EXPECT_EQ(store_->commit_number(), commits);
+  open();
+  expect_verified();
+  const std::vector<JournalEvent> left = store_->read_journal("job");
+  ASSERT_EQ(left.size(), 2u);
+  EXPECT_EQ(left[1].bytes, text_bytes("block 3"));
+  // It goes on, and what it writes from then on counts.
+  options.judge = {};
+  store_->commit(Commit().append_journal("job", text_bytes("block 2"), std::vector{store_->put_chunk(chunk(2))}));
+  EXPECT_EQ(store_->collect(options).chunks_removed, 0u);
+  EXPECT_TRUE(has(2));
   expect_verified();
 }
 
@@ -180,9 +231,9 @@ TEST_F(CollectorTest, OpenPublishesAreLeftAlone) {
   store_->put_chunk(chunk(5));
   open();
   CollectOptions options = at(0);
-  options.job = [](std::string_view, const std::vector<JournalEvent>&) {
+  options.judge = judged_by([](std::string_view, const std::vector<JournalEvent>&) {
     return JobOpinion{JobOpinion::Fate::release, {}};
-  };
+  });
   store_->collect(options);
   EXPECT_FALSE(has(4) || has(5));
 }
@@ -204,7 +255,7 @@ TEST_F(CollectorTest, WhatIsCommittedDuringACollectionCounts) {
   store_->commit(Commit().append_journal("job", text_bytes("block"), std::vector{store_->put_chunk(chunk(4))}));
   int calls = 0;
   CollectOptions options = at(0);
-  options.job = [&](std::string_view, const std::vector<JournalEvent>&) {
+  options.judge = judged_by([&](std::string_view, const std::vector<JournalEvent>&) {
     ++calls;
     std::thread([&] {
       store_->commit(Commit().set_ref("late", named, 0));
@@ -213,7 +264,7 @@ TEST_F(CollectorTest, WhatIsCommittedDuringACollectionCounts) {
       store_->commit(Commit().append_journal("job", text_bytes("more"), std::vector{store_->put_chunk(chunk(7))}));
     }).join();
     return JobOpinion{JobOpinion::Fate::forget, {}};
-  };
+  });
   const CollectReport report = store_->collect(options);
   EXPECT_EQ(calls, 1);
   EXPECT_THAT(report.objects, ElementsAre(dead));
@@ -222,12 +273,12 @@ TEST_F(CollectorTest, WhatIsCommittedDuringACollectionCounts) {
   EXPECT_FALSE(has(2));
   expect_verified();
   // The next collection sees all of it by itself.
-  options.job = {};
+  options.judge = {};
   EXPECT_EQ(store_->collect(options).chunks_removed, 0u);
   expect_verified();
 }
 
-// Publishers whose objects share chunks with dead ones, taggers and endless collections side by side.
+// Publishers whose objects share chunks with dead ones, pulls, taggers, jobs and endless collections side by side.
 TEST_F(CollectorTest, NothingReachableIsRemovedBesidePublishes) {
   constexpr int kPublishers = 2;
   const int rounds = all_faults() ? 1000 : 60;
@@ -256,6 +307,15 @@ TEST_F(CollectorTest, NothingReachableIsRemovedBesidePublishes) {
         for (const int seed : seeds) chunks.push_back(store_->put_chunk(chunk(seed)));
         store_->commit(Commit().append_journal("job-" + std::to_string(p), text_bytes("block"), chunks));
         for (const int seed : seeds) EXPECT_EQ(store_->get_chunk(sha256(chunk(seed))), chunk(seed));
+        // As a pull does: counts on what is there and brings the rest.
+        std::vector<Digest> pulled;
+        for (const int seed : {200 + round % 5, 100 + round % 3, 3000 + round % 4}) {
+          pulled.push_back(sha256(chunk(seed)));
+          if (!store_->claim_chunk(pulled.back())) store_->put_chunk(chunk(seed));
+        }
+        const std::string text = "pulled " + std::to_string(p) + " " + std::to_string(round % 4 + 4 * (round % 15));
+        store_->commit(Commit().put_object(sha256(text), text_bytes(text), pulled).set_ref("org/pulled" + std::to_string(p), sha256(text), 0));
+        for (const Digest& digest : pulled) EXPECT_FALSE(store_->get_chunk(digest).empty());
         try {
           store_->commit(Commit().set_ref("org/tag", object, 0));
         } catch (const Error& error) {

@@ -67,9 +67,9 @@ inline void write_sample_2(ArtifactStore& store) {
                    .append_journal("job-b", text_bytes("block"), std::vector{of_job}));
   CollectOptions options;
   options.now_ms = kSampleTimeMs + 3;
-  options.job = [](std::string_view job, const std::vector<JournalEvent>&) {
+  options.judge = judged_by([](std::string_view job, const std::vector<JournalEvent>&) {
     return JobOpinion{job == "job-b" ? JobOpinion::Fate::release : JobOpinion::Fate::keep, {}};
-  };
+  });
   Commit policy;
   put_quota(policy, 5'000'000);
   put_retention(policy, {{"sample/nightly-*", 3, 30}});

@@ -57,6 +57,11 @@ inline Bytes seeded_bytes(std::uint64_t seed, std::size_t size_bytes) {
   return bytes;
 }
 
+// For CollectOptions: a judge that reads no other journal.
+inline std::function<JobJudge(const ReadJournal&)> judged_by(JobJudge judge) {
+  return [judge = std::move(judge)](const ReadJournal&) { return judge; };
+}
+
 inline Bytes text_bytes(std::string_view text) { return Bytes(text.begin(), text.end()); }
 
 // The error that `body` throws; the test fails when it throws none.
