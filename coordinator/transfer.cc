@@ -128,6 +128,22 @@ std::optional<Digest> StoreSink::find_ref(const std::string& name) {
   return ref ? std::optional(ref->object) : std::nullopt;
 }
 
+void require_chunks(const ArtifactStore& store, const Digest& digest, const Manifest& manifest) {
+  for (const ChunkRef& chunk : chunks_of(manifest)) {
+    const std::optional<std::uint64_t> bytes = store.chunk_size_bytes(chunk.digest);
+    if (bytes == chunk.bytes) continue;
+    throw Error(ErrorCode::bad_input, "the manifest " + digest.hex() + " names the chunk " + chunk.digest.hex() + " of " +
+                                          std::to_string(chunk.bytes) + " bytes, " +
+                                          (bytes ? "which has " + std::to_string(*bytes) : "which nobody has put") +
+                                          ": nothing was published");
+  }
+}
+
+void StoreSink::publish(const Commit& commit) {
+  for (const Commit::Object& object : commit.objects()) require_chunks(store_, object.digest, decode_manifest(object.bytes));
+  store_.commit(commit);
+}
+
 void claim_name(TransferSink& to, Commit& commit, const std::string& name, const Digest& digest, std::uint64_t now_ms) {
   if (const std::optional<Digest> there = to.find_ref(name)) {
     if (*there == digest) return;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "coordinator/store/artifact_store.h"
+#include "schemas/artifact.h"
 
 namespace quench::coordinator {
 
@@ -60,6 +61,10 @@ class StoreSource : public TransferSource {
   const ArtifactStore& store_;
 };
 
+// What is to be published must be whole: throws Error(bad_input) unless the store has every chunk that the manifest names, of
+// the size that it says.
+void require_chunks(const ArtifactStore& store, const Digest& digest, const Manifest& manifest);
+
 class StoreSink : public TransferSink {
  public:
   explicit StoreSink(ArtifactStore& store) : store_(store) {}
@@ -68,7 +73,7 @@ class StoreSink : public TransferSink {
   void put_chunk(const Digest& digest, std::span<const std::uint8_t> bytes) override { store_.put_chunk(digest, bytes); }
   std::optional<Digest> find_ref(const std::string& name) override;
   bool has_record(const std::string& key) override { return store_.get_result(key).has_value(); }
-  void publish(const Commit& commit) override { store_.commit(commit); }
+  void publish(const Commit& commit) override;
 
  private:
   ArtifactStore& store_;

@@ -114,8 +114,10 @@ int end_watching(const json& job) {
 
 [[noreturn]] void throw_refusal(const HttpAnswer& answer) {
   const json problem = json::parse(answer.body, nullptr, false);
-  const std::string message =
-      problem.is_object() ? problem.value("message", "") : "the service answered with status " + std::to_string(answer.status);
+  const auto told = problem.is_object() ? problem.find("message") : problem.end();
+  const std::string message = told != problem.end() && told->is_string()
+                                  ? told->get<std::string>()
+                                  : "the service answered with status " + std::to_string(answer.status);
   switch (answer.status) {
     case 401:
     case 403: throw Error(ErrorCode::refused, message);

@@ -14,6 +14,9 @@
 
 namespace quench::coordinator {
 
+// How the answer to a path without a route begins; a service of an older build is known by it.
+inline constexpr std::string_view kNothingHere = "there is nothing at this path";
+
 // Who is at the other end, as far as the kernel knows.
 struct HttpPeer {
   bool local = false;     // on the Unix socket

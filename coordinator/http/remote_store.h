@@ -1,18 +1,26 @@
 // A store that a service holds, as where artifacts move from and to (transfer.h).
 #pragma once
 
+#include <chrono>
 #include <map>
-#include <mutex>
 
 #include "coordinator/http/client.h"
 #include "coordinator/transfer.h"
 
 namespace quench::coordinator {
 
-// Every call is one request; those that met a break are tried again. Errors as ask_service().
+// How long a service is waited for: what a break of the network or its restart cost is asked again, later and later.
+struct Patience {
+  int tries = 6;
+  std::chrono::milliseconds first_pause{200};  // doubled each time
+  std::chrono::seconds stall{180};             // for one answer; a chunk has 16 MiB at most
+};
+
+// Every call is one request. Throws as ask_service(); Error(corrupt) for an answer that is none or has another digest,
+// Error(bad_input) for a service that does not know these requests, Error(unreachable) when patience ends.
 class RemoteSource final : public TransferSource {
  public:
-  explicit RemoteSource(ServiceAddress service) : service_(std::move(service)) {}
+  explicit RemoteSource(ServiceAddress service, Patience patience = {}) : service_(std::move(service)), patience_(patience) {}
   int lanes() const override { return kLanesFar; }
   std::pair<Digest, std::string> resolve(const std::string& ref) override;
   std::optional<StoredObject> object(const Digest& digest) override;
@@ -30,12 +38,13 @@ class RemoteSource final : public TransferSource {
   const Described* described(const Digest& digest);
 
   ServiceAddress service_;
+  Patience patience_;
   std::map<Digest, std::optional<Described>> described_;
 };
 
 class RemoteSink final : public TransferSink {
  public:
-  explicit RemoteSink(ServiceAddress service) : service_(std::move(service)) {}
+  explicit RemoteSink(ServiceAddress service, Patience patience = {}) : service_(std::move(service)), patience_(patience) {}
   int lanes() const override { return kLanesFar; }
   std::string description() override { return service_.to_string(); }
   std::vector<Digest> missing_chunks(std::span<const Digest> digests) override;
@@ -47,6 +56,7 @@ class RemoteSink final : public TransferSink {
 
  private:
   ServiceAddress service_;
+  Patience patience_;
 };
 
 }  // namespace quench::coordinator

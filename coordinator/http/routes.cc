@@ -120,7 +120,7 @@ RouteMatch match_route(const HttpRequest& request) {
   }
   if (!allowed.empty())
     throw HttpProblem(405, "method_not_allowed", "this path does not take " + request.method + ", only " + allowed);
-  throw HttpProblem(404, "not_found", "there is nothing at this path: /openapi.json lists what there is");
+  throw HttpProblem(404, "not_found", std::string(kNothingHere) + ": /openapi.json lists what there is");
 }
 
 std::string openapi_json() {

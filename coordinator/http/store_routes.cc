@@ -96,7 +96,9 @@ Publish publish_of(const ArtifactStore& store, const json& body, std::uint64_t n
     const Bytes bytes = bytes_in(one, "bytes");
     const Digest digest = sha256(bytes);
     std::vector<Digest> chunks;
-    for (const ChunkRef& chunk : chunks_of(decode_manifest(bytes))) chunks.push_back(chunk.digest);
+    const Manifest manifest = decode_manifest(bytes);
+    require_chunks(store, digest, manifest);
+    for (const ChunkRef& chunk : chunks_of(manifest)) chunks.push_back(chunk.digest);
     publish.commit.put_object(digest, bytes, chunks);
     objects.push_back(digest);
   }
