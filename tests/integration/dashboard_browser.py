@@ -250,6 +250,10 @@ def look_at_artifacts(visit):
     browser.click("button.sort", "Size")
     sizes = browser.run("[...document.querySelectorAll('td[data-title=Size]')].map(e => e.innerText)")
     browser.wait("document.querySelector('[aria-sort=ascending]')?.innerText.startsWith('Size')")
+    for words, rows in (("humaneval", 4), ("bits:4", 1), ("method:gptq first", 2), ("nowhere", 0), ("", 4)):
+        browser.run("(e => { e.value = %s; e.dispatchEvent(new Event('input')); })(document.querySelector('input[type=search]'))"
+                    % json.dumps(words))
+        browser.wait("document.querySelectorAll('tbody tr').length === %d" % rows)
     visit.inspect("artifacts")
     browser.look(1280, 900, "light")
     for name in ("first/int8", "first/gptq-4bit-g64-sym"):

@@ -9,6 +9,15 @@ import * as words from "../lib/words.js";
 const benchmarkOf = (score) =>
   `${score.benchmark}, ${score.language}, ${words.count(score.tasks, "task")}, ${words.count(score.samples, "sample")}, temperature ${score.temperature}`;
 
+const textOf = (value) =>
+  (value !== null && typeof value === "object" ? Object.values(value).map(textOf).join(" ") : String(value ?? "")).toLowerCase();
+
+// Every word is somewhere: in any field, or in the one it names (bits:4, digest:b45be2).
+const fitsWords = (one, wanted) => wanted.split(/\s+/).every((word) => {
+  const colon = word.indexOf(":"), field = word.slice(0, Math.max(colon, 0));
+  return Object.hasOwn(one, field) ? textOf(one[field]).includes(word.slice(colon + 1)) : textOf(one).includes(word);
+});
+
 const kSorts = {
   name: (one) => one.name,
   size: (one) => one.bytes,
@@ -66,7 +75,7 @@ export function open({ service, update, go }) {
   }
 
   function rows(artifacts) {
-    const fits = artifacts.filter((one) => !wanted || `${one.name} ${one.model ?? ""} ${one.method ?? one.calibration}`.toLowerCase().includes(wanted));
+    const fits = artifacts.filter((one) => !wanted || fitsWords(one, wanted));
     const value = kSorts[sorted.by];
     const sign = sorted.down ? -1 : 1;
     fits.sort((a, b) => sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
@@ -101,7 +110,7 @@ export function open({ service, update, go }) {
       h("div", { class: "page-head" },
         h("h1", null, "Artifacts"),
         h("div", { class: "inline" },
-          h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter artifacts", oninput: (event) => { wanted = event.target.value.trim().toLowerCase(); update(); } }),
+          h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter artifacts", title: "Words of any field, or of one: bits:4 humaneval", oninput: (event) => { wanted = event.target.value.trim().toLowerCase(); update(); } }),
           h("button", { class: both ? "primary" : null, disabled: !both, onclick: () => go(`#/compare/${chosen.map(encodeURIComponent).join("/")}`) },
             both ? "Compare the two" : `Compare (${chosen.length} of 2)`))),
       list.render((artifacts) => [parts.section("Size and quality", plot(artifacts)), parts.section("All", rows(artifacts))]),
