@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -158,12 +159,52 @@ TEST_F(NetworkTransfer, ChunksAndPublishesThatAreNoneAreTold) {
   EXPECT_EQ(json::parse(run(command({"ls", "--json"}, here_ / "far")).out).size(), 0u);
 }
 
+// Two labs push different artifacts to one name at once: one has it, the other is told, and what the other brought is there for
+// another name.
+TEST_F(NetworkTransfer, OfTwoLabsThatPushToOneNameOneWins) {
+  start_service();
+  const std::string secret = token("read,publish");
+  const std::vector<std::string> labs = {name_, "small/int8"};
+  const int rounds = std::getenv("QUENCH_FAULTS_FULL") != nullptr ? 500 : 4;
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    const std::string wanted = "lab/race:v" + std::to_string(round);
+    std::vector<fs::path> said;
+    std::vector<int> codes;
+    {
+      std::vector<std::unique_ptr<Running>> pushes;
+      for (std::size_t lab = 0; lab < labs.size(); ++lab) {
+        // A store each, as a store has one owner.
+        const fs::path store = here_ / ("near-" + std::to_string(lab));
+        if (!fs::exists(store))
+          for (const char* part : {"catalog", "chunks", "HEAD"}) {
+            fs::create_directories(store);
+            fs::copy(*scratch_ / "near" / part, store / part, fs::copy_options::recursive);
+          }
+        said.push_back(here_ / ("said-" + std::to_string(lab)));
+        pushes.push_back(std::make_unique<Running>(command({"push", labs[lab], "--to", url_, "--as", wanted}, store), environment(secret), said.back()));
+      }
+      for (const std::unique_ptr<Running>& push : pushes) codes.push_back(push->wait());
+    }
+    const std::size_t winner = codes[0] == 0 ? 0 : 1;
+    EXPECT_EQ(codes[winner], 0) << read_text(said[0]) << read_text(said[1]);
+    EXPECT_EQ(codes[1 - winner], 2) << read_text(said[1 - winner]);
+    EXPECT_THAT(read_text(said[1 - winner]), ::testing::AnyOf(HasSubstr("is taken"), HasSubstr("somebody else changed it meanwhile")));
+    EXPECT_EQ(digest(here_ / "far", wanted), digest(*scratch_ / "near", labs[winner]));
+  }
+  for (std::size_t lab = 0; lab < labs.size(); ++lab) {
+    const Finished other = run(command({"push", labs[lab], "--to", url_, "--as", "lab/other:v" + std::to_string(lab), "--json"}, *scratch_ / "near"), environment(secret));
+    EXPECT_EQ(json::parse(other.out)["chunks_copied"], 0) << "nothing was lost";
+  }
+  EXPECT_EQ(run(command({"verify"}, here_ / "far")).exit_code, 0);
+}
+
 TEST_F(NetworkTransfer, WhatIsCutShortGoesOnWithWhatIsMissing) {
   start_service();
   std::mt19937 random(7);
   const std::string secret = token("read,publish");
   int cut = 0;
-  for (int attempt = 0; attempt < 6; ++attempt) {
+  const int attempts = std::getenv("QUENCH_FAULTS_FULL") != nullptr ? 100 : 6;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
     Running pusher(command({"push", name_, "--to", url_, "--as", "lab/cut:v1"}, *scratch_ / "near"), environment(secret), here_ / "push.txt");
     std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 150));
     // By turns the one and the other.

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <chrono>
+
 #include "tests/coordinator/store/store_workload.h"
 
 extern char** environ;
@@ -88,7 +90,9 @@ TEST_P(StoreCrashTest, KeepsWhatWasAcknowledged) {
       nanosleep(&moment, nullptr);
       acknowledged = std::max(acknowledged, writer.kill_and_drain());
     }
+    const auto start = std::chrono::steady_clock::now();
     const ArtifactStore store = ArtifactStore::open(directory, OpenMode::create);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
     const std::uint64_t commits = store.commit_number();
     EXPECT_GE(commits, acknowledged);
     EXPECT_LE(commits, acknowledged + 1) << "at most the commit in progress";

@@ -5,7 +5,7 @@
 //          bytes get their old values, and what happened to a directory since it was synced (files made, renamed,
 //          removed) has not happened
 //   eio    lets the call fail with EIO, and every later one of its kind
-//   nospc  lets this call and every later one that needs room fail with ENOSPC
+//   nospc  lets this call and every later one that needs room fail with ENOSPC; dquot: with EDQUOT
 // Environment: FAULT_DIR (absolute), FAULT_KIND, FAULT_AT (1: the first), FAULT_CALLS (letters: w write, s sync, r rename,
 // c create, u unlink, R read; default wsrcu), FAULT_COUNT_FILE (written at a normal end: how many calls there were).
 #include <dlfcn.h>
@@ -94,6 +94,7 @@ class Faults {
       return EIO;
     }
     if (kind_ == "nospc" && (call == 'w' || call == 'c')) return ENOSPC;
+    if (kind_ == "dquot" && (call == 'w' || call == 'c')) return EDQUOT;
     return 0;
   }
 
@@ -166,8 +167,8 @@ class Faults {
     return fstat(descriptor, &status) == 0 ? status.st_size : 0;
   }
 
+  // Under the lock, which is never given back: what other threads do meanwhile must not be half taken back.
   void take_back() {
-    armed_ = false;
     const auto move = real<int(const char*, const char*)>("rename");
     for (const auto& [path, file] : files_) {
       const int descriptor = real<int(const char*, int, ...)>("open")(path.c_str(), O_RDWR);

@@ -5,7 +5,9 @@
 #include <sys/mount.h>
 
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <optional>
 
 #include "tests/coordinator/store/store_fixture.h"
 
@@ -16,8 +18,9 @@ using ::testing::HasSubstr;
 
 class StoreFullDiskTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (mount("quench-test", disk().c_str(), "tmpfs", 0, "size=48m") != 0)
+  void SetUp() override { mount_disk("size=48m"); }
+  void mount_disk(const std::string& options) {
+    if (mount("quench-test", disk().c_str(), "tmpfs", 0, options.c_str()) != 0)
       GTEST_SKIP() << "mounting a tmpfs is not permitted here: " << std::strerror(errno);
     mounted_ = true;
   }
@@ -152,6 +155,143 @@ TEST_F(StoreFullDiskTest, AStoreCannotBeMadeOnAFullDisk) {
   EXPECT_EQ(error.code(), ErrorCode::failed);
   free_up();
   EXPECT_EQ(ArtifactStore::open(disk() / "store", OpenMode::create).commit_number(), 1u);
+}
+
+// --- Fifty levels ---------------------------------------------------------------------------------------
+
+// Publishes, tags and collects until something has no room, at any of many fill levels. What was acknowledged is there, the error
+// is clear, reading goes on, and once there is room again everything does, with nothing left behind.
+class StoreFillLevels : public StoreFullDiskTest {
+ protected:
+  static constexpr int kLevelsFull = 50, kLevels = 5;
+  static int levels() { return all_faults() ? kLevelsFull : kLevels; }
+  // From 0 to just below kLevelsFull, spread.
+  static std::uint64_t level(int index) { return static_cast<std::uint64_t>(index * (kLevelsFull / levels())); }
+  std::filesystem::path path() const { return disk() / "store"; }
+
+  // The error that stops it; `done` counts the names that were acknowledged.
+  static Error work_until_full(ArtifactStore& store, int& done) {
+    return error_of([&] {
+      for (; done < 2000; ++done) {
+        const std::string text = "object " + std::to_string(done);
+        const Digest chunk = store.put_chunk(seeded_bytes(static_cast<std::uint64_t>(1000 + done), 150'000));
+        store.commit(Commit().put_object(sha256(text), text_bytes(text), std::vector{chunk}).set_ref("org/m" + std::to_string(done), sha256(text), 0));
+        if (done % 5 == 4) store.checkpoint(store.directory().parent_path() / ("backup-" + std::to_string(done)));
+      }
+    });
+  }
+  static void expect_names(const ArtifactStore& store, int done) {
+    const std::size_t names = store.list_refs().size();
+    EXPECT_GE(names, static_cast<std::size_t>(done));
+    EXPECT_LE(names, static_cast<std::size_t>(done) + 1) << "at most the one that was told of an error";
+    for (const Ref& ref : store.list_refs())
+      for (const Digest& chunk : store.get_object(ref.object).chunks) EXPECT_FALSE(store.get_chunk(chunk).empty());
+    EXPECT_EQ(store.verify().corrupt, 0u);
+  }
+  void drop_backups() const {
+    std::vector<std::filesystem::path> backups = files_like(disk(), "backup-", "");
+    for (const std::filesystem::path& backup : backups) std::filesystem::remove_all(backup);
+  }
+  // Room again: it goes on, a collection takes what the error left, and no file is there that a store does not have.
+  void expect_healed(ArtifactStore& store, int done) const {
+    CollectOptions options;
+    options.name_grace_ms = 0;
+    store.collect(options);
+    std::uint64_t named_bytes = 0;
+    for (const Ref& ref : store.list_refs())
+      for (const Digest& chunk : store.get_object(ref.object).chunks) named_bytes += *store.chunk_size_bytes(chunk);
+    EXPECT_EQ(store.stored_bytes(), named_bytes) << "rubbish is left";
+    const Digest more = store.put_chunk(text_bytes("more"));
+    store.commit(Commit().append_journal("job", text_bytes("on"), std::vector{more}));
+    expect_names(store, done);
+    EXPECT_EQ(store.verify().exit_status(), 0);
+    for (const auto& entry : std::filesystem::directory_iterator(path())) {
+      const std::string name = entry.path().filename();
+      EXPECT_TRUE(name == "chunks" || name == "catalog" || name == "HEAD" || name == "LOCK") << name;
+    }
+  }
+  // Works until full, then makes room with `free_up` and reopens.
+  void fill_and_heal(const std::string& what, const std::function<void()>& free_up) {
+    SCOPED_TRACE(what);
+    int done = 0;
+    std::optional<ArtifactStore> store;
+    try {
+      store.emplace(ArtifactStore::open(path(), OpenMode::create));
+    } catch (const Error& error) {
+      // No room for a store at all.
+      EXPECT_EQ(error.code(), ErrorCode::failed) << error.what();
+      EXPECT_THAT(error.what(), HasSubstr(path().string()));
+      free_up();
+      store.emplace(ArtifactStore::open(path(), OpenMode::create));
+      return expect_healed(*store, 0);
+    }
+    const Error error = work_until_full(*store, done);
+    EXPECT_EQ(error.code(), ErrorCode::failed) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("is full"));
+    EXPECT_THAT(error.what(), HasSubstr(disk().string()));
+    expect_names(*store, done);
+    free_up();
+    drop_backups();
+    store->reopen();
+    expect_names(*store, done);
+    store.reset();
+    store.emplace(ArtifactStore::open(path(), OpenMode::existing));
+    expect_healed(*store, done);
+  }
+};
+
+TEST_F(StoreFillLevels, OfBytes) {
+  for (int i = 0; i < levels() && !HasFailure(); ++i) {
+    // From nothing to 10 MB.
+    occupy(level(i) * 200'000);
+    fill_and_heal(std::to_string(level(i) * 200'000) + " bytes are free", [&] { free_up(); });
+    std::filesystem::remove_all(path());
+  }
+}
+
+TEST_F(StoreFillLevels, OfInodes) {
+  if (IsSkipped()) return;
+  ASSERT_EQ(umount(disk().c_str()), 0);
+  mounted_ = false;
+  mount_disk("size=64m,nr_inodes=300");
+  std::filesystem::create_directory(disk() / "ballast");
+  const auto take_all_but = [&](std::uint64_t left) {
+    int files = 0;
+    while (std::ofstream(disk() / "ballast" / std::to_string(files)).good()) ++files;
+    while (left-- > 0) std::filesystem::remove(disk() / "ballast" / std::to_string(--files));
+  };
+  for (int i = 0; i < levels() && !HasFailure(); ++i) {
+    take_all_but(level(i));
+    fill_and_heal(std::to_string(level(i)) + " inodes are free", [&] {
+      for (const auto& entry : std::filesystem::directory_iterator(disk() / "ballast")) std::filesystem::remove(entry.path());
+    });
+    std::filesystem::remove_all(path());
+  }
+}
+
+// The store's own: refused before the disk is asked, so the store takes other writes all the time.
+TEST_F(StoreFillLevels, OfTheStoresQuota) {
+  for (int i = 0; i < levels() && !HasFailure(); ++i) {
+    SCOPED_TRACE("level " + std::to_string(level(i)));
+    std::optional<ArtifactStore> store = ArtifactStore::open(path(), OpenMode::create);
+    Commit policy;
+    put_quota(policy, level(i) * 30'000);
+    store->commit(policy);
+    int done = 0;
+    const Error error = work_until_full(*store, done);
+    EXPECT_EQ(error.code(), ErrorCode::refused) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("the quota of the store"));
+    EXPECT_EQ(done, static_cast<int>(level(i) * 30'000 / 150'000));
+    EXPECT_EQ(store->read_only_reason(), std::nullopt);
+    expect_names(*store, done);
+    policy = {};
+    put_quota(policy, std::nullopt);
+    store->commit(policy);
+    drop_backups();
+    expect_healed(*store, done);
+    store.reset();
+    std::filesystem::remove_all(path());
+  }
 }
 
 }  // namespace
