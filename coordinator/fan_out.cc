@@ -97,15 +97,23 @@ void release(State& state, Outbox& outbox, ConnectionId connection, const std::s
   if (leases > 0) outbox.tell("the " + std::to_string(leases) + " leases of " + who + " go to others");
 }
 
+// A process whose end was told while its connection still stood: now that the connection is gone, it has ended.
+void settle_exit(State& state, Outbox& outbox, const std::optional<std::uint32_t>& slot) {
+  if (slot && state.slots.contains(*slot) && state.slots.at(*slot))
+    on_evaluator_exited(state, outbox, *slot, *state.slots.at(*slot));
+}
+
 // A worker that breaks the rules or cannot work is sent away; what it held goes to others.
 void send_away(State& state, Outbox& outbox, ConnectionId connection, const Error& reason) {
   const std::string who = name_of(state.evaluators.at(connection), connection);
+  const std::optional<std::uint32_t> slot = state.evaluators.at(connection).slot;
   outbox.tell(who + " is sent away: " + reason.what());
-  if (state.evaluators.at(connection).slot)
+  if (slot)
     state.evaluator_failure = JobFailure{ErrorCode::internal, who + ": " + reason.what()};
   outbox.send(connection, Refused{ErrorCode::refused, reason.what()});
   state.evaluators.erase(connection);
   release(state, outbox, connection, who);
+  settle_exit(state, outbox, slot);
 }
 
 void finish_dismissal(State& state) {
@@ -241,8 +249,10 @@ void serve_evaluators(State& state, Outbox& outbox) {
 
 void tick_evaluators(State& state, Outbox& outbox) {
   if (state.phase == Phase::dismissing && state.now > state.dismissal_deadline) {
-    for (const auto& [connection, evaluator] : std::exchange(state.evaluators, {}))
+    for (const auto& [connection, evaluator] : std::exchange(state.evaluators, {})) {
       outbox.tell(name_of(evaluator, connection) + " did not leave in time");
+      settle_exit(state, outbox, evaluator.slot);
+    }
     outbox.stop_evaluators("the job is done");
     finish_dismissal(state);
     return;
@@ -313,8 +323,7 @@ void on_evaluator_lost(State& state, Outbox& outbox, ConnectionId connection, co
     serve_evaluators(state, outbox);
   }
   finish_dismissal(state);
-  if (slot && state.slots.contains(*slot) && state.slots.at(*slot))
-    on_evaluator_exited(state, outbox, *slot, *state.slots.at(*slot));
+  settle_exit(state, outbox, slot);
 }
 
 void on_evaluator_exited(State& state, Outbox& outbox, std::uint32_t slot, const std::string& reason,

@@ -87,6 +87,12 @@ std::uint32_t LeaseTable::release_if(Condition condition) {
   return released;
 }
 
+std::size_t LeaseTable::held() const {
+  std::size_t held = pending_.size();
+  for (const auto& [id, lease] : leases_) held += lease.items.size();
+  return held;
+}
+
 void LeaseTable::give_back(const Lease& lease) {
   for (auto item = lease.items.rbegin(); item != lease.items.rend(); ++item)
     if (open_.count(*item) != 0) pending_.push_front(*item);

@@ -43,6 +43,8 @@ class LeaseTable {
   bool has_pending();
   std::uint32_t done() const { return done_; }
   std::uint32_t total() const { return total_; }
+  // Items that wait or are lent: each that is not done, and none twice.
+  std::size_t held() const;
 
  private:
   struct Lease {

@@ -179,11 +179,12 @@ class Connection::State : public std::enable_shared_from_this<State> {
   void on_frame(IncomingFrame frame) {
     read_deadline_.reset();
     if (closed_) return;
-    if (in_service_ && frame.header.attempt < AttemptNumber{attempt_}) {
+    const FrameAge age = in_service_ ? age_of(frame.header, AttemptNumber{attempt_}) : FrameAge::current;
+    if (age == FrameAge::stale) {
       ++stale_frames_;
       return maybe_read();
     }
-    if (in_service_ && frame.header.attempt > AttemptNumber{attempt_})
+    if (age == FrameAge::newer)
       return close(Error(ErrorCode::refused, "a frame of attempt " +
                                                  std::to_string(frame.header.attempt.value) +
                                                  " came, this is attempt " + std::to_string(attempt_)));

@@ -59,4 +59,9 @@ FrameHeader parse_header(std::span<const std::uint8_t> raw, const FrameBounds& b
   return header;
 }
 
+FrameAge age_of(const FrameHeader& header, AttemptNumber ours) {
+  if (header.attempt < ours) return FrameAge::stale;
+  return header.attempt > ours ? FrameAge::newer : FrameAge::current;
+}
+
 }  // namespace quench::cluster

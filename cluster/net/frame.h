@@ -43,4 +43,12 @@ FrameHeaderBytes encode_header(const FrameHeader& header);
 // its value and what was expected. `raw` must have exactly kFrameHeaderBytes.
 FrameHeader parse_header(std::span<const std::uint8_t> raw, const FrameBounds& bounds = {});
 
+// Whose work a frame belongs to, seen from attempt `ours` of a gang.
+enum class FrameAge {
+  stale,    // an attempt that is over: dropped
+  current,
+  newer,    // the receiver itself is left over
+};
+FrameAge age_of(const FrameHeader& header, AttemptNumber ours);
+
 }  // namespace quench::cluster

@@ -416,6 +416,33 @@ TEST_F(FanOut, WhoeverDoesNotLeaveIsNotWaitedFor) {
   EXPECT_TRUE(is_complete(state));
 }
 
+// The simulator's seed 275: a worker's process had ended, the end of its connection was still on its way when the deadline
+// passed, and the job waited for that slot for ever.
+TEST_F(FanOut, AProcessThatEndedBeforeItsConnectionIsNotWaitedForEither) {
+  start();
+  join(0);
+  join(1);
+  work_to_the_end(0);
+  ASSERT_EQ(state.phase, Phase::dismissing);
+  on_evaluator_lost(state, outbox, 0, "closed");
+  on_evaluator_exited(state, outbox, 0, "exited with code 0");
+  on_evaluator_exited(state, outbox, 1, "exited with code 0");
+  EXPECT_FALSE(is_complete(state)) << "its last words may be on their way";
+  on_tick(state, outbox, kDismissalMsMax + 1);
+  EXPECT_TRUE(is_complete(state));
+}
+
+TEST_F(FanOut, AProcessThatEndedAndIsSentAwayForItsLastWordsIsMissedNoLonger) {
+  start();
+  join(0);
+  join(1);
+  on_evaluator_exited(state, outbox, 1, "was killed by signal 9");
+  EXPECT_TRUE(state.slots.contains(1));
+  say(1, VerdictsDone{{}, {}, 99});
+  EXPECT_EQ(state.phase, Phase::failed) << "a worker of ours that breaks the rules is a bug";
+  EXPECT_FALSE(state.slots.contains(1));
+}
+
 // Workers that come, go, are late and repeat themselves, by seed: every verdict is kept exactly once.
 TEST_F(FanOut, SurvivesAnyOrderOfEvents) {
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
