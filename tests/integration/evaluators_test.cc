@@ -4,7 +4,10 @@
 #include <signal.h>
 
 #include <chrono>
+#include <iostream>
 #include <random>
+#include <regex>
+#include <sstream>
 #include <thread>
 
 #include "tests/integration/small_job.h"
@@ -16,6 +19,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kKills = 8;
+// A worker holds one lease that it generates, one that waits and one that is executed.
+constexpr int kLeasesHeldMax = 3;
 
 // The example's model, which has memorised HumanEval; hot enough that answers differ from sample to sample.
 nlohmann::json evaluation_job() {
@@ -43,15 +48,14 @@ std::string kept_lines(const std::filesystem::path& store) {
   return all;
 }
 
-std::size_t log_lines(const std::filesystem::path& store, const std::string& word) {
-  std::size_t count = 0;
+std::string log_of(const std::filesystem::path& store) {
+  std::string text;
   std::error_code ignored;
-  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) {
-    const std::string text = read_text(log.path());
-    for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++count;
-  }
-  return count;
+  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) text += read_text(log.path());
+  return text;
 }
+
+std::size_t log_lines(const std::filesystem::path& store, const std::string& word) { return count(log_of(store), word); }
 
 class Evaluators : public ::testing::Test {
  protected:
@@ -97,10 +101,12 @@ nlohmann::json Evaluators::expected_report_;
 std::string Evaluators::expected_lines_;
 
 TEST_F(Evaluators, WhateverIsKilledEachVerdictIsKeptOnceAndIsTheSame) {
+  const int wanted = count_asked("QUENCH_KILLS", kKills);
   std::mt19937 random(20261127);
   int kills = 0;
-  for (int round = 0; kills < kKills; ++round) {
-    ASSERT_LT(round, 12) << "only " << kills << " kills hit a living worker";
+  std::map<int, int> leases_lost;
+  for (int round = 0; kills < wanted; ++round) {
+    ASSERT_LT(round, 4 + wanted) << "only " << kills << " kills hit a living worker";
     const auto store = *scratch_ / ("killed-" + std::to_string(round));
     const std::string mark = "fan-out-" + std::to_string(round);
     Running coordinator(run_arguments(*scratch_ / "job.json", store, 2), {{"QUENCH_FAN_OUT_TEST", mark}},
@@ -118,7 +124,18 @@ TEST_F(Evaluators, WhateverIsKilledEachVerdictIsKeptOnceAndIsTheSame) {
     ASSERT_EQ(coordinator.wait(), 0) << read_text(*scratch_ / "err.txt");
     expect_the_same(store);
     EXPECT_TRUE(processes_with("QUENCH_FAN_OUT_TEST=" + mark).empty()) << "a process outlived the job";
+    std::istringstream lines(log_of(store));
+    std::smatch match;
+    for (std::string line; std::getline(lines, line);)
+      if (std::regex_search(line, match, std::regex("the (\\d+) leases of .* go to others"))) {
+        EXPECT_LE(std::stoi(match[1]), kLeasesHeldMax) << line;
+        ++leases_lost[std::stoi(match[1])];
+      }
+    std::filesystem::remove_all(store);
   }
+  std::cout << kills << " evaluation workers killed;";
+  for (const auto& [leases, times] : leases_lost) std::cout << " " << leases << " leases went to others " << times << " times;";
+  std::cout << "\n";
 }
 
 TEST_F(Evaluators, AWorkerJoinsWhileTheJobRunsAndDoesAShareOfIt) {

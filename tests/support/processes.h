@@ -69,6 +69,9 @@ class ScratchDirectory {
   std::filesystem::path path_;
 };
 
+// The number in this environment variable: tests that repeat themselves have a short form and take a longer one from there.
+int count_asked(const char* variable, int otherwise);
+
 void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 
