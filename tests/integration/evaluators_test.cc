@@ -120,7 +120,7 @@ TEST_F(Evaluators, WhateverIsKilledEachVerdictIsKeptOnceAndIsTheSame) {
       if (workers.empty()) continue;
       if (::kill(workers[random() % workers.size()], SIGKILL) == 0) ++kills;
     }
-    ASSERT_TRUE(wait_for([&] { return coordinator.ended(); }, std::chrono::seconds(120)));
+    ASSERT_TRUE(wait_for([&] { return coordinator.ended(); })) << "it hangs: " << log_of(store);
     ASSERT_EQ(coordinator.wait(), 0) << read_text(*scratch_ / "err.txt");
     expect_the_same(store);
     EXPECT_TRUE(processes_with("QUENCH_FAN_OUT_TEST=" + mark).empty()) << "a process outlived the job";
