@@ -25,6 +25,8 @@ namespace {
 constexpr std::uint64_t kInputs = 3000;
 // Making a valid value takes longer than changing it.
 constexpr std::uint64_t kInputsOfOne = 16;
+// Long runs say how far they are.
+constexpr std::uint64_t kTellEvery = 1'000'000;
 // A parser's work is bounded by its input; on a machine with other work.
 constexpr std::chrono::seconds kSlow{5};
 
@@ -89,6 +91,7 @@ TEST_P(Fuzz, EveryInputIsRefusedOrTaken) {
     }
     slowest = std::max(slowest, std::chrono::nanoseconds(std::chrono::steady_clock::now() - began));
     ASSERT_LT(slowest, kSlow) << last_words;
+    if ((number + 1) % kTellEvery == 0) std::cout << target.name << ": " << number + 1 << " of " << count << std::endl;
   }
   std::cout << target.name << ": " << count << " inputs, " << refused << " refused, the slowest took "
             << std::chrono::duration_cast<std::chrono::microseconds>(slowest).count() << " us\n";

@@ -202,7 +202,20 @@ void CoordinatorHost::check() {
     if (peer.link->queued(Link::worker) > kQueuedMax) throw Violation("messages to a worker pile up");
 }
 
+// What a rank is told of is in the journal: it throws away what it would need to do it again.
+void CoordinatorHost::require_durable(const BlockCommitted& told) const {
+  for (auto event = disk_.journal.rbegin(); event != disk_.journal.rend(); ++event) {
+    const JournalEvent decoded = decode_journal_event(*event);
+    const auto* const block = std::get_if<BlockWritten>(&decoded);
+    const auto* const outer = std::get_if<OuterCommitted>(&decoded);
+    if (block != nullptr && block->artifact == told.artifact && block->block == told.block) return;
+    if (outer != nullptr && outer->artifact == told.artifact && told.block == kOuterBlock) return;
+  }
+  throw Violation("block " + std::to_string(told.block) + " is acknowledged and not in the journal");
+}
+
 void CoordinatorHost::send(ConnectionId to, const Message& message) {
+  if (const auto* told = std::get_if<BlockCommitted>(&message)) require_durable(*told);
   if (const auto peer = peers_.find(to); peer != peers_.end()) peer->second.link->send(Link::coordinator, message);
 }
 

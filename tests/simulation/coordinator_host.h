@@ -74,6 +74,7 @@ class CoordinatorHost final : public coordinator::Outbox {
   void decide(Decision decision);
   void on_message(coordinator::ConnectionId id, const Message& message, const Bytes& payload);
   bool answer(Peer& peer, const Message& message) const;
+  void require_durable(const BlockCommitted& told) const;
   void tick();
   void end_if_over();
 

@@ -62,7 +62,7 @@ class Process : public std::enable_shared_from_this<Process> {
   void hang_for(Ms for_ms) { hung_until_ = std::max(hung_until_, timeline_.now() + for_ms); }
   bool alive() const { return alive_; }
   const std::shared_ptr<Link>& link() const { return link_; }
-  std::size_t filed() const { return state_.orders.size() + state_.commits.size() + state_.grants.size(); }
+  std::size_t filed() const { return state_.orders.size() + state_.grants.size(); }
 
   // `co_await until(condition)`: like the real waits, throws the loss of the coordinator unless the condition holds.
   struct Until {

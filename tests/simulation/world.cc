@@ -155,7 +155,7 @@ void World::end_gang(const std::string& reason, cluster::GangEnd end) {
   if (!gang_ || std::exchange(gang_ends_, true)) return;
   Ms last = 0;
   for (const auto& rank : gang_->ranks) {
-    if (disturbed_ && rank->alive() && dice_.one_in(16)) {
+    if (disturbed_ && rank->alive() && dice_.one_in(rank->link() ? 16 : 4)) {
       trace("rank " + std::to_string(rank->id().rank) + " is out of reach and lives on");
       if (rank->link()) rank->link()->cut();
       continue;
@@ -267,6 +267,8 @@ void World::dial(const std::shared_ptr<Process>& process, Hello hello, AttemptNu
     if (const auto refused = coordinator_->greet(link, nonce, attempt, hello)) {
       trace("turned a peer away: " + refused->message);
       process->end(3, refused->message);
+    } else if (attempt != AttemptNumber{} && attempt != coordinator_->roster().attempt()) {
+      throw Violation("a rank of attempt " + std::to_string(attempt.value) + " was let in");
     }
   });
 }
