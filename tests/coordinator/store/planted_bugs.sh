@@ -71,6 +71,6 @@ bug "any signature is good" trust/statement.cc 's/const bool good = /const bool 
 bug "a signature counts for another artifact" trust/statement.cc 's/ \|\| !is_about\(envelope\.payload, digest\)//' trust_test '*'
 bug "a migrated store still says the old format" store/databases.cc 's/state_ = catalog_->upgrade\(state_\);//' store_format_test '*'
 bug "a backup has no HEAD" store/databases.cc 's/^  HeadFile::create\(to .*$/  if (false) HeadFile::create(to \/ "HEAD", record_of(state_, ManifestWatch(to \/ "chunks").mark(), ManifestWatch(to \/ "catalog").mark()));/' store_fault_test '*WithoutAFault*'
-bug "checkpoints run beside commits and miss a chunk" store/databases.cc 's/^  chunks_->checkpoint\(to \/ "chunks"\);/  chunks_->checkpoint(to \/ "chunks"); std::filesystem::remove(*std::filesystem::directory_iterator(to \/ "chunks"));/' store_fault_test '*WithoutAFault*'
+bug "checkpoints run beside commits and miss a chunk" store/databases.cc 's/^  chunks_->checkpoint\(to \/ "chunks"\);/  chunks_->checkpoint(to \/ "chunks"); for (const auto\& one : std::filesystem::directory_iterator(to \/ "chunks")) if (one.path().extension() == ".blob") std::filesystem::remove(one.path());/' store_fault_test '*WithoutAFault*'
 echo "$unfound of $number unfound"
 exit $((unfound > 0))
