@@ -33,7 +33,8 @@ class Outbox {
   // Returns the manifest's digest.
   virtual Digest publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
                          std::uint32_t artifact) = 0;
-  // Durable when it returns. What was kept before stays; returns the verdicts that contradict it.
+  // What was kept before stays; returns the verdicts that contradict it. Durable soon, and before anything that is
+  // recorded, published or kept after it; nobody is told that they are kept, so a crash costs their leases at most.
   virtual std::vector<Verdict> keep_verdicts(const Digest& evaluation,
                                              const std::vector<Verdict>& verdicts) = 0;
   // Durable when it returns. `evaluation` is kNoEvaluation for the quantizing of that artifact.

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <map>
 #include <optional>
 
 #include "schemas/codec.h"
@@ -39,23 +38,38 @@ EvaluationKey evaluation_key(const Digest& artifact, const Digest& benchmark, co
   return key;
 }
 
-std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
-                                   const std::vector<Verdict>& verdicts) {
-  Commit commit;
-  std::map<std::string, Verdict> kept;
+std::vector<Verdict> VerdictBatch::add(const Digest& evaluation, const std::vector<Verdict>& verdicts) {
   std::vector<Verdict> contradicting;
   for (const Verdict& verdict : verdicts) {
     const std::string key = key_of(evaluation, verdict);
-    if (!kept.contains(key))
-      if (const std::optional<Bytes> before = store.get_result(key)) kept[key] = decode_verdict(*before);
-    const auto [first, is_new] = kept.try_emplace(key, verdict);
-    if (is_new) {
-      commit.put_result(key, encode(verdict));
-    } else if (first->second.completion != verdict.completion || first->second.result != verdict.result) {
+    std::optional<Verdict> kept;
+    if (const auto found = taken_.find(key); found != taken_.end()) {
+      kept = found->second;
+    } else if (const std::optional<Bytes> before = store_.get_result(key)) {
+      kept = decode_verdict(*before);
+    }
+    if (!kept) {
+      taken_.emplace(key, verdict);
+    } else if (kept->completion != verdict.completion || kept->result != verdict.result) {
       contradicting.push_back(verdict);
     }
   }
-  store.commit(commit);
+  return contradicting;
+}
+
+void VerdictBatch::commit() {
+  if (taken_.empty()) return;
+  Commit commit;
+  for (const auto& [key, verdict] : taken_) commit.put_result(key, encode(verdict));
+  store_.commit(commit);
+  taken_.clear();
+}
+
+std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
+                                   const std::vector<Verdict>& verdicts) {
+  VerdictBatch batch(store);
+  const std::vector<Verdict> contradicting = batch.add(evaluation, verdicts);
+  batch.commit();
   return contradicting;
 }
 

@@ -3,6 +3,7 @@
 // evaluation finds them. A verdict that is kept stays for ever: no other one takes its place.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,8 +25,24 @@ Digest job_of_journal(std::string_view name);
 // not how many samples and tasks are asked for.
 EvaluationKey evaluation_key(const Digest& artifact, const Digest& benchmark, const EvaluateSpec& spec);
 
-// Durable when it returns. Keeps the verdicts whose (task, sample) has none yet, the first of two in the
-// list too; returns those that contradict what is kept: another completion, or another result.
+// Verdicts of several leases in one commit: each commit waits for the disk, which took more of the coordinator's time than
+// all else about a small lease.
+class VerdictBatch {
+ public:
+  explicit VerdictBatch(ArtifactStore& store) : store_(store) {}
+  // Takes the verdicts whose (task, sample) has none yet, the first of two in the list too; returns those that
+  // contradict what is kept: another completion, or another result.
+  std::vector<Verdict> add(const Digest& evaluation, const std::vector<Verdict>& verdicts);
+  bool empty() const { return taken_.empty(); }
+  // What was taken is durable when it returns. Before that it is known to add() only.
+  void commit();
+
+ private:
+  ArtifactStore& store_;
+  std::map<std::string, Verdict> taken_;  // by key
+};
+
+// Durable when it returns; otherwise as VerdictBatch::add.
 std::vector<Verdict> keep_verdicts(ArtifactStore& store, const Digest& evaluation,
                                    const std::vector<Verdict>& verdicts);
 std::vector<Verdict> read_verdicts(const ArtifactStore& store, const Digest& evaluation);

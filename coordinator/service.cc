@@ -75,7 +75,8 @@ Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store
       join_secret_(make_secret()),
       join_folder_(options_.join_folder, dialled((join_listener_ ? *join_listener_ : listener_).endpoint()), join_secret_),
       launcher_(cluster::make_launcher(loop_, options_.launcher)),
-      tick_(loop_) {
+      tick_(loop_),
+      verdicts_(store_) {
   roster_.expect_evaluators(join_secret_);
 }
 
@@ -307,13 +308,18 @@ void Service::stop_evaluators(const std::string& reason) {
   for (const auto& [slot, process] : evaluators_) process->stop(kStopGrace);
 }
 
+void Service::write(const Commit& commit) {
+  verdicts_.commit();
+  store_.commit(commit);
+}
+
 void Service::record(const quench::JournalEvent& event, const std::vector<Digest>& chunks) {
   quench::JournalEvent dated = event;
   // The reactor knows no wall clock.
   if (auto* started = std::get_if<AttemptStarted>(&dated)) started->unix_ms = unix_now_ms();
   Commit commit;
   commit.append_journal(journal_name(state_.job_id), encode(dated), chunks);
-  store_.commit(commit);
+  write(commit);
 }
 
 Digest Service::publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
@@ -333,21 +339,29 @@ Digest Service::publish(const std::string& name, const Manifest& manifest, const
   commit.append_journal(
       journal_name(state_.job_id),
       encode(quench::JournalEvent(ArtifactPublished{artifact, digest, run.quantize_seconds})));
-  store_.commit(commit);
+  write(commit);
   return digest;
 }
 
 std::vector<Verdict> Service::keep_verdicts(const Digest& evaluation, const std::vector<Verdict>& verdicts) {
-  return coordinator::keep_verdicts(store_, evaluation, verdicts);
+  const bool first = verdicts_.empty();
+  std::vector<Verdict> contradicting = verdicts_.add(evaluation, verdicts);
+  // Behind the messages that have arrived by now.
+  if (first && !verdicts_.empty())
+    boost::asio::post(loop_, [this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) decide([this] { verdicts_.commit(); });
+    });
+  return contradicting;
 }
 
 void Service::keep_usage(std::uint32_t artifact, std::uint32_t evaluation, const PhaseUsage& usage) {
   Commit commit;
   put_usage(commit, state_.job_id, artifact, evaluation, usage);
-  store_.commit(commit);
+  write(commit);
 }
 
 std::set<LeaseTable::Item> Service::kept_verdicts(const Digest& evaluation) {
+  verdicts_.commit();
   return kept_items(store_, evaluation);
 }
 

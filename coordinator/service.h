@@ -21,6 +21,7 @@
 #include "cluster/net/listener.h"
 #include "coordinator/join_folder.h"
 #include "coordinator/outbox.h"
+#include "coordinator/records.h"
 #include "coordinator/state.h"
 #include "coordinator/store_server.h"
 
@@ -99,6 +100,8 @@ class Service final : public Outbox {
   std::optional<cluster::Listener> join_listener();
   void schedule_tick();
   void end_if_over();
+  // Everything durable goes through here: verdicts that were taken before it come first.
+  void write(const Commit& commit);
 
   ServiceOptions options_;
   ArtifactStore& store_;
@@ -126,6 +129,7 @@ class Service final : public Outbox {
   std::set<std::uint32_t> worker_slots_;    // that workers_ has been started for
   std::set<std::uint32_t> awaited_slots_;   // that it will be started for
   boost::asio::steady_timer tick_;
+  VerdictBatch verdicts_;  // of this turn of the loop
   // Dies with us: a timer that has expired already still calls its handler.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::map<ConnectionId, Peer> peers_;

@@ -56,6 +56,23 @@ TEST_F(Records, TheFirstOfTwoInOneMessageStays) {
   EXPECT_EQ(read_verdicts(store_, key), std::vector<Verdict>{verdict(0, 0, "a")});
 }
 
+TEST_F(Records, ABatchIsKeptAsAWholeAndKnowsWhatItHasTaken) {
+  const Digest key = sha256("evaluation");
+  keep_verdicts(store_, key, {verdict(0, 0, "a")});
+  VerdictBatch batch(store_);
+  EXPECT_TRUE(batch.empty());
+  EXPECT_TRUE(batch.add(key, {verdict(0, 0, "a")}).empty());
+  EXPECT_TRUE(batch.empty()) << "that one is kept already";
+  EXPECT_TRUE(batch.add(key, {verdict(1, 0, "b")}).empty());
+  EXPECT_EQ(batch.add(key, {verdict(1, 0, "other"), verdict(2, 0, "c")}).size(), 1u);
+  EXPECT_EQ(batch.add(sha256("another evaluation"), {verdict(1, 0, "other")}).size(), 0u);
+  EXPECT_EQ(read_verdicts(store_, key).size(), 1u) << "nothing is kept before the commit";
+  batch.commit();
+  EXPECT_TRUE(batch.empty());
+  EXPECT_EQ(read_verdicts(store_, key), (std::vector<Verdict>{verdict(0, 0, "a"), verdict(1, 0, "b"), verdict(2, 0, "c")}));
+  EXPECT_EQ(read_verdicts(store_, sha256("another evaluation")).size(), 1u);
+}
+
 TEST_F(Records, TheKeyHoldsEverySettingButHowMuchIsAskedFor) {
   const EvaluateSpec spec;
   const auto digest = [](const EvaluateSpec& of, const std::string& problems = "p") {
