@@ -3,6 +3,8 @@
 
 Prints how long a submission and the two kinds of status took (median, p99), and what the service used. The job that
 runs is the 260 K fixture on many calibration sequences, so the gang's ranks share the cores with what is measured.
+With --leases it is an evaluation of so many completions, of which bin/lease_load takes one at a time and answers at once:
+what a lease costs the coordinator, while the clients ask.
 """
 import argparse
 import http.client
@@ -50,8 +52,39 @@ def job(name, sequences):
                         "seed": abs(hash(name)) % 1000}})
 
 
+TASKS = 164  # of HumanEval
+
+
+def evaluation_job(leases):
+    return json.dumps({
+        "name": "runs", "model": str(FIXTURES / "tiny_coder"), "ranks": 1, "threads": 1,
+        "evaluate": [{"benchmark": "humaneval", "samples": -(-leases // TASKS), "temperature": 0.8, "maxTokens": 64}]})
+
+
+def usage(pid):
+    """CPU seconds of the process alone, its resident MB now and at most."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds, int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+
+
+def run_leases(arguments, folder, service, measured):
+    """Waits until the evaluation takes workers, gives it ours, measures the service meanwhile."""
+    join = pathlib.Path(folder, "store", "join-1")
+    while not (join / "secret").exists():
+        time.sleep(0.02)
+    before, resident, _ = usage(service.pid)
+    load = subprocess.run([str(pathlib.Path(arguments.quench).parent / "lease_load"), str(join), str(arguments.workers)],
+                          check=True, capture_output=True, text=True)
+    after, resident_after, peak = usage(service.pid)
+    measured.update(json.loads(load.stdout))
+    measured["coordinator_cpu_ms_per_lease"] = round(1000 * (after - before) / measured["leases"], 4)
+    measured["resident_mb"] = {"before": resident, "after": resident_after, "peak": peak}
+
+
 def spread(times):
-    times = sorted(times)
+    times = sorted(times) or [0]
     return {"count": len(times), "median_ms": round(1000 * times[len(times) // 2], 2),
             "p99_ms": round(1000 * times[min(len(times) - 1, int(len(times) * 0.99))], 2)}
 
@@ -63,6 +96,8 @@ def main():
     options.add_argument("--clients", type=int, default=64)
     options.add_argument("--pause", type=float, default=1.0, help="seconds between two requests of a client")
     options.add_argument("--seconds", type=float, default=20)
+    options.add_argument("--leases", type=int, default=0, help="completions of an evaluation beside the clients")
+    options.add_argument("--workers", type=int, default=8, help="evaluation workers that take those leases")
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         socket_path = os.path.join(folder, "http.sock")
@@ -75,15 +110,20 @@ def main():
             while not os.path.exists(socket_path):
                 time.sleep(0.05)
             connection = UnixConnection(socket_path)
-            ask(connection, "POST", "/v1/jobs", job("runs", 30000))
+            ask(connection, "POST", "/v1/jobs", evaluation_job(arguments.leases) if arguments.leases else job("runs", 30000))
             submitted = [ask(connection, "POST", "/v1/jobs", job(f"waits-{i}", 8))[0] for i in range(arguments.jobs)]
             one, all_jobs = [], []
             end = time.perf_counter() + arguments.seconds
+            measured = {}
+            leasing = threading.Thread(target=run_leases, args=(arguments, folder, service, measured))
+            if arguments.leases:
+                end = float("inf")
+                leasing.start()
 
             def client(number):
                 mine = UnixConnection(socket_path)
                 time.sleep(arguments.pause * number / arguments.clients)
-                while time.perf_counter() < end:
+                while time.perf_counter() < end and (not arguments.leases or leasing.is_alive()):
                     if number % 8 == 0:
                         all_jobs.append(ask(mine, "GET", "/v1/jobs?limit=50")[0])
                     else:
@@ -95,17 +135,19 @@ def main():
                 thread.start()
             for thread in threads:
                 thread.join()
+            connection = UnixConnection(socket_path)  # the first one was idle for too long
             listing = ask(connection, "GET", "/v1/jobs")[0]
             running = json.loads(ask(connection, "GET", "/v1/jobs/1")[1])["job"]["state"]
             metrics = ask(connection, "GET", "/metrics")[1].decode()
             status = pathlib.Path(f"/proc/{service.pid}/status").read_text(encoding="utf-8")
             print(json.dumps({
-                "queued": arguments.jobs, "clients": arguments.clients, "first_job": running,
+                "leases": measured, "queued": arguments.jobs, "clients": arguments.clients, "first_job": running,
                 "submit": spread(submitted), "status_of_one": spread(one), "status_of_50": spread(all_jobs),
                 "listing_of_1000_ms": round(1000 * listing, 2),
                 "resident_mb": int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024,
                 "service_cpu_seconds": float(re.search(r"process_cpu_seconds_total (\S+)", metrics)[1])}, indent=2))
-            ask(connection, "POST", "/v1/jobs/1/cancel", "{}")
+            if running == "running":
+                ask(connection, "POST", "/v1/jobs/1/cancel", "{}")
         finally:
             service.terminate()
             service.wait()
