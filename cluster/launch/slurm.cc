@@ -190,6 +190,8 @@ class SlurmGang final : public Gang {
   }
 
   void on_running(const SlurmJobState& state) {
+    // The end of its last run, not ours: Slurm is still putting it back, or it was too quick to be seen.
+    if (!seen_running_ && state.state == "COMPLETING") return look_again(kLookSoon);
     if (!seen_running_) {
       seen_running_ = true;
       restarts_ = state.restarts;
