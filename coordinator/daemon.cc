@@ -34,6 +34,7 @@ QueueLimits limits_of(const ServeConfig& config) {
   limits.gangs_max = config.gangs_max;
   limits.queued_max = config.queued_max;
   limits.jobs_per_user_max = config.jobs_per_user_max;
+  limits.bytes_per_user_max = config.bytes_per_user_max;
   limits.keep_order_ms = std::int64_t{config.keep_order_seconds} * 1000;
   return limits;
 }
@@ -60,6 +61,7 @@ Daemon::Daemon(DaemonOptions options, StoreCommandRunner run_command)
     : options_(std::move(options)),
       store_(ArtifactStore::open(options_.config.store, OpenMode::create)),
       events_(std::make_shared<EventHub>()),
+      user_bytes_(store_),
       access_(::geteuid(), options_.config.local_users),
       store_server_(loop_, store_, options_.build, std::move(run_command),
                     [this](StoreServer::Work work) { run_aside(std::move(work)); }),
@@ -74,7 +76,28 @@ Daemon::Daemon(DaemonOptions options, StoreCommandRunner run_command)
       remember(*moved);
     }
     if (const auto* token = std::get_if<TokenChanged>(&event)) access_.apply(*token);
+    if (const auto* name = std::get_if<NameChanged>(&event)) named_by_[name->by].insert(name->artifact);
   }
+  find_left_gangs();
+}
+
+void Daemon::find_left_gangs() {
+  for (const auto& [number, job] : queue_.jobs) {
+    // Or a service in between died before it had started the job again.
+    const bool worked = job.state == JobState::running || job.state == JobState::cancelling || job.interrupted;
+    if (!worked || job.job_id.is_none()) continue;
+    const std::optional<State> state = find_job(store_, job.job_id);
+    if (!state || state->left_gang.empty()) continue;
+    if (auto folder = cluster::GangFolder::take(state->left_gang)) left_gangs_[number] = {std::move(folder), state->source};
+    if (job.state != JobState::running && job.state != JobState::queued) end_left_gang(number);
+  }
+}
+
+void Daemon::end_left_gang(JobNumber number) {
+  auto left = left_gangs_.extract(number);
+  if (left.empty()) return;
+  // Destroying the gang ends its processes.
+  cluster::make_launcher(loop_, options_.launcher)->adopt(std::move(left.mapped().folder), {});
 }
 
 Daemon::~Daemon() { pool_.join(); }
@@ -98,14 +121,15 @@ std::vector<quench::JournalEvent> Daemon::journal() const {
 
 // --- Decisions of the queue -----------------------------------------------------------------------
 
-JobNumber Daemon::submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller) {
-  const JobNumber number = submit_job(queue_, *this, job, priority, caller, unix_now_ms());
+JobNumber Daemon::submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes) {
+  const JobNumber number = submit_job(queue_, *this, job, priority, caller, unix_now_ms(), bytes);
   settle();
   return number;
 }
 
 void Daemon::cancel(JobNumber number, const std::string& reason, const QueueCaller& caller) {
   cancel_job(queue_, *this, number, reason, caller, unix_now_ms());
+  if (queue_.jobs.at(number).state == JobState::cancelled) end_left_gang(number);
   settle();
 }
 
@@ -134,6 +158,7 @@ void Daemon::set_name(const std::string& name, const Digest& artifact, const std
   commit.set_ref(name, artifact, static_cast<std::uint64_t>(now));
   commit.append_journal(kServiceJournal, encode(quench::JournalEvent(NameChanged{name, artifact, by, now})));
   store_.commit(commit);
+  named_by_[by].insert(artifact);
 }
 
 void Daemon::publish(Commit commit, const std::vector<std::pair<std::string, Digest>>& names, const std::string& by,
@@ -141,6 +166,22 @@ void Daemon::publish(Commit commit, const std::vector<std::pair<std::string, Dig
   for (const auto& [name, digest] : names)
     commit.append_journal(kServiceJournal, encode(quench::JournalEvent(NameChanged{name, digest, by, now_ms})));
   store_.commit(commit);
+  user_bytes_.on_publish(by);
+  boost::asio::post(loop_, [this, names, by] {
+    for (const auto& [name, digest] : names) named_by_[by].insert(digest);
+  });
+}
+
+UserWork Daemon::work_of(const std::string& user) const {
+  UserWork work;
+  for (const auto& [number, job] : queue_.jobs)
+    if (job.user == user && job.ended_ms > 0 && !job.job_id.is_none()) work.ended_jobs.push_back({job.job_id, job.ended_ms});
+  if (const auto named = named_by_.find(user); named != named_by_.end()) work.named = named->second;
+  return work;
+}
+
+std::uint64_t Daemon::stored_bytes(const std::string& user, const UserWork& work) const {
+  return user_bytes_.published(work) + user_bytes_.uploaded(user);
 }
 
 JobSpec Daemon::check_submission(const JobSpec& job) const {
@@ -172,9 +213,13 @@ void Daemon::remember(const JobMoved& moved) {
 void Daemon::start(const QueuedJob& job) {
   const JobNumber number = job.number;
   const auto& run = runs_[number] = std::make_unique<JobRun>(number, events_);
-  run_aside([this, number, spec = job.job, reading = run->reading()]() -> std::function<void()> {
+  // What ranks at work have open is not read for its digest again: they would wait for it.
+  std::optional<Digest> known;
+  if (const auto left = left_gangs_.find(number); left != left_gangs_.end()) known = left->second.source;
+  run_aside([this, number, spec = job.job, known, reading = run->reading()]() -> std::function<void()> {
     try {
-      const JobSource source = read_job_source(spec, [&](std::uint64_t bytes) { reading->on_bytes(bytes); });
+      const JobSource source = known ? JobSource{*known, check_job_model(spec)}
+                                     : read_job_source(spec, [&](std::uint64_t bytes) { reading->on_bytes(bytes); });
       return [this, number, source] { on_model_read(number, source); };
     } catch (const Error& error) {
       return [this, number, ending = JobEnding{false, error.code(), error.what()}] { end_job(number, ending); };
@@ -200,6 +245,10 @@ void Daemon::on_model_read(JobNumber number, const JobSource& source) {
     options.build = options_.build;
     options.launcher = options_.launcher;
     options.listen = options_.worker_listen;
+    if (!options_.config.tls_certificate.empty() && !options_.config.plain_network)
+      options.tls = cluster::TlsFiles{options_.config.tls_certificate, options_.config.tls_key};
+    options.reconnect = std::chrono::seconds(options_.config.reconnect_seconds);
+    if (auto left = left_gangs_.extract(number); !left.empty()) options.left_gang = std::move(left.mapped().folder);
     options.join_folder = store_.directory() / ("join-" + std::to_string(number));
     // Cores of this host say nothing of those that Slurm will choose.
     const std::uint32_t cores =
@@ -224,6 +273,7 @@ void Daemon::stop(JobNumber number, const std::string& reason) {
 }
 
 void Daemon::end_job(JobNumber number, const JobEnding& ending) {
+  end_left_gang(number);  // of a job that did not come to take it over
   const auto run = runs_.find(number);
   if (run != runs_.end()) {
     const bool kept = !ending.done && queue_.jobs.at(number).state != JobState::cancelling;

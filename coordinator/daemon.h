@@ -22,6 +22,7 @@
 #include "coordinator/queue/queue.h"
 #include "coordinator/store/artifact_store.h"
 #include "coordinator/store_server.h"
+#include "coordinator/user_bytes.h"
 #include "schemas/service_api.h"
 
 namespace quench::coordinator {
@@ -48,7 +49,7 @@ class Daemon final : private QueueOutbox {
 
   // --- What HTTP asks for ---------------------------------------------------------------------
   // The job must have passed check_submission. Each throws QueueRefusal, or Error(failed) when the store takes no writes.
-  JobNumber submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller);
+  JobNumber submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes = {});
   void cancel(JobNumber number, const std::string& reason, const QueueCaller& caller);
   void retry(JobNumber number, const QueueCaller& caller);
   NewToken create_token(const TokenRequest& request, const std::string& by);
@@ -59,6 +60,12 @@ class Daemon final : private QueueOutbox {
 
   // Reads what a job needs and resolves its calibration set; minutes are possible. Any thread. Throws Error(bad_input).
   JobSpec check_submission(const JobSpec& job) const;
+
+  // What counts against the user's bytesPerUserMax, to be handed to stored_bytes().
+  UserWork work_of(const std::string& user) const;
+  // What of it lies in the store. Reads journals and manifests that were not read before. Any thread.
+  std::uint64_t stored_bytes(const std::string& user, const UserWork& work) const;
+  UserBytes& user_bytes() { return user_bytes_; }
 
   JobView view(JobNumber number) const;
   // What is known without the store, and the job's state while it is at work.
@@ -85,6 +92,14 @@ class Daemon final : private QueueOutbox {
   void start(const QueuedJob& job) override;
   void stop(JobNumber number, const std::string& reason) override;
 
+  struct LeftGang {
+    std::unique_ptr<cluster::GangFolder> folder;
+    Digest source;  // of the model that its ranks have open
+  };
+  void find_left_gangs();
+  // Of a job that is at its end.
+  void end_left_gang(JobNumber number);
+
   void write(const quench::JournalEvent& event);
   void remember(const JobMoved& moved);
   void on_model_read(JobNumber number, const JobSource& source);
@@ -102,10 +117,14 @@ class Daemon final : private QueueOutbox {
   cluster::Loop loop_;
   ArtifactStore store_;
   std::shared_ptr<EventHub> events_;  // shared with those who watch, whose connections the loop destroys last
+  mutable UserBytes user_bytes_;
+  std::map<std::string, std::set<Digest>> named_by_;  // user to artifacts: published by transfer, or given a name
   QueueState queue_;
   AccessTable access_;
   StoreServer store_server_;
   std::map<JobNumber, std::unique_ptr<JobRun>> runs_;
+  // Of jobs that were at work when the last service died: ours from the beginning, so that no launcher takes them for dead.
+  std::map<JobNumber, LeftGang> left_gangs_;
   std::map<JobNumber, JobEnding> unrecorded_;  // ended while the store took no writes
   std::map<JobNumber, std::vector<JobMoved>> history_;
   std::set<JobNumber> changed_;

@@ -299,6 +299,7 @@ void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection,
             },
             [&](const Failure& failure) { on_failure(state, outbox, who, evaluator, failure); },
             [&](const LogLine& line) { outbox.tell(who + ": " + line.text); },
+            [&](const WorkerStatus& status) { evaluator.status = status; },
             [&](const auto&) { out_of_order("a message that evaluation workers do not send"); },
         },
         message);

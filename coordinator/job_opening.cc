@@ -29,6 +29,13 @@ std::uint32_t check_job_model(const JobSpec& job) {
   return plan_job(job).config.layers;
 }
 
+std::uint64_t bytes_to_publish(const JobSpec& job) {
+  if (is_endpoint(job.model)) return 0;
+  std::uint64_t bytes = 0;
+  for (const ArtifactPlan& artifact : plan_job(job).artifacts) bytes += artifact.artifact_bytes;
+  return bytes;
+}
+
 JobSource read_job_source(const JobSpec& job, const std::function<void(std::uint64_t)>& on_bytes) {
   if (is_endpoint(job.model)) return {endpoint_source_digest(parse_endpoint_url(job.model), job.model_name), 0};
   const std::uint32_t blocks = check_job_model(job);

@@ -18,7 +18,9 @@ struct JobSource {
 
 // Reads the model's headers. Throws Error(bad_input) naming what is wrong with it or with the job on it. Any thread.
 std::uint32_t check_job_model(const JobSpec& job);
-// The same, and all of the model's bytes for their digest: minutes for a large one. `on_bytes` as in
+// What its artifacts will take in the store, each counted for itself. Any thread. Throws as check_job_model.
+std::uint64_t bytes_to_publish(const JobSpec& job);
+// The same as check_job_model, and all of the model's bytes for their digest: minutes for a large one. `on_bytes` as in
 // model_source_digest. Any thread.
 JobSource read_job_source(const JobSpec& job, const std::function<void(std::uint64_t)>& on_bytes = {});
 

@@ -11,7 +11,9 @@ class JoinFolder {
  public:
   // Writes `secret` (mode 0600) and `endpoint` into `folder` (mode 0700), replacing what an earlier run
   // left. Throws Error(failed) when they cannot be written.
-  JoinFolder(std::filesystem::path folder, const std::string& endpoint, const std::string& secret);
+  // `certificate` (PEM) goes there too where the endpoint is encrypted.
+  JoinFolder(std::filesystem::path folder, const std::string& endpoint, const std::string& secret,
+             const std::string& certificate);
   ~JoinFolder();  // removes it
   JoinFolder(const JoinFolder&) = delete;
   JoinFolder& operator=(const JoinFolder&) = delete;

@@ -85,6 +85,11 @@ int run(int argc, char** argv) {
                           "ADDRESS:PORT where ranks and evaluation workers of other hosts join (port 0: a free one)");
   run_command->add_flag("--plain-network", run_arguments.plain_network,
                         "let --listen be reachable from other hosts, unencrypted");
+  CLI::Option* certificate = run_command->add_option("--tls-certificate", run_arguments.tls_certificate,
+                                                     "PEM: who comes to --listen comes encrypted");
+  CLI::Option* key = run_command->add_option("--tls-key", run_arguments.tls_key, "PEM: its key");
+  certificate->needs(key);
+  key->needs(certificate);
   run_command->add_flag("--json", run_arguments.json, "one JSON document on stdout");
 
   PlanArguments plan_arguments;

@@ -20,6 +20,9 @@ class Outbox {
   virtual void send(ConnectionId to, const Message& message) = 0;
   // Starts `ranks` processes which dial back with this attempt's number.
   virtual void start_gang(AttemptNumber attempt) = 0;
+  // Takes over the gang that an earlier coordinator left, state.left_gang: its ranks dial back with the attempt's number.
+  // False when nothing is left of it, as where gangs end with their coordinator.
+  virtual bool adopt_gang() { return false; }
   // Ends every process of the gang; on_gang_exited follows.
   virtual void stop_gang(const std::string& reason) = 0;
   // Starts one evaluation worker which joins with this slot; on_evaluator_exited follows its end.

@@ -22,8 +22,12 @@ void apply(State& state, const quench::JournalEvent& event) {
   };
   std::visit(Overloaded{
                  [&](const JobAccepted&) {},
-                 [&](const AttemptStarted& started) { state.attempt.value = started.attempt; },
-                 [&](const AttemptEnded&) {},
+                 [&](const AttemptStarted& started) {
+                   state.attempt.value = started.attempt;
+                   state.left_gang.clear();
+                 },
+                 [&](const GangStarted& gang) { state.left_gang = gang.folder; },
+                 [&](const AttemptEnded&) { state.left_gang.clear(); },
                  [&](const OuterCommitted& outer) {
                    artifact(outer.artifact).outer = outer;
                    if (!outer.calibration.is_none()) state.calibration = outer.calibration;
@@ -103,6 +107,43 @@ void give_next_order(State& state, Outbox& outbox) {
   broadcast(state, outbox, ExitOrder{});
 }
 
+// A gang that was taken over is at work, or has only an order to get that its last coordinator did not send any more.
+void resume_ranks(State& state, Outbox& outbox) {
+  const auto unpublished = std::find_if(state.artifacts.begin(), state.artifacts.end(),
+                                        [](const ArtifactProgress& artifact) { return !artifact.published; });
+  const bool over = unpublished == state.artifacts.end();
+  state.phase = over ? Phase::leaving : Phase::quantizing;
+  Resumed resumed;
+  if (over) {
+    resumed.artifact = static_cast<std::uint32_t>(state.artifacts.size());
+  } else {
+    resumed.artifact = state.current = static_cast<std::uint32_t>(unpublished - state.artifacts.begin());
+    resumed.blocks = static_cast<std::uint32_t>(unpublished->blocks.size());
+    resumed.outer_committed = unpublished->outer.has_value();
+    outbox.show_progress(label(state, state.current), resumed.blocks, state.block_count);
+  }
+  for (auto& [rank, connection] : state.ranks) {
+    const std::optional<std::uint32_t> orders = std::exchange(connection.orders, std::nullopt);
+    if (!orders) continue;
+    outbox.send(connection.connection, resumed);
+    if (over && *orders < kAllOrders) outbox.send(connection.connection, ExitOrder{});
+    if (!over && *orders <= state.current) outbox.send(connection.connection, quantize_order(state, state.current));
+  }
+}
+
+void on_resuming(State& state, Outbox& outbox, std::uint32_t rank, const Resuming& resuming) {
+  if (state.phase != Phase::resuming && state.phase != Phase::leaving) return;  // of a gang that was just started
+  state.ranks.at(rank).orders = resuming.orders;
+  // Of a gang whose work is done some ranks may be gone.
+  if (state.phase == Phase::leaving) return resume_ranks(state, outbox);
+  const bool all = state.ranks.size() == state.job.ranks &&
+                   std::all_of(state.ranks.begin(), state.ranks.end(), [](const auto& entry) { return entry.second.orders; });
+  if (!all) return;
+  outbox.tell("all " + std::to_string(state.job.ranks) + " ranks of attempt " + std::to_string(state.attempt.value) +
+              " are back and go on");
+  resume_ranks(state, outbox);
+}
+
 void fail_job(State& state, Outbox& outbox, JobFailure failure) {
   if (!state.failure) state.failure = std::move(failure);
   state.phase = Phase::failed;
@@ -112,6 +153,10 @@ void fail_job(State& state, Outbox& outbox, JobFailure failure) {
 bool all_published(const State& state) {
   return std::all_of(state.artifacts.begin(), state.artifacts.end(),
                      [](const ArtifactProgress& artifact) { return artifact.published.has_value(); });
+}
+
+bool is_awaiting_ranks(const State& state) {
+  return state.phase == Phase::gathering || state.phase == Phase::resuming;
 }
 
 void start_attempt(State& state, Outbox& outbox) {
@@ -150,9 +195,22 @@ ArtifactProgress& current_artifact(State& state, std::uint32_t named, const std:
   return state.artifacts[named];
 }
 
+// A rank 0 whose coordinator died between commit and answer sends the block again: the same, or an error.
+bool arrived_before(const ArtifactProgress& progress, const BlockDone& done) {
+  if (done.block >= progress.blocks.size()) return false;
+  const BlockWritten& first = progress.blocks[done.block];
+  if (first.tensors != done.tensors || first.losses != done.losses)
+    out_of_order("block " + std::to_string(done.block) + " a second time, and other than the first,");
+  return true;
+}
+
 void on_outer_done(State& state, Outbox& outbox, ConnectionId from, const OuterDone& done) {
   ArtifactProgress& progress = current_artifact(state, done.artifact, "OuterDone");
-  if (progress.outer) out_of_order("a second OuterDone");
+  if (progress.outer) {
+    const OuterCommitted again{done.artifact, done.calibration, done.files, done.tensors, done.choices};
+    if (again != *progress.outer) out_of_order("a second OuterDone, and other than the first,");
+    return outbox.send(from, BlockCommitted{done.artifact, kOuterBlock});
+  }
   if (!done.calibration.is_none() && !state.calibration.is_none() && done.calibration != state.calibration)
     throw Error(ErrorCode::bad_input, "the calibration windows changed since the job began (" +
                                           state.calibration.short_hex() + " then, " +
@@ -164,11 +222,12 @@ void on_outer_done(State& state, Outbox& outbox, ConnectionId from, const OuterD
   if (!done.calibration.is_none()) state.calibration = done.calibration;
   progress.outer = std::move(outer);
   note_progress(state);
-  outbox.send(from, BlockCommitted{done.artifact, kOuterBlock});
+  broadcast(state, outbox, BlockCommitted{done.artifact, kOuterBlock});
 }
 
 void on_block_done(State& state, Outbox& outbox, ConnectionId from, const BlockDone& done) {
   ArtifactProgress& progress = current_artifact(state, done.artifact, "BlockDone");
+  if (arrived_before(progress, done)) return outbox.send(from, BlockCommitted{done.artifact, done.block});
   if (!progress.outer || done.block != progress.blocks.size() || done.block >= state.block_count)
     out_of_order("BlockDone of block " + std::to_string(done.block));
   for (const TensorRecord& tensor : done.tensors) check_tensor_record(tensor);
@@ -176,7 +235,7 @@ void on_block_done(State& state, Outbox& outbox, ConnectionId from, const BlockD
   outbox.record(block, chunks_of(done.tensors, {}));
   progress.blocks.push_back(std::move(block));
   note_progress(state);
-  outbox.send(from, BlockCommitted{done.artifact, done.block});
+  broadcast(state, outbox, BlockCommitted{done.artifact, done.block});
   outbox.show_progress(label(state, done.artifact), done.block + 1, state.block_count);
 }
 
@@ -218,6 +277,8 @@ void publish_endpoint(State& state, Outbox& outbox) {
 }
 
 void on_artifact_done(State& state, Outbox& outbox, const ArtifactDone& done) {
+  // Published by an earlier coordinator, whose next order did not arrive any more.
+  if (done.artifact < state.artifacts.size() && state.artifacts[done.artifact].published) return;
   ArtifactProgress& progress = current_artifact(state, done.artifact, "ArtifactDone");
   if (!progress.outer || progress.blocks.size() != state.block_count) out_of_order("ArtifactDone");
   for (const BlockWritten& block : progress.blocks) progress.quantize_seconds += block.seconds;
@@ -280,17 +341,28 @@ bool is_complete(const State& state) { return state.phase == Phase::finished; }
 void on_start(State& state, Outbox& outbox) {
   QUENCH_CHECK(state.phase == Phase::planned);
   if (is_endpoint(state.job.model)) publish_endpoint(state, outbox);
+  if (!state.left_gang.empty()) {
+    if (outbox.adopt_gang()) {
+      outbox.tell("the gang of attempt " + std::to_string(state.attempt.value) + " goes on; its ranks are awaited");
+      state.phase = all_published(state) ? Phase::leaving : Phase::resuming;
+      state.gathering_deadline = state.now + kGatheringMsMax;
+      return;
+    }
+    outbox.record(AttemptEnded{state.attempt.value, "it ended while there was no coordinator"}, {});
+    state.left_gang.clear();
+  }
   if (all_published(state)) return begin_evaluating(state, outbox);
   start_attempt(state, outbox);
 }
 
 void on_rank_joined(State& state, Outbox& outbox, ConnectionId connection, const Hello& hello) {
   if (state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
-  if (state.phase != Phase::gathering) out_of_order("a rank's hello");
+  const bool taken_over = state.phase == Phase::resuming || state.phase == Phase::leaving;
+  if (state.phase != Phase::gathering && !taken_over) out_of_order("a rank's hello");
   // Of an allocation that has another size than was wished for.
   if (state.ranks.empty()) state.job.ranks = hello.rank.world;
-  state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa};
-  if (state.ranks.size() == state.job.ranks) give_next_order(state, outbox);
+  state.ranks[hello.rank.rank] = RankConnection{connection, hello.host, hello.isa, {}, {}};
+  if (!taken_over && state.ranks.size() == state.job.ranks) give_next_order(state, outbox);
 }
 
 void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, const Message& message) {
@@ -303,6 +375,8 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
             [&](const BlockDone& done) { on_block_done(state, outbox, connection, done); },
             [&](const ArtifactDone& done) { on_artifact_done(state, outbox, done); },
             [&](const Progress&) {},
+            [&](const WorkerStatus& status) { state.ranks.at(*rank).status = status; },
+            [&](const Resuming& resuming) { on_resuming(state, outbox, *rank, resuming); },
             [&](const UsageDone& done) {
               keep_phase_usage(state, outbox, connection, state.ranks.at(*rank).host, *rank, done);
             },
@@ -331,12 +405,12 @@ void on_rank_lost(State& state, Outbox& outbox, ConnectionId connection, const s
 
 void on_gang_waiting(State& state, Outbox& outbox, const std::string& reason) {
   outbox.tell(reason);
-  if (state.phase == Phase::gathering) state.gathering_deadline = std::numeric_limits<TimeMs>::max();
+  if (is_awaiting_ranks(state)) state.gathering_deadline = std::numeric_limits<TimeMs>::max();
 }
 
 void on_gang_running(State& state, Outbox& outbox, const std::string& where) {
   outbox.tell(where);
-  if (state.phase == Phase::gathering) state.gathering_deadline = state.now + kGatheringMsMax;
+  if (is_awaiting_ranks(state)) state.gathering_deadline = state.now + kGatheringMsMax;
 }
 
 void on_gang_exited(State& state, Outbox& outbox, const std::string& reason, cluster::GangEnd end) {
@@ -390,7 +464,7 @@ void on_gang_exited(State& state, Outbox& outbox, const std::string& reason, clu
 
 void on_tick(State& state, Outbox& outbox, TimeMs now) {
   state.now = now;
-  if (state.phase == Phase::gathering && now > state.gathering_deadline) {
+  if (is_awaiting_ranks(state) && now > state.gathering_deadline) {
     state.first_failure =
         JobFailure{ErrorCode::failed, "only " + std::to_string(state.ranks.size()) + " of " +
                                           std::to_string(state.job.ranks) + " ranks came within " +

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "cluster/launch/gang_script.h"
 #include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
@@ -37,7 +38,8 @@ std::string make_secret() {
 }
 
 // All addresses of this host are none to dial.
-std::string dialled(cluster::Endpoint endpoint) {
+std::string dialled(cluster::Endpoint endpoint, bool encrypted) {
+  endpoint.encrypted = encrypted;
   if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = boost::asio::ip::host_name();
   return endpoint.to_string();
 }
@@ -47,6 +49,8 @@ std::string dialled(cluster::Endpoint endpoint) {
 Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store_server, ArtifactStore& store,
                  State& state, ProgressSink& sink, std::function<void()> on_over)
     : options_(std::move(options)),
+      tls_(options_.tls ? cluster::server_tls(*options_.tls) : nullptr),
+      certificate_(options_.tls ? cluster::own_certificate(*options_.tls) : std::string()),
       store_(store),
       state_(state),
       ranks_wished_(state.job.ranks),
@@ -73,7 +77,8 @@ Service::Service(ServiceOptions options, cluster::Loop& loop, StoreServer& store
                                        })),
       join_listener_(join_listener()),
       join_secret_(make_secret()),
-      join_folder_(options_.join_folder, dialled((join_listener_ ? *join_listener_ : listener_).endpoint()), join_secret_),
+      join_folder_(options_.join_folder, dialled((join_listener_ ? *join_listener_ : listener_).endpoint(), join_listener_ && tls_),
+                   join_secret_, join_listener_ ? certificate_ : std::string()),
       launcher_(cluster::make_launcher(loop_, options_.launcher)),
       tick_(loop_),
       verdicts_(store_) {
@@ -86,7 +91,7 @@ std::optional<cluster::Listener> Service::join_listener() {
   if (!options_.listen) return std::nullopt;
   return cluster::Listener::tcp(loop_, options_.listen->host, options_.listen->port,
                                 [this](cluster::Socket socket, cluster::Transport transport) {
-                                  reception_.greet(std::move(socket), transport);
+                                  reception_.greet(std::move(socket), transport, tls_);
                                 });
 }
 
@@ -95,7 +100,7 @@ void Service::start() {
   if (join_listener_)
     tell("evaluation workers may join: quench-worker evaluate --join " +
          std::filesystem::absolute(join_folder_.path()).string() + "  (" +
-         join_listener_->endpoint().to_string() + ")");
+         dialled(join_listener_->endpoint(), tls_ != nullptr) + ")");
   on_start(state_, *this);
   schedule_tick();
 }
@@ -196,7 +201,7 @@ void Service::on_gang_ended(const cluster::GangExit& exit) {
 
 std::string Service::endpoint_for_ours() const {
   if (!launcher_->other_hosts() || !join_listener_) return listener_.endpoint().to_string();
-  return dialled(join_listener_->endpoint());
+  return dialled(join_listener_->endpoint(), tls_ != nullptr);
 }
 
 cluster::GangHandlers Service::gang_handlers(const std::string& who,
@@ -229,12 +234,33 @@ void Service::start_gang(AttemptNumber attempt) {
                        endpoint_for_ours(),
                        "--attempt",
                        std::to_string(attempt.value)};
+  if (options_.reconnect.count() > 0) {
+    command.outlives = true;
+    command.arguments.insert(command.arguments.end(), {"--reconnect-seconds", std::to_string(options_.reconnect.count())});
+  }
   command.secret = make_secret();
+  command.certificate = certificate_;
   command.ranks = ranks_wished_;
   command.threads = options_.threads;
   roster_.expect(attempt, launcher_->elastic() ? 0 : ranks_wished_, command.secret);
   gang_ = launcher_->start(
       command, gang_handlers("rank ", [this](const cluster::GangExit& exit) { on_gang_ended(exit); }));
+  if (!gang_->folder().empty()) record(GangStarted{attempt.value, gang_->folder().string()}, {});
+}
+
+bool Service::adopt_gang() {
+  if (options_.left_gang == nullptr) return false;
+  const std::filesystem::path folder = options_.left_gang->path();
+  const std::string secret = options_.left_gang->read_secret();
+  if (secret.empty()) return false;
+  gang_ = launcher_->adopt(std::move(options_.left_gang),
+                           gang_handlers("rank ", [this](const cluster::GangExit& exit) { on_gang_ended(exit); }));
+  if (gang_ == nullptr) return false;
+  roster_.expect(state_.attempt, launcher_->elastic() ? 0 : ranks_wished_, secret);
+  if (!certificate_.empty()) cluster::write_private_file(folder / cluster::kCertificateFile, certificate_);
+  // From here on its ranks find us.
+  cluster::write_private_file(folder / cluster::kEndpointFile, endpoint_for_ours() + "\n");
+  return true;
 }
 
 void Service::stop_gang(const std::string& reason) {
@@ -250,6 +276,7 @@ void Service::start_workers() {
   command.arguments = {"--threads", std::to_string(options_.threads), "evaluate", "--coordinator",
                        endpoint_for_ours(), "--numbered"};
   command.secret = join_secret_;
+  command.certificate = certificate_;
   command.ranks = ranks_wished_;
   command.threads = options_.threads;
   worker_slots_ = std::exchange(awaited_slots_, {});

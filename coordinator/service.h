@@ -4,6 +4,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -47,8 +48,13 @@ struct ServiceOptions {
   std::string build;
   // Where evaluation workers of other hosts may join, beside the loopback address that is always there.
   std::optional<cluster::Endpoint> listen;
+  std::optional<cluster::TlsFiles> tls;  // for those who come to `listen`; none: they are not encrypted
   cluster::LauncherSettings launcher = {};
   std::filesystem::path join_folder;  // what evaluation workers need to join
+  // How long ranks work on without us and wait for the next service; 0: they end with us.
+  std::chrono::seconds reconnect{0};
+  // The folder of the gang that an earlier service left; null: none.
+  std::unique_ptr<cluster::GangFolder> left_gang = {};
 };
 
 class Service final : public Outbox {
@@ -66,6 +72,7 @@ class Service final : public Outbox {
 
   void send(ConnectionId to, const Message& message) override;
   void start_gang(AttemptNumber attempt) override;
+  bool adopt_gang() override;
   void stop_gang(const std::string& reason) override;
   void start_evaluator(std::uint32_t slot) override;
   void stop_evaluators(const std::string& reason) override;
@@ -104,6 +111,8 @@ class Service final : public Outbox {
   void write(const Commit& commit);
 
   ServiceOptions options_;
+  std::shared_ptr<cluster::TlsContext> tls_;  // shared with its connections
+  std::string certificate_;                   // of `tls`, PEM
   ArtifactStore& store_;
   State& state_;
   std::uint32_t ranks_wished_;  // the state's are those that came

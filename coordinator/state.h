@@ -15,6 +15,7 @@
 #include "schemas/ids.h"
 #include "schemas/job_spec.h"
 #include "schemas/journal.h"
+#include "schemas/messages.h"
 
 namespace quench::coordinator {
 
@@ -46,6 +47,8 @@ struct RankConnection {
   ConnectionId connection = 0;
   std::string host;
   std::string isa;
+  std::optional<WorkerStatus> status;   // the last that it told
+  std::optional<std::uint32_t> orders;  // while resuming: Resuming::orders, once it has said so
 };
 
 // A connected evaluation worker.
@@ -55,11 +58,13 @@ struct Evaluator {
   std::optional<std::uint32_t> order;  // index in evaluations: what it works on
   bool described = false;              // it has told the problem file of this order
   std::uint32_t items_asked = 0;       // of a LeaseRequest that waits; 0: none waits
+  std::optional<WorkerStatus> status;  // the last that it told
 };
 
 enum class Phase {
   planned,     // nothing was started yet
   gathering,   // the gang was started; its ranks dial in
+  resuming,    // the gang of an earlier coordinator was taken over; its ranks dial in and say how far they are
   quantizing,  // one QuantizeOrder is under way
   leaving,     // all artifacts are published; ExitOrder was sent to the gang
   waiting,     // the gang ended early, or a stop was asked for; processes are awaited
@@ -93,6 +98,7 @@ struct State {
 
   // The gang.
   AttemptNumber attempt;
+  std::string left_gang;  // from the journal: the folder of a gang of this attempt that outlives its coordinator
   std::map<std::uint32_t, RankConnection> ranks;
   TimeMs gathering_deadline = 0;
   std::uint32_t attempts_without_progress = 0;

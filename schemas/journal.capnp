@@ -24,6 +24,11 @@ struct AttemptEnded {
   reason @1 :Text;
 }
 
+struct GangStarted {
+  attempt @0 :UInt32;
+  folder @1 :Text;  # of a gang that outlives its coordinator: how the next one finds it
+}
+
 struct OuterCommitted {
   artifact @0 :UInt32;
   calibration @1 :Data;
@@ -77,6 +82,7 @@ struct JobMoved {
   jobId @7 :Data;  # once the model has been read
   errorCode @8 :Text;
   rankSeconds @9 :Float64;  # used since it was started
+  plannedBytes @10 :UInt64;  # at its submission: what its artifacts will take
 }
 
 struct TokenChanged {
@@ -109,5 +115,6 @@ struct JournalEvent {
     jobMoved @8 :JobMoved;
     tokenChanged @9 :TokenChanged;
     nameChanged @10 :NameChanged;
+    gangStarted @11 :GangStarted;
   }
 }

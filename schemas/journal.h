@@ -30,6 +30,12 @@ struct AttemptEnded {
   std::string reason;  // empty: it did what it was started for
   bool operator==(const AttemptEnded&) const = default;
 };
+// The attempt's gang outlives its coordinator: with this folder, which holds its secret, the next one takes it over.
+struct GangStarted {
+  std::uint32_t attempt = 0;
+  std::string folder;
+  bool operator==(const GangStarted&) const = default;
+};
 struct OuterCommitted {
   std::uint32_t artifact = 0;
   Digest calibration;
@@ -88,6 +94,7 @@ struct JobMoved {
   Digest job_id;               // once the model has been read
   std::string error_code;
   double rank_seconds = 0;  // used since it was started
+  std::uint64_t planned_bytes = 0;  // at its submission: what its artifacts will take
   bool operator==(const JobMoved&) const = default;
 };
 struct TokenChanged {
@@ -109,6 +116,7 @@ struct NameChanged {
 };
 
 using JournalEvent = std::variant<JobAccepted, AttemptStarted, AttemptEnded, OuterCommitted, BlockWritten,
-                                  ArtifactPublished, EvaluationOpened, JobFinished, JobMoved, TokenChanged, NameChanged>;
+                                  ArtifactPublished, EvaluationOpened, JobFinished, JobMoved, TokenChanged, NameChanged,
+                                  GangStarted>;
 
 }  // namespace quench

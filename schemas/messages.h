@@ -103,7 +103,7 @@ struct BlockDone {  // rank 0, after every rank's chunks of the block were store
   bool replayed = false;
   bool operator==(const BlockDone&) const = default;
 };
-struct BlockCommitted {  // C → rank 0: durable; kOuterBlock answers OuterDone
+struct BlockCommitted {  // C → every rank: durable; kOuterBlock answers OuterDone
   std::uint32_t artifact = 0;
   std::uint32_t block = 0;
   bool operator==(const BlockCommitted&) const = default;
@@ -130,6 +130,35 @@ struct LogLine {            // W
   std::uint16_t level = 0;  // spdlog's numbers
   std::string text;
   bool operator==(const LogLine&) const = default;
+};
+
+// What a process takes now, for those who watch: sent unasked every few seconds. Measured, never estimated.
+struct GpuStatus {
+  std::string name;
+  std::uint64_t used_bytes = 0;  // by all processes
+  std::uint64_t total_bytes = 0;
+  double watts = -1;  // -1: it has no meter
+  bool operator==(const GpuStatus&) const = default;
+};
+struct WorkerStatus {  // W, E
+  std::uint64_t resident_bytes = 0;
+  std::vector<GpuStatus> gpus;  // that this process may use
+  double watts = -1;            // of the host's processors and memory since the last one; -1: no counter can be read
+  std::string energy_note;      // why counters are missing; empty when none is
+  bool operator==(const WorkerStatus&) const = default;
+};
+
+// --- Resuming: a gang whose coordinator was started anew --------------------------------------------
+inline constexpr std::uint32_t kAllOrders = 0xffffffff;
+struct Resuming {  // W, after the chunks that no commit has named were put again
+  std::uint32_t orders = 0;  // the artifact of the last QuantizeOrder that came, from 1; kAllOrders: the ExitOrder came
+  bool operator==(const Resuming&) const = default;
+};
+struct Resumed {  // C, once every rank has said so: up to here all is durable, what was not answered may be said again
+  std::uint32_t artifact = 0;
+  std::uint32_t blocks = 0;
+  bool outer_committed = false;
+  bool operator==(const Resumed&) const = default;
 };
 
 // --- Evaluating: E and C; `number` is the order's -----------------------------------------------
@@ -220,6 +249,6 @@ using Message =
                  ChunkPut, ChunkStored, OuterDone, BlockDone, BlockCommitted, ArtifactDone, Progress, Failure,
                  LogLine, BenchmarkInfo, LeaseRequest, LeaseGrant, VerdictsDone, ManifestRequest,
                  ManifestReply, ChunkRequest, ChunkReply, StoreCommand, StoreReply, RequestFailed, LeaseRenewal, UsageDone,
-                 UsageKept>;
+                 UsageKept, Resuming, Resumed, WorkerStatus>;
 
 }  // namespace quench

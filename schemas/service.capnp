@@ -37,6 +37,8 @@ struct ServeConfig {
   slurmTemplate @15 :Text;  # batch script for launcher slurm; empty: the built-in one
   workerListen @16 :Text;  # ADDRESS:PORT where ranks on other hosts dial in; needed with launcher slurm
   plainNetwork @17 :Bool;  # allows workerListen to leave this host, unencrypted
+  reconnectSeconds @18 :UInt32 = 300;  # how long ranks work on and wait for a service that has died; 0: they end with it
+  bytesPerUserMax @19 :UInt64 = 0;  # artifacts that a user has published or queued; 0: no limit
 }
 
 # --- Requests ---------------------------------------------------------------------------------
@@ -122,12 +124,23 @@ struct EvaluationProgressView {
   complete @5 :Bool;
 }
 
+struct GpuView {
+  name @0 :Text;
+  usedBytes @1 :UInt64;  # by all processes
+  totalBytes @2 :UInt64;
+  watts @3 :Float64 = -1;  # -1: it has no meter
+}
+
 struct WorkerView {
   role @0 :Text;  # rank or evaluator
   number @1 :Int32;  # of the rank, or of the evaluator's slot; -1: it joined by itself
   host @2 :Text;
   isa @3 :Text;
   work @4 :Text;
+  memoryBytes @5 :UInt64;  # resident; 0: it has not said so yet
+  gpus @6 :List(GpuView);  # that it may use
+  watts @7 :Float64 = -1;  # of its host's processors and memory; -1: no counter can be read
+  energyNote @8 :Text;  # why
 }
 
 struct JobDetail {
@@ -162,6 +175,10 @@ struct CallerView {
   user @0 :Text;
   scopes @1 :List(Text);
   via @2 :Text;  # socket or token
+  jobs @3 :UInt32;  # waiting or at work
+  jobsMax @4 :UInt32;
+  bytes @5 :UInt64;  # of artifacts: published, and what jobs that wait or work will publish
+  bytesMax @6 :UInt64;  # 0: no limit
 }
 
 struct AuditEntry {

@@ -40,6 +40,8 @@ struct ServeConfig {
   std::string slurm_template;  // batch script for launcher slurm; empty: the built-in one
   std::string worker_listen;  // ADDRESS:PORT where ranks on other hosts dial in; needed with launcher slurm
   bool plain_network = false;  // allows worker_listen to leave this host, unencrypted
+  std::uint32_t reconnect_seconds = 300;  // how long ranks work on and wait for a service that has died; 0: they end with it
+  std::uint64_t bytes_per_user_max = 0;  // artifacts that a user has published or queued; 0: no limit
   bool operator==(const ServeConfig&) const = default;
 };
 
@@ -134,12 +136,24 @@ struct EvaluationProgressView {
   bool operator==(const EvaluationProgressView&) const = default;
 };
 
+struct GpuView {
+  std::string name;
+  std::uint64_t used_bytes = 0;  // by all processes
+  std::uint64_t total_bytes = 0;
+  double watts = -1;  // -1: it has no meter
+  bool operator==(const GpuView&) const = default;
+};
+
 struct WorkerView {
   std::string role;  // rank or evaluator
   std::int32_t number = 0;  // of the rank, or of the evaluator's slot; -1: it joined by itself
   std::string host;
   std::string isa;
   std::string work;
+  std::uint64_t memory_bytes = 0;  // resident; 0: it has not said so yet
+  std::vector<GpuView> gpus;  // that it may use
+  double watts = -1;  // of its host's processors and memory; -1: no counter can be read
+  std::string energy_note;  // why
   bool operator==(const WorkerView&) const = default;
 };
 
@@ -179,6 +193,10 @@ struct CallerView {
   std::string user;
   std::vector<std::string> scopes;
   std::string via;  // socket or token
+  std::uint32_t jobs = 0;  // waiting or at work
+  std::uint32_t jobs_max = 0;
+  std::uint64_t bytes = 0;  // of artifacts: published, and what jobs that wait or work will publish
+  std::uint64_t bytes_max = 0;  // 0: no limit
   bool operator==(const CallerView&) const = default;
 };
 

@@ -33,6 +33,8 @@ QUENCH_FIELDS(ServeConfig) {
   archive("slurmTemplate", value.slurm_template);
   archive("workerListen", value.worker_listen);
   archive("plainNetwork", value.plain_network);
+  archive("reconnectSeconds", value.reconnect_seconds);
+  archive("bytesPerUserMax", value.bytes_per_user_max);
 }
 QUENCH_FIELDS(CancelRequest) {
   archive("reason", value.reason);
@@ -103,12 +105,22 @@ QUENCH_FIELDS(EvaluationProgressView) {
   archive("total", value.total);
   archive("complete", value.complete);
 }
+QUENCH_FIELDS(GpuView) {
+  archive("name", value.name);
+  archive("usedBytes", value.used_bytes);
+  archive("totalBytes", value.total_bytes);
+  archive("watts", value.watts);
+}
 QUENCH_FIELDS(WorkerView) {
   archive("role", value.role);
   archive("number", value.number);
   archive("host", value.host);
   archive("isa", value.isa);
   archive("work", value.work);
+  archive("memoryBytes", value.memory_bytes);
+  archive("gpus", value.gpus);
+  archive("watts", value.watts);
+  archive("energyNote", value.energy_note);
 }
 QUENCH_FIELDS(JobDetail) {
   archive("job", value.job);
@@ -138,6 +150,10 @@ QUENCH_FIELDS(CallerView) {
   archive("user", value.user);
   archive("scopes", value.scopes);
   archive("via", value.via);
+  archive("jobs", value.jobs);
+  archive("jobsMax", value.jobs_max);
+  archive("bytes", value.bytes);
+  archive("bytesMax", value.bytes_max);
 }
 QUENCH_FIELDS(AuditEntry) {
   archive("unixMs", value.unix_ms);

@@ -321,6 +321,24 @@ QUENCH_FIELDS(UsageDone) {
   archive("published", value.published);
 }
 QUENCH_FIELDS(UsageKept) { (void)archive, (void)value; }
+QUENCH_FIELDS(GpuStatus) {
+  archive("name", value.name);
+  archive("usedBytes", value.used_bytes);
+  archive("totalBytes", value.total_bytes);
+  archive("watts", value.watts);
+}
+QUENCH_FIELDS(WorkerStatus) {
+  archive("residentBytes", value.resident_bytes);
+  archive("gpus", value.gpus);
+  archive("watts", value.watts);
+  archive("energyNote", value.energy_note);
+}
+QUENCH_FIELDS(Resuming) { archive("orders", value.orders); }
+QUENCH_FIELDS(Resumed) {
+  archive("artifact", value.artifact);
+  archive("blocks", value.blocks);
+  archive("outerCommitted", value.outer_committed);
+}
 QUENCH_FIELDS(ManifestRequest) { archive("ref", value.ref); }
 QUENCH_FIELDS(ManifestReply) {
   archive("digest", value.digest);
@@ -348,6 +366,10 @@ QUENCH_FIELDS(AttemptStarted) {
   archive("attempt", value.attempt);
   archive("ranks", value.ranks);
   archive("unixMs", value.unix_ms);
+}
+QUENCH_FIELDS(GangStarted) {
+  archive("attempt", value.attempt);
+  archive("folder", value.folder);
 }
 QUENCH_FIELDS(AttemptEnded) {
   archive("attempt", value.attempt);
@@ -390,6 +412,7 @@ QUENCH_FIELDS(JobMoved) {
   archive("jobId", value.job_id);
   archive("errorCode", value.error_code);
   archive("rankSeconds", value.rank_seconds);
+  archive("plannedBytes", value.planned_bytes);
 }
 QUENCH_FIELDS(TokenChanged) {
   archive("id", value.id);
@@ -448,6 +471,9 @@ QUENCH_ALTERNATIVE(RequestFailed, "requestFailed")
 QUENCH_ALTERNATIVE(LeaseRenewal, "leaseRenewal")
 QUENCH_ALTERNATIVE(UsageDone, "usageDone")
 QUENCH_ALTERNATIVE(UsageKept, "usageKept")
+QUENCH_ALTERNATIVE(Resuming, "resuming")
+QUENCH_ALTERNATIVE(Resumed, "resumed")
+QUENCH_ALTERNATIVE(WorkerStatus, "workerStatus")
 QUENCH_ALTERNATIVE(JobAccepted, "jobAccepted")
 QUENCH_ALTERNATIVE(AttemptStarted, "attemptStarted")
 QUENCH_ALTERNATIVE(AttemptEnded, "attemptEnded")
@@ -459,6 +485,7 @@ QUENCH_ALTERNATIVE(JobFinished, "jobFinished")
 QUENCH_ALTERNATIVE(JobMoved, "jobMoved")
 QUENCH_ALTERNATIVE(TokenChanged, "tokenChanged")
 QUENCH_ALTERNATIVE(NameChanged, "nameChanged")
+QUENCH_ALTERNATIVE(GangStarted, "gangStarted")
 
 #undef QUENCH_ALTERNATIVE
 

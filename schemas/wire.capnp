@@ -211,6 +211,30 @@ struct UsageDone {
 
 struct UsageKept {}
 
+struct GpuStatus {
+  name @0 :Text;
+  usedBytes @1 :UInt64;
+  totalBytes @2 :UInt64;
+  watts @3 :Float64 = -1;
+}
+
+struct WorkerStatus {
+  residentBytes @0 :UInt64;
+  gpus @1 :List(GpuStatus);
+  watts @2 :Float64 = -1;
+  energyNote @3 :Text;
+}
+
+struct Resuming {
+  orders @0 :UInt32;
+}
+
+struct Resumed {
+  artifact @0 :UInt32;
+  blocks @1 :UInt32;
+  outerCommitted @2 :Bool;
+}
+
 struct Message {
   union {
     challenge @0 :Challenge;
@@ -244,5 +268,8 @@ struct Message {
     leaseRenewal @28 :LeaseRenewal;
     usageDone @29 :UsageDone;
     usageKept @30 :UsageKept;
+    resuming @31 :Resuming;
+    resumed @32 :Resumed;
+    workerStatus @33 :WorkerStatus;
   }
 }

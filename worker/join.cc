@@ -13,6 +13,7 @@
 #include "schemas/error.h"
 #include "worker/build.h"
 #include "worker/evaluator.h"
+#include "worker/status_reports.h"
 
 namespace quench::worker {
 namespace {
@@ -50,23 +51,28 @@ fs::path secret_file(const JoinArguments& arguments) {
                   kJoinSecretVariable);
 }
 
-cluster::Endpoint coordinator(const JoinArguments& arguments) {
+// HOST:PORT alone is encrypted where there is a certificate to know the coordinator by.
+cluster::Endpoint coordinator(const JoinArguments& arguments, const fs::path& certificate) {
   if (arguments.coordinator.empty() && arguments.folder.empty())
     throw Error(ErrorCode::bad_input, "no coordinator: give --join STORE/join or --coordinator HOST:PORT");
   const std::string text = arguments.coordinator.empty() ? read_small(arguments.folder / "endpoint", "endpoint")
                                                          : arguments.coordinator;
-  return cluster::Endpoint::parse(text.find("://") == std::string::npos ? "tcp://" + text : text);
+  const bool bare = text.find("://") == std::string::npos;
+  return cluster::Endpoint::parse(bare ? (fs::exists(certificate) ? "tls://" : "tcp://") + text : text);
 }
 
 void evaluate_once(kernels::Backend& backend, const JoinArguments& arguments) {
   ServiceOptions options;
-  options.coordinator = coordinator(arguments);
-  options.secret = read_small(secret_file(arguments), "secret");
+  const fs::path secret = secret_file(arguments);
+  options.secret = read_small(secret, "secret");
+  options.certificate = arguments.certificate.empty() ? secret.parent_path() / "certificate" : arguments.certificate;
+  options.coordinator = coordinator(arguments, options.certificate);
   options.hello = describe_self(std::string(backend.name()), PeerRole::evaluator);
   options.hello.rank = arguments.slot ? RankId{*arguments.slot, *arguments.slot + 1} : RankId{0, 0};
   if (arguments.wait_seconds == 0) options.exit_after_loss = kEndAfterLoss;
   Service service(options, nullptr);
   try {
+    const StatusReports reports(service);
     Evaluator(backend, service, {arguments.cache_dir, arguments.slot.has_value()}).run();
   } catch (const Error& error) {
     service.report_failure(error);

@@ -17,6 +17,7 @@ struct JoinArguments {
   std::filesystem::path folder;  // STORE/join of a running `quench run`: its files `endpoint` and `secret`
   std::string coordinator;       // instead of the folder's endpoint: HOST:PORT or tcp://HOST:PORT
   std::filesystem::path secret_file;  // instead of the folder's secret and of QUENCH_JOIN_SECRET_FILE
+  std::filesystem::path certificate;  // PEM, of an encrypted coordinator; empty: the file beside the secret
   std::optional<std::uint32_t> slot;  // given by the coordinator that started us
   bool numbered = false;              // the coordinator started us through a launcher, whose number is our slot
   std::filesystem::path cache_dir;    // keeps chunks between evaluations and jobs; empty: nowhere

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -20,6 +21,7 @@
 #include "worker/evaluation_size.h"
 #include "worker/memory_use.h"
 #include "worker/join.h"
+#include "worker/status_reports.h"
 #include "worker/task_runner.h"
 #include "worker/verbs.h"
 
@@ -34,6 +36,7 @@ struct GangArguments {
   std::string coordinator;
   std::uint32_t attempt = 0;
   std::uint32_t progress_seconds = 120;
+  std::uint32_t reconnect_seconds = 0;
 };
 
 std::string read_secret() {
@@ -74,6 +77,10 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
     options.hello = describe_self(isa, PeerRole::rank);
     options.hello.rank = RankId{session.rank(), session.world()};
     options.exit_after_loss = kEndAfterLoss;
+    options.reconnect = std::chrono::seconds(arguments.reconnect_seconds);
+    const std::filesystem::path folder = std::filesystem::path(std::getenv("QUENCH_GANG_SECRET_FILE")).parent_path();
+    options.endpoint_file = folder / "endpoint";
+    options.certificate = folder / "certificate";
     service = std::make_unique<Service>(options, &abort);
   };
   // Errors are told here and not in main: an exception that left the session would abort it unheard.
@@ -97,6 +104,7 @@ int run_gang(const ComputeOptions& compute, const GangArguments& arguments) {
     const std::unique_ptr<cluster::Collective> gang = make_gang(over_mpi, collective_options);
 
     join(std::string(backend->name()));
+    const StatusReports reports(*service);
     TaskRunner(*backend, *gang, *service).run();
     return 0;
   } catch (const Error& error) {
@@ -130,10 +138,16 @@ int run(int argc, char** argv) {
   gang_verb->add_option("--attempt", gang.attempt)->required();
   gang_verb->add_option("--progress-seconds", gang.progress_seconds)->check(CLI::Range(1, 86'400));
 
+  gang_verb->add_option("--reconnect-seconds", gang.reconnect_seconds,
+                        "how long to wait for the next coordinator when this one is lost")
+      ->check(CLI::Range(0, 86'400));
+
   JoinArguments joining;
   CLI::App* evaluate_verb = app.add_subcommand("evaluate", "join a running job and evaluate for it");
   evaluate_verb->add_option("--join", joining.folder, "the folder join of the store that the job runs on");
   evaluate_verb->add_option("--coordinator", joining.coordinator, "HOST:PORT, instead of the folder's");
+  evaluate_verb->add_option("--certificate", joining.certificate,
+                            "of an encrypted coordinator, instead of the file beside the secret");
   evaluate_verb->add_option("--secret-file", joining.secret_file,
                             "instead of the folder's; default: $QUENCH_JOIN_SECRET_FILE");
   evaluate_verb->add_option("--slot", joining.slot, "given by a coordinator to workers that it starts");

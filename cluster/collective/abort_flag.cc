@@ -17,4 +17,17 @@ void AbortFlag::check() const {
   throw Error(*reason_);
 }
 
+void AbortFlag::excuse() { excused_ = true; }
+
+void AbortFlag::end_excuse() {
+  counts_from_ = std::chrono::steady_clock::now().time_since_epoch().count();
+  excused_ = false;
+}
+
+bool AbortFlag::is_late(std::chrono::steady_clock::duration waited, std::uint32_t progress_ms_max) const {
+  const std::chrono::milliseconds limit(progress_ms_max);
+  const std::chrono::steady_clock::duration counts_from(counts_from_.load());
+  return waited >= limit && !excused_ && std::chrono::steady_clock::now().time_since_epoch() - counts_from >= limit;
+}
+
 }  // namespace quench::cluster

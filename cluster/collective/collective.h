@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -36,7 +37,16 @@ class AbortFlag {
   // Throws the reason when set.
   void check() const;
 
+  // Between the two no rank counts as late, nor does the time before: the others may wait for something that this rank
+  // waits for too, such as the next coordinator.
+  void excuse();
+  void end_excuse();
+  // Whether a rank that was `waited` for has missed its deadline.
+  bool is_late(std::chrono::steady_clock::duration waited, std::uint32_t progress_ms_max) const;
+
  private:
+  std::atomic<bool> excused_{false};
+  std::atomic<std::chrono::steady_clock::rep> counts_from_{0};
   std::atomic<bool> is_set_{false};
   mutable std::mutex mutex_;
   std::optional<Error> reason_;

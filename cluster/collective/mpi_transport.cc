@@ -125,7 +125,7 @@ class MpiTransport final : public PeerTransport {
       if (done) return statuses[0];
       const Clock::duration waited = backoff.pause();
       if (options_.abort != nullptr) options_.abort->check();
-      if (waited >= std::chrono::milliseconds(options_.progress_ms_max))
+      if (missed(options_, waited))
         throw no_progress_error(options_.progress_ms_max, out, in);
     }
   }

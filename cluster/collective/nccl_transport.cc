@@ -73,7 +73,7 @@ class NcclTransport final : public PeerTransport {
       while (!link_->poll()) {
         const Clock::duration waited = Clock::now() - start;
         if (options_.abort != nullptr) options_.abort->check();
-        if (waited >= std::chrono::milliseconds(options_.progress_ms_max))
+        if (missed(options_, waited))
           throw no_progress_error(options_.progress_ms_max, out, in);
         if (waited < microseconds(20)) continue;
         if (waited < microseconds(500)) {

@@ -56,6 +56,11 @@ Error no_progress_error(std::uint32_t progress_ms_max, const Outgoing& out, cons
   return Error(ErrorCode::timed_out, text + "); it has stopped, lost its network, or still computes");
 }
 
+bool missed(const CollectiveOptions& options, std::chrono::steady_clock::duration waited) {
+  if (options.abort != nullptr) return options.abort->is_late(waited, options.progress_ms_max);
+  return waited >= std::chrono::milliseconds(options.progress_ms_max);
+}
+
 PeerCollective::PeerCollective(std::unique_ptr<PeerTransport> transport, const CollectiveOptions& options)
     : transport_(std::move(transport)),
       options_(options),

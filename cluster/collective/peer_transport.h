@@ -33,5 +33,7 @@ class PeerTransport {
 
 // The text and code of a wait that was too long, the same for every transport.
 Error no_progress_error(std::uint32_t progress_ms_max, const Outgoing& out, const Incoming& in);
+// Whether such a wait is too long by now.
+bool missed(const CollectiveOptions& options, std::chrono::steady_clock::duration waited);
 
 }  // namespace quench::cluster

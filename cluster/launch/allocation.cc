@@ -11,6 +11,7 @@
 #include "cluster/launch/child_process.h"
 #include "cluster/launch/gang_folder.h"
 #include "cluster/launch/gang_processes.h"
+#include "cluster/launch/gang_script.h"
 #include "cluster/launch/local.h"
 #include "schemas/error.h"
 
@@ -31,6 +32,7 @@ class StepGang final : public Gang {
     child.program = "srun";
     child.environment = command.environment;
     child.environment[kSecretFileVariable] = folder_.write_secret(command.secret).string();
+    if (!command.certificate.empty()) write_private_file(folder_.path() / kCertificateFile, command.certificate);
     child.environment[kGangVariable] = folder_.name();
     child.environment["OMP_NUM_THREADS"] = std::to_string(command.threads);
     child.arguments = arguments(allocation, command);

@@ -113,6 +113,13 @@ class ChildProcess::State : public std::enable_shared_from_this<State> {
     Descriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     if (null.get() < 0) throw errno_error(ErrorCode::failed, "cannot open /dev/null", errno);
     if (command.in != ChildStream::inherited) plan.in = null.get();
+    Descriptor log;
+    if (!command.log_file.empty())
+      log = Descriptor(::open(command.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!command.log_file.empty() && log.get() < 0)
+      throw errno_error(ErrorCode::failed, "cannot write " + command.log_file.string(), errno);
+    if (command.out == ChildStream::log_file) plan.out = log.get();
+    if (command.err == ChildStream::log_file) plan.err = log.get();
     Descriptor out_write = open_stream(command.out, null.get(), plan.out, out_);
     Descriptor err_write = open_stream(command.err, null.get(), plan.err, err_);
     pid_ = spawn(plan);
@@ -159,7 +166,7 @@ class ChildProcess::State : public std::enable_shared_from_this<State> {
   };
 
   static Descriptor open_stream(ChildStream kind, int null, int& child_end, Output& output) {
-    if (kind == ChildStream::inherited) return {};
+    if (kind == ChildStream::inherited || kind == ChildStream::log_file) return {};
     if (kind == ChildStream::null_device) {
       child_end = null;
       return {};

@@ -1,4 +1,4 @@
-// One child process, which does not outlive us: mpirun, or `quench-worker VERB`. Loop thread. The child
+// One child process, which outlives us only where that is asked for: mpirun, or `quench-worker VERB`. Loop thread. The child
 // is signalled when the thread that started it ends, so start it from one that stays.
 #pragma once
 
@@ -16,7 +16,12 @@
 
 namespace quench::cluster {
 
-enum class ChildStream { inherited, null_device, lines };  // `lines`: handed to on_line (output only)
+enum class ChildStream {
+  inherited,
+  null_device,
+  lines,     // output only: handed to on_line
+  log_file,  // output only: appended to the command's log_file
+};
 enum class ChildGroup {
   own,     // the terminal's Ctrl-C reaches us only, and we decide
   shared,  // reads the terminal, gets its Ctrl-C
@@ -31,7 +36,8 @@ struct ChildCommand {
   ChildStream out = ChildStream::inherited;
   ChildStream err = ChildStream::inherited;
   ChildGroup group = ChildGroup::shared;
-  int death_signal = 9;  // what it gets when we die
+  int death_signal = 9;  // what it gets when we die; 0: nothing, it goes on
+  std::filesystem::path log_file = {};
 };
 
 struct ChildExit {

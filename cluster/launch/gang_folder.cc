@@ -5,17 +5,25 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "cluster/launch/gang_processes.h"
+#include "cluster/launch/launcher.h"
 #include "schemas/error.h"
 
 namespace quench::cluster {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kLockTries = 50;
 
 std::vector<fs::path> candidates() {
   std::vector<fs::path> folders = {"/dev/shm"};
@@ -25,7 +33,16 @@ std::vector<fs::path> candidates() {
   return folders;
 }
 
-std::string prefix() { return "quench-gang-" + std::to_string(::geteuid()) + "-"; }
+// Those that outlive their coordinator have a name of their own: a Quench that knows nothing of them would take them for dead.
+std::string prefix(GangLife life = GangLife::ends_with_coordinator) {
+  return (life == GangLife::outlives_it ? "quench-lasting-gang-" : "quench-gang-") + std::to_string(::geteuid()) + "-";
+}
+
+// Waits for its next coordinator. Of gangs on other hosts nobody here knows: who may adopt one takes its folder first.
+bool goes_on(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / kMpirunFile, ignored) && !processes_marked(kGangVariable, folder.filename().string()).empty();
+}
 
 // The lock of a living coordinator cannot be had. Another user's folder cannot be opened or removed.
 void remove_dead_gangs(const fs::path& parent, const std::function<void(const std::string&)>& on_dead = {}) {
@@ -33,7 +50,9 @@ void remove_dead_gangs(const fs::path& parent, const std::function<void(const st
   std::vector<fs::path> dead;
   for (auto entry = fs::directory_iterator(parent, ignored); entry != fs::directory_iterator();
        entry.increment(ignored)) {
-    if (!entry->path().filename().string().starts_with(prefix())) continue;
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(prefix()) && !name.starts_with(prefix(GangLife::outlives_it))) continue;
+    if (goes_on(entry->path())) continue;
     const int lock = ::open((entry->path() / "lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (lock < 0) continue;
     if (::flock(lock, LOCK_EX | LOCK_NB) == 0) dead.push_back(entry->path());
@@ -47,8 +66,8 @@ void remove_dead_gangs(const fs::path& parent, const std::function<void(const st
 
 }  // namespace
 
-bool GangFolder::make_in(const fs::path& parent, int& why) {
-  std::string name = (parent / (prefix() + "XXXXXX")).string();
+bool GangFolder::make_in(const fs::path& parent, GangLife life, int& why) {
+  std::string name = (parent / (prefix(life) + "XXXXXX")).string();
   if (::mkdtemp(name.data()) == nullptr) {
     why = errno;
     return false;
@@ -67,11 +86,11 @@ bool GangFolder::make_in(const fs::path& parent, int& why) {
   return false;
 }
 
-GangFolder::GangFolder() {
+GangFolder::GangFolder(GangLife life) {
   int why = ENOENT;
   for (const fs::path& parent : candidates()) {
     remove_dead_gangs(parent);
-    if (make_in(parent, why)) return;
+    if (make_in(parent, life, why)) return;
   }
   throw errno_error(ErrorCode::failed, "cannot make a folder for the gang in /dev/shm, TMPDIR or /tmp", why);
 }
@@ -81,8 +100,22 @@ GangFolder::GangFolder(const fs::path& parent, const std::function<void(const st
   fs::create_directories(parent, ignored);
   remove_dead_gangs(parent, on_dead);
   int why = ENOENT;
-  if (!make_in(parent, why))
+  if (!make_in(parent, GangLife::ends_with_coordinator, why))
     throw errno_error(ErrorCode::failed, "cannot make a folder for the gang in " + parent.string(), why);
+}
+
+std::unique_ptr<GangFolder> GangFolder::take(const fs::path& folder) {
+  const int lock = ::open((folder / "lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (lock < 0) return nullptr;
+  // Another coordinator that looks for dead gangs holds it for a moment.
+  for (int tries = 0; ::flock(lock, LOCK_EX | LOCK_NB) != 0; ++tries) {
+    if (tries == kLockTries) {
+      ::close(lock);
+      return nullptr;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return std::unique_ptr<GangFolder>(new GangFolder(folder, lock));
 }
 
 GangFolder::~GangFolder() {
@@ -101,6 +134,11 @@ fs::path GangFolder::write_secret(const std::string& text) const {
   if (written != static_cast<ssize_t>(text.size()))
     throw errno_error(ErrorCode::failed, "cannot write " + file.string(), why);
   return file;
+}
+
+std::string GangFolder::read_secret() const {
+  std::ifstream in(path_ / "secret", std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 }  // namespace quench::cluster

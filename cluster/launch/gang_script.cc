@@ -43,6 +43,7 @@ void write_private_file(const fs::path& file, const std::string& text) {
 
 void write_gang_command(const fs::path& folder, const GangCommand& command, const std::string& gang) {
   write_private_file(folder / "secret", command.secret);
+  if (!command.certificate.empty()) write_private_file(folder / kCertificateFile, command.certificate);
   const std::string file = quoted((folder / "command").string());
   write_private_file(folder / "rank", "n=0\nuntil [ -r " + file + " ]; do\n  n=$((n + 1))\n  if [ $n -gt " +
                                           std::to_string(kWaitForCommandSeconds) +

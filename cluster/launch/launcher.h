@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "cluster/launch/gang_folder.h"
+
 namespace quench::cluster {
 
 // Environment variables a rank finds; the worker reads them.
@@ -29,8 +31,11 @@ struct GangCommand {
   std::vector<std::string> arguments;
   std::map<std::string, std::string> environment;  // reaches every rank, added to ours
   std::string secret;                              // reaches the ranks by file only
+  std::string certificate;                         // PEM: by which they know an encrypted coordinator; a file beside the secret
   std::uint32_t ranks = 1;                         // processes; an elastic launcher may start more or fewer
   std::uint32_t threads = 1;  // per rank; more than the machine has cores is allowed
+  // Goes on when its coordinator dies, so that the next one can adopt it.
+  bool outlives = false;
 };
 
 // Why a gang ended.
@@ -75,6 +80,8 @@ class Gang {
   // SIGTERM, then SIGKILL for every process of the gang that is left after `grace`; on_exit follows.
   virtual void stop(std::chrono::milliseconds grace) = 0;
   virtual int pid() const = 0;  // of mpirun or srun; 0: it has no process of ours
+  // Of a gang that outlives its coordinator: what the next one adopts it by. Empty: it does not.
+  virtual std::filesystem::path folder() const { return {}; }
 };
 
 class Launcher {
@@ -83,6 +90,9 @@ class Launcher {
   // Throws Error(bad_input) when the machine lacks what is needed (naming what to install),
   // Error(unreachable) when the program cannot be started.
   virtual std::unique_ptr<Gang> start(const GangCommand& command, GangHandlers handlers) = 0;
+  // Takes over a gang that an earlier coordinator's launcher of this kind started and left; `folder` is its folder. Null
+  // when nothing of it is left.
+  virtual std::unique_ptr<Gang> adopt(std::unique_ptr<GangFolder>, GangHandlers) { return nullptr; }
   // Its processes may be on other hosts: they must dial an address which those reach, and `workers` are started
   // here, not as our children.
   virtual bool other_hosts() const { return false; }

@@ -14,8 +14,11 @@
 #include <utility>
 
 #include "cluster/launch/child_process.h"
+#include "cluster/launch/foreign_process.h"
 #include "cluster/launch/gang_folder.h"
+#include "cluster/launch/gang_log.h"
 #include "cluster/launch/gang_processes.h"
+#include "cluster/launch/gang_script.h"
 #include "cluster/launch/mpirun_output.h"
 #include "schemas/error.h"
 
@@ -23,6 +26,8 @@ namespace quench::cluster {
 namespace {
 
 constexpr std::size_t kLastLines = 40;
+// How often the log of a gang that outlives us is looked at.
+constexpr std::chrono::milliseconds kLookAtLog{250};
 
 // A surrounding batch job or mpirun must not make ours believe that it is part of it.
 bool keep_variable(const std::string& name, bool keep_slurm) {
@@ -52,52 +57,75 @@ class LocalGang final : public Gang {
   LocalGang(Loop& loop, const std::string& mpirun, const MpirunOptions& options, const GangCommand& command,
             GangHandlers handlers)
       : handlers_(std::move(handlers)),
-        folder_(options.folder.empty() ? GangFolder() : GangFolder(options.folder)),
-        stop_timer_(loop) {
-    const std::filesystem::path secret = folder_.write_secret(command.secret);
+        folder_(options.folder.empty() ? std::make_unique<GangFolder>(command.outlives ? GangLife::outlives_it : GangLife::ends_with_coordinator)
+                                       : std::make_unique<GangFolder>(options.folder)),
+        stop_timer_(loop),
+        log_timer_(loop) {
+    const std::filesystem::path secret = folder_->write_secret(command.secret);
+    if (!command.certificate.empty()) write_private_file(folder_->path() / kCertificateFile, command.certificate);
     ChildCommand child;
     child.program = mpirun;
     child.environment = command.environment;
     child.environment[kSecretFileVariable] = secret.string();
-    child.environment[kGangVariable] = folder_.name();
+    child.environment[kGangVariable] = folder_->name();
     child.environment["OMP_NUM_THREADS"] = std::to_string(command.threads);
     child.arguments = arguments(options, command, child.environment);
     child.keep_variable = [keep_slurm = options.in_allocation](const std::string& name) {
       return keep_variable(name, keep_slurm);
     };
-    child.out = ChildStream::lines;
-    child.err = ChildStream::lines;
+    child.out = command.outlives ? ChildStream::log_file : ChildStream::lines;
+    child.err = child.out;
     child.group = ChildGroup::own;
     // mpirun then ends its ranks, within a second by SIGKILL, and removes its files.
-    child.death_signal = SIGTERM;
+    child.death_signal = command.outlives ? 0 : SIGTERM;
+    if (command.outlives) {
+      log_.emplace(folder_->path());
+      child.log_file = log_->file();
+    }
     child_ = std::make_unique<ChildProcess>(
         loop, child,
         ChildHandlers{.on_line = [this](ChildHandlers::Source, const std::string& line) { on_line(line); },
                       .on_exit = [this](const ChildExit& exit) { on_exit(exit); }});
+    if (!command.outlives) return;
+    if (const auto name = ProcessName::of(child_->pid()))
+      write_private_file(folder_->path() / kMpirunFile, name->to_string() + "\n");
+    follow_log();
+  }
+
+  // Takes over what another coordinator started. Throws Error(failed) when its mpirun has ended.
+  LocalGang(Loop& loop, std::unique_ptr<GangFolder> folder, GangHandlers handlers)
+      : handlers_(std::move(handlers)), folder_(std::move(folder)), stop_timer_(loop), log_timer_(loop) {
+    std::ifstream file(folder_->path() / kMpirunFile);
+    const auto name = ProcessName::parse(std::string(std::istreambuf_iterator<char>(file), {}));
+    if (name) adopted_ = ForeignProcess::find(loop, *name, [this] { on_exit({}); });
+    if (!adopted_) throw Error(ErrorCode::failed, "no mpirun is left of the gang in " + folder_->path().string());
+    log_.emplace(folder_->path());
+    follow_log();
   }
 
   ~LocalGang() override {
     child_.reset();
-    kill_processes_marked(kGangVariable, folder_.name());
+    kill_processes_marked(kGangVariable, folder_->name());
   }
 
   void stop(std::chrono::milliseconds grace) override {
-    if (!child_->running()) return;
+    if (!running()) return;
     end_ = GangEnd::stopped;
-    child_->signal(SIGTERM);
-    child_->signal(SIGCONT);
+    signal(SIGTERM);
+    signal(SIGCONT);
     stop_timer_.expires_after(grace);
     // By value: the gang may be gone when an expired timer's handler runs.
-    stop_timer_.async_wait([name = folder_.name()](const boost::system::error_code& error) {
+    stop_timer_.async_wait([name = folder_->name()](const boost::system::error_code& error) {
       if (!error) kill_processes_marked(kGangVariable, name);
     });
   }
-  int pid() const override { return child_->pid(); }
+  int pid() const override { return adopted_ ? adopted_->pid() : child_->pid(); }
+  std::filesystem::path folder() const override { return log_ ? folder_->path() : std::filesystem::path(); }
 
  private:
   std::vector<std::string> arguments(const MpirunOptions& options, const GangCommand& command,
                                      const std::map<std::string, std::string>& environment) const {
-    const std::string folder = folder_.path().string();
+    const std::string folder = folder_->path().string();
     // Bound to one core each (the default for -n 1 and 2), a rank's threads would share it.
     std::vector<std::string> all = {"-n", std::to_string(command.ranks), "--bind-to", "none", "--tag-output"};
     if (::geteuid() == 0) all.emplace_back("--allow-run-as-root");
@@ -136,6 +164,24 @@ class LocalGang final : public Gang {
     return all;
   }
 
+  bool running() const { return adopted_ ? adopted_->running() : child_->running(); }
+  void signal(int number) {
+    if (adopted_) return adopted_->signal(number);
+    child_->signal(number);
+  }
+
+  void follow_log() {
+    log_timer_.expires_after(kLookAtLog);
+    log_timer_.async_wait([this, life = std::weak_ptr(life_)](const boost::system::error_code& cancelled) {
+      if (cancelled || life.expired()) return;
+      read_log();
+      follow_log();
+    });
+  }
+  void read_log() {
+    log_->read([this](const std::string& line) { on_line(line); });
+  }
+
   void on_line(const std::string& line) {
     const TaggedLine tagged = parse_tagged_line(line);
     if (!tagged.rank) report_.on_line(tagged.text);
@@ -146,10 +192,14 @@ class LocalGang final : public Gang {
 
   void on_exit(const ChildExit& exit) {
     stop_timer_.cancel();
+    log_timer_.cancel();
     // Nobody is left as a rule; a rank whose mpirun was killed may still be on its way out.
-    kill_processes_marked(kGangVariable, folder_.name());
+    kill_processes_marked(kGangVariable, folder_->name());
+    if (log_) read_log();
     GangExit end;
     end.code = exit.code;
+    // How an adopted mpirun ended is known from its words alone.
+    if (adopted_ && report_.rank()) end.code = report_.signal() ? 128 + *report_.signal() : report_.code().value_or(1);
     end.rank = report_.rank();
     end.signal = report_.rank() ? report_.signal() : exit.signal;
     end.last_lines.assign(last_lines_.begin(), last_lines_.end());
@@ -158,9 +208,14 @@ class LocalGang final : public Gang {
   }
 
   GangHandlers handlers_;
-  GangFolder folder_;
+  std::unique_ptr<GangFolder> folder_;
   boost::asio::steady_timer stop_timer_;
+  boost::asio::steady_timer log_timer_;
+  std::shared_ptr<int> life_ = std::make_shared<int>(0);  // a timer that has expired calls its handler even when we are gone
+  std::optional<GangLog> log_;                            // of a gang that outlives us
+  // One of them.
   std::unique_ptr<ChildProcess> child_;
+  std::unique_ptr<ForeignProcess> adopted_;
   ExitReport report_;
   std::deque<std::string> last_lines_;
   GangEnd end_ = GangEnd::own;
@@ -185,6 +240,13 @@ class LocalLauncher final : public Launcher {
     if (!find_program(std::filesystem::absolute(command.program).string()))
       throw Error(ErrorCode::bad_input, command.program.string() + " is not an executable program");
     return std::make_unique<LocalGang>(loop_, *mpirun, options_, command, std::move(handlers));
+  }
+  std::unique_ptr<Gang> adopt(std::unique_ptr<GangFolder> folder, GangHandlers handlers) override {
+    try {
+      return std::make_unique<LocalGang>(loop_, std::move(folder), std::move(handlers));
+    } catch (const Error&) {
+      return nullptr;
+    }
   }
   bool other_hosts() const override { return options_.in_allocation || !options_.hosts.empty(); }
 

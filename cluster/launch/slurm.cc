@@ -10,6 +10,7 @@
 
 #include "cluster/launch/child_process.h"
 #include "cluster/launch/gang_folder.h"
+#include "cluster/launch/gang_log.h"
 #include "cluster/launch/gang_script.h"
 #include "cluster/launch/slurm_words.h"
 #include "cluster/launch/tool_run.h"
@@ -23,6 +24,8 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kLastLines = 40;
+// In the folder of a gang that outlives us: its job's number, ranks and threads.
+constexpr char kSlurmJobFile[] = "job";
 // One `scontrol show job` is a small request, but a site has many users: often while something is about to happen,
 // seldom in a long queue or a long run.
 constexpr milliseconds kLookSoon{500};
@@ -35,19 +38,19 @@ constexpr std::uint32_t kLimitSlackSeconds = 10;
 
 // A batch job and what it reads. Outlives the gang that it was submitted for when Slurm puts it back.
 struct SlurmJob {
-  SlurmJob(const fs::path& parent, const std::function<void(const std::string&)>& on_dead) : folder(parent, on_dead) {}
+  explicit SlurmJob(std::unique_ptr<GangFolder> own) : folder(std::move(own)), log(folder->path()) {}
   ~SlurmJob() {
     // By name too: a job whose number we never learned has ours all the same.
     if (!id.empty()) run_tool_blocking({"scancel", id});
-    else if (submitting) run_tool_blocking({"scancel", "--name=" + folder.name()});
+    else if (submitting) run_tool_blocking({"scancel", "--name=" + folder->name()});
   }
-  GangFolder folder;
+  std::unique_ptr<GangFolder> folder;
+  GangLog log;
   std::string id;  // empty until sbatch has answered, and when the job is over
   bool submitting = false;
   GangKind kind = GangKind::ranks;
   std::uint32_t ranks = 0;
   std::uint32_t threads = 0;
-  std::streamoff log_read = 0;
 };
 
 class SlurmGang final : public Gang {
@@ -67,8 +70,23 @@ class SlurmGang final : public Gang {
     job_->kind = command.kind;
     job_->ranks = command.ranks;
     job_->threads = command.threads;
-    if (job_->id.empty()) write_private_file(job_->folder.path() / "script", fill());
-    write_gang_command(job_->folder.path(), command, job_->folder.name());
+    outlives_ = command.outlives;
+    if (job_->id.empty()) write_private_file(job_->folder->path() / "script", fill());
+    write_gang_command(job_->folder->path(), command, job_->folder->name());
+    look_again(milliseconds(0));
+  }
+
+  // Takes over a batch job that an earlier coordinator submitted.
+  SlurmGang(Loop& loop, const SlurmTemplate& script, GangHandlers handlers, std::unique_ptr<SlurmJob> job, Keep keep)
+      : loop_(loop),
+        script_(script),
+        handlers_(std::move(handlers)),
+        job_(std::move(job)),
+        keep_(std::move(keep)),
+        look_(loop),
+        grace_(loop),
+        give_up_(loop),
+        outlives_(true) {
     look_again(milliseconds(0));
   }
 
@@ -90,10 +108,11 @@ class SlurmGang final : public Gang {
     look_again(kLookSoon);
   }
   int pid() const override { return 0; }
+  fs::path folder() const override { return outlives_ ? job_->folder->path() : fs::path(); }
 
  private:
   std::string fill() const {
-    SlurmFields fields{job_->ranks, job_->threads, job_->kind, gang_script_command(job_->folder.path())};
+    SlurmFields fields{job_->ranks, job_->threads, job_->kind, gang_script_command(job_->folder->path())};
     return script_.fill(fields);
   }
 
@@ -126,9 +145,9 @@ class SlurmGang final : public Gang {
   }
 
   void submit() {
-    const std::string folder = job_->folder.path().string();
+    const std::string folder = job_->folder->path().string();
     job_->submitting = true;
-    run({"sbatch", "--parsable", "--job-name=" + job_->folder.name(), "--output=" + folder + "/log",
+    run({"sbatch", "--parsable", "--job-name=" + job_->folder->name(), "--output=" + folder + "/log",
          "--open-mode=append", folder + "/script"},
         [this](const ToolResult& result) { on_submitted(result); });
   }
@@ -137,6 +156,9 @@ class SlurmGang final : public Gang {
     const auto id = result.code == 0 ? parse_submitted(result.out) : std::nullopt;
     if (id) {
       job_->id = *id;
+      if (outlives_)
+        write_private_file(job_->folder->path() / kSlurmJobFile,
+                           *id + " " + std::to_string(job_->ranks) + " " + std::to_string(job_->threads) + "\n");
       waiting("submitted to Slurm as job " + *id);
       return look_again(kLookSoon);
     }
@@ -283,16 +305,12 @@ class SlurmGang final : public Gang {
 
   // Whole lines that the job has written since.
   void read_log() {
-    std::ifstream in(job_->folder.path() / "log", std::ios::binary);
-    if (!in.seekg(job_->log_read)) return;
-    std::string line;
-    while (std::getline(in, line) && !in.eof()) {
-      job_->log_read += static_cast<std::streamoff>(line.size()) + 1;
+    job_->log.read([this](const std::string& line) {
       const LabelledLine labelled = parse_labelled_line(line);
       last_lines_.push_back(labelled.text);
       if (last_lines_.size() > kLastLines) last_lines_.pop_front();
       if (handlers_.on_line) handlers_.on_line(labelled.rank, labelled.text);
-    }
+    });
   }
 
   void finish(GangExit exit) {
@@ -304,7 +322,7 @@ class SlurmGang final : public Gang {
     read_log();
     exit.last_lines.assign(last_lines_.begin(), last_lines_.end());
     // A job in the queue serves the next attempt, and finds nothing to run until there is one.
-    remove_gang_command(job_->folder.path());
+    remove_gang_command(job_->folder->path());
     if (!job_->id.empty()) keep_(std::move(job_));
     if (handlers_.on_exit) std::exchange(handlers_, {}).on_exit(exit);
   }
@@ -331,6 +349,7 @@ class SlurmGang final : public Gang {
   bool stopped_ = false;
   bool cancelled_ = false;
   bool over_ = false;
+  bool outlives_ = false;
 };
 
 class SlurmLauncher final : public Launcher {
@@ -352,11 +371,22 @@ class SlurmLauncher final : public Launcher {
     const bool fits = job && job->kind == command.kind && job->ranks == command.ranks && job->threads == command.threads;
     if (!fits) {
       job.reset();  // cancels it
-      job = std::make_unique<SlurmJob>(folder_, [](const std::string& dead) {
+      job = std::make_unique<SlurmJob>(std::make_unique<GangFolder>(folder_, [](const std::string& dead) {
         run_tool_blocking({"scancel", "--name=" + dead});
-      });
+      }));
     }
     return std::make_unique<SlurmGang>(loop_, script_, command, std::move(handlers), std::move(job),
+                                       [this](std::unique_ptr<SlurmJob> kept) { kept_ = std::move(kept); });
+  }
+  std::unique_ptr<Gang> adopt(std::unique_ptr<GangFolder> folder, GangHandlers handlers) override {
+    auto job = std::make_unique<SlurmJob>(std::move(folder));
+    std::ifstream file(job->folder->path() / kSlurmJobFile);
+    if (!(file >> job->id >> job->ranks >> job->threads)) {
+      job->id.clear();
+      job->submitting = true;  // its number did not reach us: cancelled by name
+      return nullptr;
+    }
+    return std::make_unique<SlurmGang>(loop_, script_, std::move(handlers), std::move(job),
                                        [this](std::unique_ptr<SlurmJob> kept) { kept_ = std::move(kept); });
   }
   bool other_hosts() const override { return true; }

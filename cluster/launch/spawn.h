@@ -18,7 +18,7 @@ struct SpawnPlan {
   int out = 1;
   int err = 2;
   bool own_group = false;
-  int death_signal = 9;
+  int death_signal = 9;  // 0: none
 };
 
 // Throws Error(unreachable) with the kernel's words when the program cannot be executed.

@@ -5,12 +5,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/write.hpp>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -18,6 +16,7 @@
 #include "cluster/net/frame_reader.h"
 #include "cluster/net/heartbeat.h"
 #include "cluster/net/send_queue.h"
+#include "cluster/net/stream.h"
 
 namespace quench::cluster {
 namespace asio = boost::asio;
@@ -64,21 +63,23 @@ class Connection::State : public std::enable_shared_from_this<State> {
  public:
   State(Loop& loop, Socket socket, ConnectionOptions options)
       : loop_(loop),
-        socket_(std::move(socket)),
+        stream_(std::move(socket), options.tls, options.tls_side),
+        shaken_(!stream_.encrypted()),
         options_(std::move(options)),
         attempt_(options_.attempt.value),
         queue_(options_.send_queue_bytes_pause, options_.send_queue_bytes_max),
-        reader_(socket_, {.on_first_byte = [this] { begin_read_deadline(); },
+        reader_(stream_, {.on_first_byte = [this] { begin_read_deadline(); },
                           .on_bytes = [this] { on_bytes(); },
                           .on_frame = [this](IncomingFrame frame) { on_frame(std::move(frame)); },
                           .on_failed = [this](const Error& error) { close(error); }}),
         timer_(loop) {
-    tune(socket_);
+    tune(stream_.socket());
   }
 
   void set_handlers(ConnectionHandlers handlers) {
     handlers_ = std::make_shared<const ConnectionHandlers>(std::move(handlers));
     if (closed_) return report_closed();
+    if (!shaken_) return shake();
     maybe_read();
   }
   // The handle is gone: no callbacks any more.
@@ -141,8 +142,8 @@ class Connection::State : public std::enable_shared_from_this<State> {
     queue_.close(reason);
     timer_.cancel();
     boost::system::error_code ignored;  // the peer may have gone first
-    socket_.shutdown(Socket::shutdown_both, ignored);
-    socket_.close(ignored);
+    stream_.socket().shutdown(Socket::shutdown_both, ignored);
+    stream_.socket().close(ignored);
     report_closed();
   }
 
@@ -155,9 +156,25 @@ class Connection::State : public std::enable_shared_from_this<State> {
   AttemptNumber peer_attempt() const { return peer_attempt_; }
 
  private:
+  // Of TLS, before any frame; what is sent meanwhile waits in the queue.
+  void shake() {
+    if (shaking_) return;
+    shaking_ = true;
+    begin_read_deadline();
+    stream_.async_handshake([self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+      if (self->closed_) return;
+      if (error)
+        return self->close(Error(ErrorCode::unreachable, "no encrypted connection with the peer: " + error.message()));
+      self->shaken_ = true;
+      self->read_deadline_.reset();
+      self->maybe_write();
+      self->maybe_read();
+    });
+  }
+
   // --- Reading
   void maybe_read() {
-    const bool wanted = !closed_ && !closing_ && !paused_ && !delivering_ && !reader_.reading() &&
+    const bool wanted = shaken_ && !closed_ && !closing_ && !paused_ && !delivering_ && !reader_.reading() &&
                         handlers_ && handlers_->on_message && !queue_.above_pause();
     if (!wanted) {
       if (heartbeat_ && !reader_.reading()) heartbeat_->on_reading_paused();
@@ -237,7 +254,7 @@ class Connection::State : public std::enable_shared_from_this<State> {
 
   // --- Writing
   void maybe_write() {
-    if (closed_ || writing_) return;
+    if (closed_ || writing_ || !shaken_) return;
     const OutgoingFrame* const frame = queue_.front();
     if (frame == nullptr) return;
     writing_ = true;
@@ -245,12 +262,10 @@ class Connection::State : public std::enable_shared_from_this<State> {
     write_deadline_ = now + std::chrono::milliseconds(options_.frame_ms_max);
     if (heartbeat_) heartbeat_->on_sent(now);
     schedule();
-    const std::array buffers = {asio::buffer(frame->header), asio::buffer(frame->control),
-                                asio::buffer(frame->payload)};
-    asio::async_write(socket_, buffers,
-                      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                        self->on_written(error);
-                      });
+    stream_.async_write({asio::buffer(frame->header), asio::buffer(frame->control), asio::buffer(frame->payload)},
+                        [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                          self->on_written(error);
+                        });
   }
 
   void on_written(const boost::system::error_code& error) {
@@ -326,7 +341,9 @@ class Connection::State : public std::enable_shared_from_this<State> {
   }
 
   Loop& loop_;
-  Socket socket_;
+  Stream stream_;
+  bool shaken_;  // frames may go
+  bool shaking_ = false;
   ConnectionOptions options_;
   std::atomic<std::uint32_t> attempt_;
   SendQueue queue_;

@@ -21,6 +21,7 @@
 
 #include "cluster/net/frame.h"
 #include "cluster/net/socket.h"
+#include "cluster/net/tls.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 #include "schemas/ids.h"
@@ -47,6 +48,9 @@ struct ConnectionOptions {
   // Where payloads are hashed, so that the loop serves other peers meanwhile; null: on the loop. Must
   // outlive the connection.
   boost::asio::thread_pool* hash_pool = nullptr;
+  // Null: the connection is not encrypted.
+  std::shared_ptr<TlsContext> tls;
+  TlsSide tls_side = TlsSide::client;
 };
 
 class Connection {

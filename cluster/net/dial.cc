@@ -57,9 +57,13 @@ class Conversation {
 
 Dialed dial(Loop& loop, const Endpoint& endpoint, Hello hello, const DialOptions& options) {
   const Clock::time_point until = Clock::now() + options.deadline;
+  std::shared_ptr<TlsContext> tls;
+  if (endpoint.encrypted) tls = client_tls(options.certificate);
   Socket socket = connect(loop, endpoint, options.deadline);
   ConnectionOptions connection_options = options.connection;
   connection_options.attempt = options.attempt;
+  connection_options.tls = std::move(tls);
+  connection_options.tls_side = TlsSide::client;
   connection_options.bounds = {.control_bytes_max = kHandshakeBytesMax, .payload_bytes_max = 0};
   auto connection = std::make_unique<Connection>(loop, std::move(socket), connection_options);
   Conversation conversation(*connection, std::move(hello), options);

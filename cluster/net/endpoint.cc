@@ -17,11 +17,12 @@ namespace {
 using SystemError = boost::system::error_code;
 
 constexpr std::string_view kTcp = "tcp://";
+constexpr std::string_view kTls = "tls://";
 constexpr std::string_view kUnix = "unix://";
 
 Error endpoint_error(std::string_view text) {
   return Error(ErrorCode::bad_input, "endpoint \"" + std::string(text) +
-                                         "\": expected tcp://HOST:PORT (port 1 to 65535) or unix:///PATH");
+                                         "\": expected tcp://HOST:PORT or tls://HOST:PORT (port 1 to 65535) or unix:///PATH");
 }
 
 // Runs the loop until `done`; the operation behind it is bounded by `timer`.
@@ -86,7 +87,7 @@ Socket connect_unix(Loop& loop, const Endpoint& endpoint) {
 std::string Endpoint::to_string() const {
   if (transport == Transport::unix_socket) return std::string(kUnix) + path.string();
   const bool brackets = host.find(':') != std::string::npos;  // IPv6
-  return std::string(kTcp) + (brackets ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return std::string(encrypted ? kTls : kTcp) + (brackets ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
 Endpoint Endpoint::parse(std::string_view text) {
@@ -97,7 +98,8 @@ Endpoint Endpoint::parse(std::string_view text) {
     if (!endpoint.path.is_absolute() || !endpoint.path.has_filename()) throw endpoint_error(text);
     return endpoint;
   }
-  if (!text.starts_with(kTcp)) throw endpoint_error(text);
+  endpoint.encrypted = text.starts_with(kTls);
+  if (!text.starts_with(kTcp) && !endpoint.encrypted) throw endpoint_error(text);
   const std::string_view rest = text.substr(kTcp.size());
   const std::size_t colon = rest.rfind(':');
   if (colon == std::string_view::npos) throw endpoint_error(text);

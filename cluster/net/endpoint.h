@@ -1,4 +1,4 @@
-// Where a coordinator listens: "tcp://127.0.0.1:4711" or "unix:///path/quench.sock". Any thread.
+// Where a coordinator listens: "tcp://127.0.0.1:4711", "tls://host:4711" or "unix:///path/quench.sock". Any thread.
 #pragma once
 
 #include <chrono>
@@ -16,9 +16,10 @@ struct Endpoint {
   std::string host;            // tcp: a name or a numeric address
   std::uint16_t port = 0;      // tcp
   std::filesystem::path path;  // unix_socket
+  bool encrypted = false;      // tcp: by TLS
 
   std::string to_string() const;
-  // Throws Error(bad_input) naming the text and the two forms.
+  // Throws Error(bad_input) naming the text and the forms.
   static Endpoint parse(std::string_view text);
   // To listen at: "HOST:PORT", where port 0 means any that is free. Throws Error(bad_input) as parse does.
   static Endpoint parse_listen(const std::string& text);

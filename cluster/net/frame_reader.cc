@@ -28,7 +28,7 @@ std::span<std::uint8_t> FrameReader::missing() {
 
 void FrameReader::read_some(std::shared_ptr<void> alive) {
   const std::span<std::uint8_t> next = missing();
-  socket_.async_read_some(
+  stream_.async_read_some(
       asio::buffer(next.data(), next.size()),
       [this, alive = std::move(alive)](const boost::system::error_code& error, std::size_t bytes) mutable {
         if (error) {

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "cluster/net/frame.h"
-#include "cluster/net/socket.h"
+#include "cluster/net/stream.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 
@@ -26,7 +26,7 @@ class FrameReader {
     std::function<void(IncomingFrame)> on_frame;
     std::function<void(const Error&)> on_failed;  // the stream cannot go on
   };
-  FrameReader(Socket& socket, Handlers handlers) : socket_(socket), handlers_(std::move(handlers)) {}
+  FrameReader(Stream& stream, Handlers handlers) : stream_(stream), handlers_(std::move(handlers)) {}
 
   // Reads one frame; then on_frame or on_failed. `alive` owns this reader.
   void read(const FrameBounds& bounds, std::shared_ptr<void> alive);
@@ -37,7 +37,7 @@ class FrameReader {
   void read_some(std::shared_ptr<void> alive);
   void advance(std::size_t bytes);
 
-  Socket& socket_;
+  Stream& stream_;
   Handlers handlers_;
   FrameBounds bounds_;
   FrameHeaderBytes raw_header_{};

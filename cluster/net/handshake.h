@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -79,8 +80,8 @@ class Reception {
   Reception(const Reception&) = delete;
   Reception& operator=(const Reception&) = delete;
 
-  // Fits Listener::OnAccept.
-  void greet(Socket socket, Transport transport);
+  // Fits Listener::OnAccept. With `tls` every connection must begin with its handshake.
+  void greet(Socket socket, Transport transport, std::shared_ptr<TlsContext> tls = nullptr);
   std::size_t pending() const;
 
  private:
@@ -97,6 +98,7 @@ struct Dialed {
 struct DialOptions {
   AttemptNumber attempt;  // 0 for readers and evaluation workers
   std::string secret;     // empty on a Unix socket
+  std::filesystem::path certificate = {};  // PEM: whom an encrypted endpoint must be
   std::chrono::milliseconds deadline{30'000};
   ConnectionOptions connection;
 };

@@ -32,13 +32,15 @@ class Reception::State : public std::enable_shared_from_this<State> {
         on_peer_(std::move(on_peer)),
         on_refused_(std::move(on_refused)) {}
 
-  void greet(Socket socket, Transport transport) {
+  void greet(Socket socket, Transport transport, std::shared_ptr<TlsContext> tls) {
     if (guests_.size() >= kHandshakesMax)
       return on_refused_(
           Error(ErrorCode::refused, std::to_string(kHandshakesMax) + " handshakes are under way"));
     const std::uint64_t number = next_++;
     ConnectionOptions options = options_.connection;
     options.attempt = {};
+    options.tls = std::move(tls);
+    options.tls_side = TlsSide::server;
     options.frame_ms_max = std::min(options.frame_ms_max, options_.handshake_ms_max);
     options.bounds = {.control_bytes_max = kHandshakeBytesMax, .payload_bytes_max = 0};
     Guest& guest = guests_.try_emplace(number, loop_).first->second;
@@ -119,7 +121,9 @@ Reception::Reception(Loop& loop, Roster& roster, ReceptionOptions options, OnPee
     : state_(std::make_shared<State>(loop, roster, std::move(options), std::move(on_peer),
                                      std::move(on_refused))) {}
 Reception::~Reception() = default;
-void Reception::greet(Socket socket, Transport transport) { state_->greet(std::move(socket), transport); }
+void Reception::greet(Socket socket, Transport transport, std::shared_ptr<TlsContext> tls) {
+  state_->greet(std::move(socket), transport, std::move(tls));
+}
 std::size_t Reception::pending() const { return state_->pending(); }
 
 }  // namespace quench::cluster

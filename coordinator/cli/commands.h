@@ -24,6 +24,8 @@ struct RunArguments {
   std::vector<std::string> hosts;          // HOST[:RANKS], by ssh
   std::string listen;          // ADDRESS:PORT for processes of other hosts; empty: loopback only
   bool plain_network = false;  // `listen` may be reachable from other hosts, unencrypted
+  std::filesystem::path tls_certificate;  // PEM: `listen` is encrypted
+  std::filesystem::path tls_key;
   bool json = false;
 };
 int run_job(const RunArguments& arguments);

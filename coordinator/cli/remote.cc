@@ -77,6 +77,19 @@ void print_jobs(const json& list) {
   std::cout << fmt::format("{} of {} ranks are at work\n", list.value("slots_used", 0), list.value("slots", 0));
 }
 
+// "212 MB, no GPU, 85 W"; nothing before the worker has said it.
+std::string hardware_text(const json& worker) {
+  const std::uint64_t memory = worker.value("memory_bytes", std::uint64_t{0});
+  if (memory == 0) return "";
+  std::string text = fmt::format("{} MB", memory / 1'000'000);
+  if (worker.at("gpus").empty()) text += ", no GPU";
+  for (const json& gpu : worker.at("gpus"))
+    text += fmt::format(", {} with {} of {} MB", text_of(gpu, "name"), gpu.value("used_bytes", std::uint64_t{0}) / 1'000'000,
+                        gpu.value("total_bytes", std::uint64_t{0}) / 1'000'000);
+  const double watts = worker.value("watts", -1.0);
+  return text + (watts < 0 ? ", no power counter" : fmt::format(", {:.0f} W", watts));
+}
+
 void print_detail(const json& detail) {
   const json& job = detail.at("job");
   std::cout << job_line(job);
@@ -92,8 +105,8 @@ void print_detail(const json& detail) {
                              text_of(evaluation, "artifact") + " " + text_of(evaluation, "benchmark"), evaluation.value("done", 0),
                              evaluation.value("total", 0), evaluation.value("complete", false) ? ", complete" : "");
   for (const json& worker : detail.at("workers"))
-    std::cout << fmt::format("       {} {} on {}  {}\n", text_of(worker, "role"), worker.value("number", -1),
-                             text_of(worker, "host"), text_of(worker, "work"));
+    std::cout << fmt::format("       {} {} on {}  {}  {}\n", text_of(worker, "role"), worker.value("number", -1),
+                             text_of(worker, "host"), text_of(worker, "work"), hardware_text(worker));
 }
 
 bool is_over(const std::string& state) { return state == "done" || state == "failed" || state == "cancelled"; }
@@ -256,6 +269,24 @@ int cancel(const RemoteArguments& arguments, const std::string& reason) {
 int retry(const RemoteArguments& arguments) {
   const std::string answer = ask_service(service_address(arguments.store), "POST", job_target(arguments, "/retry"));
   std::cout << (arguments.json ? answer + "\n" : job_line(parsed(answer)));
+  return 0;
+}
+
+int whoami(const RemoteArguments& arguments) {
+  const std::string answer = ask_service(service_address(arguments.store), "GET", "/v1/whoami");
+  if (arguments.json) {
+    std::cout << answer << "\n";
+    return 0;
+  }
+  const json caller = parsed(answer);
+  std::string scopes;
+  for (const json& scope : caller.at("scopes")) scopes += (scopes.empty() ? "" : ", ") + scope.get<std::string>();
+  const auto megabytes = [&](const char* key) { return (caller.value(key, std::uint64_t{0}) + 999'999) / 1'000'000; };
+  std::cout << fmt::format("{} by {}: {}\njobs       {} of {} waiting or at work\n", text_of(caller, "user"), text_of(caller, "via"),
+                           scopes, caller.value("jobs", 0), caller.value("jobs_max", 0));
+  std::cout << fmt::format("artifacts  {} MB published or planned, {}\n", megabytes("bytes"),
+                           caller.value("bytes_max", std::uint64_t{0}) == 0 ? "without a limit"
+                                                                            : fmt::format("of {} MB", megabytes("bytes_max")));
   return 0;
 }
 

@@ -40,6 +40,8 @@ int watch(const RemoteArguments& arguments);
 int logs(const RemoteArguments& arguments, bool follow);
 int cancel(const RemoteArguments& arguments, const std::string& reason);
 int retry(const RemoteArguments& arguments);
+// Who the service takes us for, what we may do, and how much of our share is taken.
+int whoami(const RemoteArguments& arguments);
 
 struct TokenArguments {
   RemoteArguments remote;

@@ -59,7 +59,7 @@ Placement place(const RunArguments& arguments) {
   return placement;
 }
 
-// Frames are not encrypted: beyond this host that must be asked for. An allocation is an exception: MPI sends
+// Beyond this host what is said must be encrypted, or be asked for in the clear. An allocation is an exception: MPI sends
 // everything in the clear between its nodes anyway.
 std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments, const Placement& placement) {
   const bool elsewhere = placement.launcher.kind == cluster::LauncherKind::slurm || !placement.launcher.hosts.empty();
@@ -67,25 +67,25 @@ std::optional<cluster::Endpoint> listen_endpoint(const RunArguments& arguments, 
     throw Error(ErrorCode::bad_input,
                 std::string(placement.launcher.hosts.empty() ? "--launcher slurm" : "--hosts") +
                     " starts ranks on other hosts, which must reach this one: add --listen ADDRESS:PORT (0.0.0.0:0 for "
-                    "any free port of all addresses) and, on a network that you trust, --plain-network");
+                    "any free port of all addresses) and --tls-certificate with --tls-key or, on a network that you trust, --plain-network");
   if (arguments.listen.empty() && placement.allocation && placement.allocation->nodes > 1)
     return cluster::Endpoint{.host = "0.0.0.0", .path = {}};
   if (arguments.listen.empty()) return std::nullopt;
   cluster::Endpoint endpoint = in_context("--listen", [&] { return cluster::Endpoint::parse_listen(arguments.listen); });
-  if (!endpoint.is_loopback() && !arguments.plain_network)
+  if (!endpoint.is_loopback() && !arguments.plain_network && arguments.tls_certificate.empty())
     throw Error(ErrorCode::bad_input,
                 "--listen " + arguments.listen +
                     " is reachable from other hosts, and this connection is not encrypted (joining takes the "
-                    "secret all the same): add --plain-network on a network that you trust, or listen on "
+                    "secret all the same): give --tls-certificate and --tls-key, add --plain-network on a network that you trust, or listen on "
                     "127.0.0.1 and let workers come through an ssh tunnel");
   return endpoint;
 }
 
 // Until it is finished or failed, or a signal stops it; the outcome is in the state.
-void run_alone(const ServiceOptions& options, ArtifactStore& store, State& state, ProgressSink& progress) {
+void run_alone(ServiceOptions options, ArtifactStore& store, State& state, ProgressSink& progress) {
   cluster::Loop loop;
   StoreServer server(loop, store, kBuildId, answer_store_command);
-  Service service(options, loop, server, store, state, progress, [&loop] { loop.stop(); });
+  Service service(std::move(options), loop, server, store, state, progress, [&loop] { loop.stop(); });
   boost::asio::signal_set signals(loop, SIGINT, SIGTERM);
   signals.async_wait([&](const boost::system::error_code& cancelled, int) {
     if (!cancelled) service.stop("stopped by a signal");
@@ -137,9 +137,12 @@ int run_job(const RunArguments& arguments) {
     options.threads = threads_per_rank(job, threads);
     options.build = kBuildId;
     options.listen = listen;
+    if (!arguments.tls_certificate.empty()) options.tls = cluster::TlsFiles{arguments.tls_certificate, arguments.tls_key};
     options.launcher = placement.launcher;
     options.join_folder = store.directory() / "join";
-    run_alone(options, store, state, progress);
+    // A service that held this store may have left one.
+    if (!state.left_gang.empty()) options.left_gang = cluster::GangFolder::take(state.left_gang);
+    run_alone(std::move(options), store, state, progress);
     if (state.failure) throw Error(state.failure->code, state.failure->message).with_context(job.name);
     remove_scratch(state);
   }

@@ -29,16 +29,16 @@ cluster::Endpoint listen_endpoint(const std::string& text, const char* key = "li
   return in_context(std::string("\"") + key + "\"", [&] { return cluster::Endpoint::parse_listen(text); });
 }
 
-// Where ranks that Slurm starts reach us. Their connections are not encrypted.
+// Where ranks that Slurm starts reach us.
 void check_workers(const ServeConfig& config) {
   if (config.launcher == "slurm" && config.worker_listen.empty())
     throw Error(ErrorCode::bad_input, "\"workerListen\" is missing: ranks that Slurm starts must reach this host, name an ADDRESS:PORT "
                                       "(0.0.0.0:0 for any free port of all addresses, one for each job at work)");
   if (config.worker_listen.empty()) return;
-  if (!listen_endpoint(config.worker_listen, "workerListen").is_loopback() && !config.plain_network)
+  if (!listen_endpoint(config.worker_listen, "workerListen").is_loopback() && !config.plain_network && config.tls_certificate.empty())
     throw Error(ErrorCode::bad_input, "\"workerListen\": " + config.worker_listen +
-                                          " is reachable from other hosts, and what ranks say is not encrypted: set \"plainNetwork\": true "
-                                          "on a network that you trust");
+                                          " is reachable from other hosts, and what ranks say must not travel unencrypted: give "
+                                          "\"tlsCertificate\" and \"tlsKey\", or set \"plainNetwork\": true on a network that you trust");
 }
 
 void check(const ServeConfig& config) {
@@ -105,7 +105,7 @@ int serve(const fs::path& config_file) {
   std::cerr << "quench serves " << config.store << " at unix://" << config.socket;
   if (!config.listen.empty()) {
     const cluster::Endpoint at = listen_endpoint(config.listen);
-    const TlsFiles tls{config.tls_certificate, config.tls_key};
+    const cluster::TlsFiles tls{config.tls_certificate, config.tls_key};
     const bool encrypted = !config.tls_certificate.empty();
     const cluster::Endpoint& endpoint = server.listen_tcp(at.host, at.port, encrypted ? &tls : nullptr);
     std::cerr << " and " << (encrypted ? "https://" : "http://") << endpoint.to_string().substr(6);

@@ -61,6 +61,9 @@ ServiceCommands::ServiceCommands(CLI::App& app) : parsed_(std::make_unique<Parse
   for (CLI::App* const command : {watch_command, logs_command, cancel_command, retry_command})
     command->add_option("job", p.remote.id, "its number")->required();
 
+  add_remote(app, "whoami", "who the service takes you for, what you may do and how much of your share is taken",
+             [&p] { return whoami(p.remote); });
+
   CLI::App* const token_command = app.add_subcommand("token", "tokens of a service: create, ls, revoke");
   token_command->require_subcommand(1);
   CLI::App* const create_command = add_remote(*token_command, "create", "make one; it is printed this once", [&p] {

@@ -160,8 +160,18 @@ std::map<std::string, Api::Handler> Api::open_handlers() {
          call.reply(text_reply(metrics_text(daemon_, server_), "application/openmetrics-text; version=1.0.0; charset=utf-8"));
        }},
       {"whoami",
-       [](Call& call) {
-         call.reply(json_reply(to_json(CallerView{call.caller.user, call.caller.scopes.names(), call.caller.via})));
+       [this](Call& call) {
+         const QueueState& queue = daemon_.queue();
+         const std::string& user = call.caller.user;
+         CallerView view{user, call.caller.scopes.names(), call.caller.via};
+         view.jobs = active_jobs(queue, user);
+         view.jobs_max = queue.limits.jobs_per_user_max;
+         view.bytes = planned_bytes(queue, user);
+         view.bytes_max = queue.limits.bytes_per_user_max;
+         aside(call, [this, view, work = daemon_.work_of(user)]() mutable {
+           view.bytes += daemon_.stored_bytes(view.user, work);
+           return json_reply(to_json(view));
+         });
        }},
   };
 }
@@ -302,11 +312,14 @@ void Api::submit(const Call& call) {
   if (priority > 0) require_scope(call.caller, Scope::admin);
   // A relative path has nothing that it could be relative to.
   const JobSpec job = parse_job(call.request.body, "the job", "/");
-  daemon_.run_aside([this, call, job, priority]() -> std::function<void()> {
+  daemon_.run_aside([this, call, job, priority, work = daemon_.work_of(call.caller.user)]() -> std::function<void()> {
     try {
-      return [this, call, priority, checked = daemon_.check_submission(job)] {
+      const JobSpec checked = daemon_.check_submission(job);
+      SubmittedBytes bytes;
+      if (daemon_.config().bytes_per_user_max > 0) bytes = {bytes_to_publish(checked), daemon_.stored_bytes(call.caller.user, work)};
+      return [this, call, priority, checked, bytes] {
         try {
-          const JobNumber number = daemon_.submit(checked, static_cast<std::int32_t>(priority), queue_caller(call));
+          const JobNumber number = daemon_.submit(checked, static_cast<std::int32_t>(priority), queue_caller(call), bytes);
           HttpReply reply = json_reply(to_json(daemon_.view(number)), 201);
           reply.headers.emplace_back("Location", "/v1/jobs/" + std::to_string(number));
           call.reply(std::move(reply));

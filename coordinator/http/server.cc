@@ -302,24 +302,9 @@ HttpServer::HttpServer(cluster::Loop& loop, const HttpLimits& limits, Handler ha
     : state_(std::make_shared<State>(loop, limits, std::move(handler), std::move(body_limit))) {}
 HttpServer::~HttpServer() { stop(); }
 
-const cluster::Endpoint& HttpServer::listen_tcp(const std::string& address, std::uint16_t port, const TlsFiles* tls) {
-  std::shared_ptr<asio::ssl::context> context;
-  if (tls != nullptr) {
-    context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
-    ErrorCodeOf error;
-    context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
-                             asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
-                             asio::ssl::context::no_tlsv1_1 | asio::ssl::context::single_dh_use,
-                         error);
-    context->use_certificate_chain_file(tls->certificate.string(), error);
-    if (error)
-      throw Error(ErrorCode::bad_input, "tlsCertificate " + tls->certificate.string() +
-                                            " holds no PEM certificate chain: " + error.message());
-    context->use_private_key_file(tls->key.string(), asio::ssl::context::pem, error);
-    if (error)
-      throw Error(ErrorCode::bad_input, "tlsKey " + tls->key.string() +
-                                            " holds no PEM key of that certificate: " + error.message());
-  }
+const cluster::Endpoint& HttpServer::listen_tcp(const std::string& address, std::uint16_t port,
+                                                const cluster::TlsFiles* tls) {
+  const std::shared_ptr<cluster::TlsContext> context = tls != nullptr ? cluster::server_tls(*tls) : nullptr;
   state_->listeners_.push_back(cluster::Listener::tcp(
       state_->loop_, address, port,
       [state = std::weak_ptr(state_), context](cluster::Socket socket, cluster::Transport transport) {

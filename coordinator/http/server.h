@@ -13,6 +13,7 @@
 
 #include "cluster/net/listener.h"
 #include "cluster/net/socket.h"
+#include "cluster/net/tls.h"
 #include "coordinator/http/exchange.h"
 
 namespace quench::coordinator {
@@ -27,11 +28,6 @@ struct HttpLimits {
   std::chrono::milliseconds write_ms_max{30'000};  // a client that never reads
   std::chrono::milliseconds large_body_ms_max{600'000};  // of more than body_bytes_max
   std::chrono::milliseconds event_pause{15'000};   // without events a comment goes out so often, which finds the dead
-};
-
-struct TlsFiles {
-  std::filesystem::path certificate;  // PEM, the chain
-  std::filesystem::path key;          // PEM
 };
 
 class HttpServer {
@@ -50,7 +46,7 @@ class HttpServer {
 
   // With `tls`, every connection must begin with its handshake. Throws Error(bad_input) for an address that cannot be
   // listened on and for files that hold no certificate and key.
-  const cluster::Endpoint& listen_tcp(const std::string& address, std::uint16_t port, const TlsFiles* tls);
+  const cluster::Endpoint& listen_tcp(const std::string& address, std::uint16_t port, const cluster::TlsFiles* tls);
   void listen_unix(const std::filesystem::path& path, cluster::UnixPeers peers);
   // Takes no more connections; those that wait for events end.
   void stop();

@@ -85,6 +85,7 @@ HttpReply object_reply(const ArtifactStore& store, const Digest& digest) {
 // What another store's transfer wants to publish here: manifests that decode and say the same chunks, records of those and of
 // nothing else, names.
 struct Publish {
+  std::uint64_t bytes = 0;  // of its objects
   Commit commit;
   std::vector<std::pair<std::string, Digest>> names;
 };
@@ -95,8 +96,9 @@ Publish publish_of(const ArtifactStore& store, const json& body, std::uint64_t n
   for (const json& one : member(body, "objects", json::value_t::array)) {
     const Bytes bytes = bytes_in(one, "bytes");
     const Digest digest = sha256(bytes);
-    std::vector<Digest> chunks;
     const Manifest manifest = decode_manifest(bytes);
+    publish.bytes += bytes_of(manifest);
+    std::vector<Digest> chunks;
     require_chunks(store, digest, manifest);
     for (const ChunkRef& chunk : chunks_of(manifest)) chunks.push_back(chunk.digest);
     publish.commit.put_object(digest, bytes, chunks);
@@ -174,18 +176,27 @@ std::map<std::string, Api::Handler> Api::transfer_handlers() {
       {"put_chunk",
        [this](Call& call) {
          const Digest digest = digest_of(call.parameters.at("digest"), "chunk");
-         aside(call, [this, digest, body = std::make_shared<std::string>(std::move(call.request.body))] {
+         const std::string& user = call.caller.user;
+         aside(call, [this, digest, limit = limit_of(daemon_.queue(), user), work = daemon_.work_of(user),
+                      body = std::make_shared<std::string>(std::move(call.request.body))] {
            if (sha256(*body) != digest)
              throw HttpProblem(400, "bad_input", "the body has another digest than " + digest.hex() + ": it was changed on its way, send it again");
+           if (limit.bytes_max > 0 && !daemon_.store().has_chunk(digest)) {
+             check_bytes(limit, daemon_.stored_bytes(limit.user, work), body->size());
+             daemon_.user_bytes().on_upload(limit.user, body->size());
+           }
            daemon_.store().put_chunk(digest, as_bytes(*body));
            return json_reply({{"digest", digest.hex()}, {"bytes", body->size()}});
          });
        }},
       {"publish",
        [this](Call& call) {
-         aside(call, [this, by = call.caller.user, body = std::make_shared<std::string>(std::move(call.request.body))] {
+         const std::string& user = call.caller.user;
+         aside(call, [this, by = user, limit = limit_of(daemon_.queue(), user), work = daemon_.work_of(user),
+                      body = std::make_shared<std::string>(std::move(call.request.body))] {
            const std::int64_t now = unix_now_ms();
            Publish publish = publish_of(daemon_.store(), parsed(*body), static_cast<std::uint64_t>(now));
+           if (limit.bytes_max > 0) check_bytes(limit, daemon_.user_bytes().published(work), publish.bytes);
            daemon_.publish(std::move(publish.commit), publish.names, by, now);
            return json_reply({{"names", publish.names.size()}});
          });

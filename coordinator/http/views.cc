@@ -41,10 +41,25 @@ EvaluationProgressView evaluation_view(const State& state, const EvaluationProgr
   return view;
 }
 
+void add_status(WorkerView& worker, const std::optional<WorkerStatus>& status) {
+  if (!status) return;
+  worker.memory_bytes = status->resident_bytes;
+  for (const GpuStatus& gpu : status->gpus) worker.gpus.push_back({gpu.name, gpu.used_bytes, gpu.total_bytes, gpu.watts});
+  worker.watts = status->watts;
+  worker.energy_note = status->energy_note;
+}
+
 void describe_workers(JobDetail& detail, const State& state) {
-  for (const auto& [rank, connection] : state.ranks)
-    detail.workers.push_back({"rank", static_cast<std::int32_t>(rank), connection.host, connection.isa,
-                              state.phase == Phase::quantizing ? state.artifacts[state.current].recipe.name : ""});
+  for (const auto& [rank, connection] : state.ranks) {
+    WorkerView worker;
+    worker.role = "rank";
+    worker.number = static_cast<std::int32_t>(rank);
+    worker.host = connection.host;
+    worker.isa = connection.isa;
+    if (state.phase == Phase::quantizing) worker.work = state.artifacts[state.current].recipe.name;
+    add_status(worker, connection.status);
+    detail.workers.push_back(std::move(worker));
+  }
   for (const auto& [connection, evaluator] : state.evaluators) {
     WorkerView worker;
     worker.role = "evaluator";
@@ -55,6 +70,7 @@ void describe_workers(JobDetail& detail, const State& state) {
       worker.work = state.artifacts[evaluation.artifact].recipe.name + " " +
                     state.job.evaluate[evaluation.evaluation].benchmark;
     }
+    add_status(worker, evaluator.status);
     detail.workers.push_back(std::move(worker));
   }
 }
@@ -112,6 +128,7 @@ std::string_view to_string(Phase phase) {
   switch (phase) {
     case Phase::planned: return "planned";
     case Phase::gathering: return "gathering";
+    case Phase::resuming: return "resuming";
     case Phase::quantizing: return "quantizing";
     case Phase::leaving: return "leaving";
     case Phase::waiting: return "waiting";

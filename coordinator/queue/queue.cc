@@ -81,6 +81,7 @@ void apply(QueueState& state, const JobMoved& moved) {
     job.job = *moved.job;
     job.user = moved.by;
     job.priority = moved.priority;
+    job.planned_bytes = moved.planned_bytes;
     job.submitted_ms = job.queued_ms = moved.unix_ms;
     state.next_number = std::max(state.next_number, moved.number + 1);
     return;
@@ -130,8 +131,35 @@ const QueuedJob& queued_job(const QueueState& state, JobNumber number) {
   return found->second;
 }
 
+std::uint32_t active_jobs(const QueueState& state, const std::string& user) {
+  return count(state, [&](const QueuedJob& one) { return is_active(one) && one.user == user; });
+}
+
+std::uint64_t planned_bytes(const QueueState& state, const std::string& user) {
+  std::uint64_t bytes = 0;
+  for (const auto& [number, job] : state.jobs)
+    if (is_active(job) && job.user == user) bytes += job.planned_bytes;
+  return bytes;
+}
+
+UserLimit limit_of(const QueueState& state, const std::string& user) {
+  return {user, planned_bytes(state, user), state.limits.bytes_per_user_max};
+}
+
+void check_bytes(const UserLimit& limit, std::uint64_t stored, std::uint64_t more) {
+  if (limit.bytes_max == 0 || stored + limit.planned + more <= limit.bytes_max) return;
+  const auto text = [](std::uint64_t bytes) {
+    return bytes < 10'000'000 ? std::to_string((bytes + 999) / 1000) + " kB" : std::to_string((bytes + 999'999) / 1'000'000) + " MB";
+  };
+  throw QueueRefusal(Kind::quota, limit.user + " has artifacts of " + text(stored) + " in the store and " + text(limit.planned) +
+                                      " more planned by jobs that wait or work; " + text(more) +
+                                      " do not fit into the " + text(limit.bytes_max) +
+                                      " that one user may have: remove artifacts (quench artifacts rm NAME), cancel jobs, or "
+                                      "ask an administrator (bytesPerUserMax)");
+}
+
 JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job, std::int32_t priority,
-                     const QueueCaller& caller, std::int64_t now_ms) {
+                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes) {
   if (state.stopping) throw QueueRefusal(Kind::stopping, "the service is stopping: submit again when it is back");
   if (job.ranks > state.limits.slots)
     throw QueueRefusal(Kind::too_large, "the job asks for " + std::to_string(job.ranks) + " ranks and this service has " +
@@ -140,14 +168,15 @@ JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job,
   if (waiting >= state.limits.queued_max)
     throw QueueRefusal(Kind::full, "the queue is full: " + std::to_string(waiting) +
                                        " jobs wait, and no more are taken; submit again when some have started");
-  const std::uint32_t own =
-      count(state, [&](const QueuedJob& one) { return is_active(one) && one.user == caller.user; });
+  const std::uint32_t own = active_jobs(state, caller.user);
   if (own >= state.limits.jobs_per_user_max)
     throw QueueRefusal(Kind::quota, caller.user + " has " + std::to_string(own) +
                                         " jobs waiting or at work, as many as one user may have: submit again "
                                         "when some have ended, or cancel some");
+  check_bytes(limit_of(state, caller.user), bytes.stored, bytes.planned);
   JobMoved moved = transition(state.next_number, JobState::queued, now_ms);
   moved.by = caller.user;
+  moved.planned_bytes = bytes.planned;
   moved.job = job;
   moved.priority = priority;
   move(state, outbox, moved);

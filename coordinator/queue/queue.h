@@ -54,9 +54,25 @@ struct QueueCaller {
 // Replays one event of the journal, or takes over one just recorded.
 void apply(QueueState& state, const JobMoved& moved);
 
+// What a job's artifacts will take, and what its user has in the store already.
+struct SubmittedBytes {
+  std::uint64_t planned = 0;
+  std::uint64_t stored = 0;
+};
 // Takes a job that parse_job accepted. Throws QueueRefusal.
 JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job, std::int32_t priority,
-                     const QueueCaller& caller, std::int64_t now_ms);
+                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes = {});
+// What the user's jobs that wait or work will publish.
+std::uint64_t planned_bytes(const QueueState& state, const std::string& user);
+std::uint32_t active_jobs(const QueueState& state, const std::string& user);
+struct UserLimit {
+  std::string user;
+  std::uint64_t planned = 0;
+  std::uint64_t bytes_max = 0;  // 0: no limit
+};
+UserLimit limit_of(const QueueState& state, const std::string& user);
+// Throws QueueRefusal(quota) when `more` bytes are too many for a user who has `stored` in the store. Any thread.
+void check_bytes(const UserLimit& limit, std::uint64_t stored, std::uint64_t more);
 // A waiting job is cancelled at once; one at work is stopped first, and is cancelled when its processes have ended.
 void cancel_job(QueueState& state, QueueOutbox& outbox, JobNumber number, const std::string& reason,
                 const QueueCaller& caller, std::int64_t now_ms);

@@ -21,6 +21,7 @@ struct QueueLimits {
   std::uint32_t gangs_max = 16;
   std::uint32_t queued_max = 1000;
   std::uint32_t jobs_per_user_max = 100;  // waiting or at work
+  std::uint64_t bytes_per_user_max = 0;   // of artifacts, published or planned; 0: no limit
   // A job that has waited so long for room keeps its place: nothing behind it starts before it.
   std::int64_t keep_order_ms = 600'000;
 };
@@ -34,6 +35,7 @@ struct QueuedJob {
   std::string reason;      // of a failure, a cancellation or of being queued again
   std::string error_code;  // of a failure
   Digest job_id;           // once the model has been read
+  std::uint64_t planned_bytes = 0;  // of its artifacts
   std::int64_t submitted_ms = 0;
   std::int64_t queued_ms = 0;   // the last time
   std::int64_t started_ms = 0;  // the last time

@@ -17,6 +17,10 @@ class FakeOutbox : public Outbox {
     sent.emplace_back(to, decode_message(encode(message)));
   }
   void start_gang(AttemptNumber attempt) override { started.push_back(attempt.value); }
+  bool adopt_gang() override {
+    adoptions += 1;
+    return gang_is_left;
+  }
   void stop_gang(const std::string& reason) override { stopped.push_back(reason); }
   void start_evaluator(std::uint32_t slot) override { evaluators_started.push_back(slot); }
   void stop_evaluators(const std::string& reason) override { evaluators_stopped.push_back(reason); }
@@ -72,6 +76,8 @@ class FakeOutbox : public Outbox {
   }
 
   bool disk_full = false;
+  bool gang_is_left = false;
+  int adoptions = 0;
   std::vector<std::pair<ConnectionId, Message>> sent;
   std::vector<std::uint32_t> started;
   std::vector<std::string> stopped;

@@ -186,6 +186,128 @@ TEST_F(Reactor, ChangedCalibrationIsRefused) {
   EXPECT_NE(state.failure->message.find("calibration"), std::string::npos);
 }
 
+// A coordinator that was killed while its gang worked on: what another one knows is what was recorded.
+class TakenOver : public Reactor {
+ protected:
+  void restart() {
+    history = outbox.journal;
+    history.push_back(GangStarted{state.attempt.value, "/gangs/one"});
+    outbox = FakeOutbox();
+    outbox.gang_is_left = true;
+    state = open_job(job, named("id"), named("source"), kBlocks, history);
+    on_start(state, outbox);
+  }
+  void say_both(std::uint32_t orders) {
+    for (std::uint32_t rank = 0; rank < 2; ++rank) say(rank, Resuming{orders});
+  }
+  std::vector<quench::JournalEvent> history;
+};
+
+TEST_F(TakenOver, GoesOnInItsAttemptOnceEveryRankIsBack) {
+  start();
+  do_artifact(0);
+  do_outer(1);
+  do_block(1, 0);
+  restart();
+  EXPECT_TRUE(outbox.started.empty());
+  join();
+  say(1, Resuming{2});
+  EXPECT_TRUE(outbox.to<Resumed>(connection(1)).empty()) << "rank 0 might say again what rank 1 has not put again";
+  say(0, Resuming{2});
+  ASSERT_EQ(outbox.to<Resumed>(connection(1)).size(), 1u);
+  EXPECT_EQ(outbox.to<Resumed>(connection(1))[0], (Resumed{1, 1, true}));
+  EXPECT_TRUE(outbox.to<QuantizeOrder>(connection(1)).empty()) << "it works on that order";
+  do_block(1, 1);
+  say(0, ArtifactDone{1, 3, 0});
+  EXPECT_EQ(outbox.published.size(), 1u);
+  EXPECT_EQ(outbox.runs.at(0).attempts, 1u);
+  EXPECT_EQ(outbox.to<ExitOrder>(connection(1)).size(), 1u);
+}
+
+TEST_F(TakenOver, ABlockThatArrivesTwiceIsTheSameOrAnError) {
+  start();
+  do_artifact(0);
+  do_outer(1);
+  do_block(1, 0);
+  restart();
+  join();
+  say_both(2);
+  do_outer(1);
+  do_block(1, 0);
+  EXPECT_EQ(outbox.to<BlockCommitted>(connection(0)).size(), 2u);
+  EXPECT_TRUE(outbox.journal.empty()) << "recorded again";
+  EXPECT_EQ(state.phase, Phase::quantizing);
+  say(0, BlockDone{1, 0, {tensor("another")}, {{"t", 0.5, 0.1}}, 1.5, false});
+  EXPECT_EQ(state.phase, Phase::failed);
+  EXPECT_NE(state.failure->message.find("a second time, and other than the first"), std::string::npos) << state.failure->message;
+}
+
+TEST_F(TakenOver, GetsTheOrderThatDidNotArriveAnyMore) {
+  start();
+  do_artifact(0);
+  restart();
+  join();
+  say(0, Resuming{1});
+  say(1, Resuming{2});  // it came to this one
+  EXPECT_EQ(outbox.to<QuantizeOrder>(connection(0)).size(), 1u);
+  EXPECT_TRUE(outbox.to<QuantizeOrder>(connection(1)).empty());
+  say(0, ArtifactDone{0, 3, 0});  // without an answer so far
+  EXPECT_EQ(state.phase, Phase::quantizing);
+  EXPECT_EQ(state.current, 1u);
+  do_artifact(1);
+  EXPECT_EQ(outbox.published.size(), 1u);
+}
+
+TEST_F(TakenOver, WhoseWorkIsDoneIsLetGoRankByRank) {
+  job.evaluate.clear();
+  start();
+  do_artifact(0);
+  do_artifact(1);
+  restart();
+  EXPECT_EQ(state.phase, Phase::leaving);
+  Hello hello;
+  hello.rank = {1, 2};
+  on_rank_joined(state, outbox, connection(1), hello);  // rank 0 has left
+  say(1, Resuming{2});
+  EXPECT_EQ(outbox.to<ExitOrder>(connection(1)).size(), 1u);
+  on_rank_lost(state, outbox, connection(1), "closed");
+  on_gang_exited(state, outbox, "");
+  EXPECT_TRUE(is_complete(state));
+}
+
+TEST_F(TakenOver, IsReplacedWhenItDoesNotComeBack) {
+  start();
+  do_artifact(0);
+  restart();
+  Hello hello;
+  hello.rank = {0, 2};
+  on_rank_joined(state, outbox, connection(0), hello);
+  on_tick(state, outbox, kGatheringMsMax + 1);
+  ASSERT_EQ(outbox.stopped.size(), 1u);
+  EXPECT_NE(outbox.stopped[0].find("1 of 2 ranks"), std::string::npos);
+  on_gang_exited(state, outbox, "", cluster::GangEnd::stopped);
+  EXPECT_EQ(outbox.started, std::vector<std::uint32_t>{2});
+}
+
+TEST_F(TakenOver, AGangThatIsGoneIsFollowedByTheNextAttempt) {
+  start();
+  do_artifact(0);
+  restart();
+  history.push_back(AttemptEnded{1, "seen by a service in between"});
+  outbox = FakeOutbox();
+  state = open_job(job, named("id"), named("source"), kBlocks, history);
+  on_start(state, outbox);
+  EXPECT_EQ(outbox.adoptions, 0) << "it has ended";
+  history.pop_back();
+  outbox = FakeOutbox();
+  state = open_job(job, named("id"), named("source"), kBlocks, history);
+  on_start(state, outbox);
+  EXPECT_EQ(outbox.adoptions, 1);
+  EXPECT_EQ(outbox.started, std::vector<std::uint32_t>{2});
+  ASSERT_EQ(outbox.journal.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<AttemptEnded>(outbox.journal[0]));
+}
+
 TEST_F(Reactor, AttemptsWithoutProgressEndTheJob) {
   start();
   for (std::uint32_t attempt = 1; attempt < kFruitlessAttemptsMax; ++attempt) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <thread>
@@ -74,6 +75,11 @@ class Serve : public ::testing::Test {
     EXPECT_EQ(finished.exit_code, 0) << finished.err;
     return digests_of(finished);
   }
+  static void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key) {
+    const Finished made = run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  }
   // No process of the service or its gangs is left.
   bool all_gone() { return processes_with("QUENCH_SERVE_TEST=" + marker_).empty(); }
 
@@ -141,6 +147,95 @@ TEST_F(Serve, AKilledServiceGoesOnWhereItWas) {
   EXPECT_TRUE(wait_for([&] { return all_gone(); }, std::chrono::seconds(15)));
   const Finished verified = ask({"artifacts", "verify"});
   EXPECT_EQ(verified.exit_code, 0) << verified.out;
+}
+
+// Its ranks work on without it, keep what is not committed and hand it to the next one: no attempt is started anew.
+TEST_F(Serve, AGangOutlivesItsService) {
+  json job = job_named("outliving");
+  job["quantize"] = {{{"method", "int8"}}, {{"method", "gptq"}, {"bits", 4}, {"groupSize", 32}}, {{"method", "gptq"}, {"bits", 3}, {"groupSize", 64}}};
+  job["calibration"]["sequences"] = 200;
+  const std::vector<std::string> expected = digests_of_run(job);
+  start_service();
+  const std::string id = submit(job);
+  const auto ranks = [&] {
+    std::vector<pid_t> found = processes_with("QUENCH_SERVE_TEST=" + marker_, "quench-worker");
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  ASSERT_TRUE(wait_for([&] { return ask_json({"status", id})["workers"].size() == 2; }, std::chrono::seconds(60)));
+  const std::vector<pid_t> gang = ranks();
+  ASSERT_EQ(gang.size(), 2u);
+  std::mt19937 random(11);
+  int kills = 0;
+  while (kills < 4 && state_of(id) != "done") {
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 400));
+    service_->kill(SIGKILL);
+    service_->wait();
+    ++kills;
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 800));
+    start_service();
+    ASSERT_TRUE(wait_for([&] { return ask_json({"status", id})["workers"].size() == 2 || state_of(id) == "done"; },
+                         std::chrono::seconds(60)));
+    const std::vector<pid_t> now = ranks();
+    EXPECT_TRUE(std::includes(gang.begin(), gang.end(), now.begin(), now.end())) << "another one was started" << ask({"logs", id}).out;
+  }
+  EXPECT_GE(kills, 2) << "too quick to be killed often";
+  const Finished watched = ask({"watch", id});
+  EXPECT_EQ(watched.exit_code, 0) << watched.err << ask({"logs", id}).out;
+  EXPECT_EQ(digests(id), expected);
+  const std::string log = ask({"logs", id}).out;
+  EXPECT_THAT(log, HasSubstr("ranks of attempt 1 are back and go on")) << log;
+  EXPECT_EQ(count(log, "starting the gang again"), 0u) << log;
+  EXPECT_TRUE(wait_for([&] { return ranks().empty(); }, std::chrono::seconds(15)));
+  service_->kill(SIGTERM);
+  EXPECT_EQ(service_->wait(), 0);
+  EXPECT_EQ(ask({"artifacts", "verify"}).exit_code, 0);
+}
+
+TEST_F(Serve, AGangWhoseServiceStaysAwayEndsByItself) {
+  config_["reconnectSeconds"] = 2;
+  start_service();
+  json job = job_named("orphan");
+  job["calibration"]["sequences"] = 2000;
+  const std::string id = submit(job);
+  ASSERT_TRUE(wait_for([&] { return ask_json({"status", id})["workers"].size() == 2; }, std::chrono::seconds(60)));
+  service_->kill(SIGKILL);
+  service_->wait();
+  EXPECT_FALSE(all_gone()) << "it waits";
+  EXPECT_TRUE(wait_for([&] { return all_gone(); }, std::chrono::seconds(20)));
+  // The next service finds nobody, and the next attempt goes on from the last block.
+  start_service();
+  EXPECT_TRUE(wait_for([&] { return ask_json({"status", id}).value("attempt", 0) == 2; }, std::chrono::seconds(60)));
+  // A cancelled job's gang ends even when its service dies before it has ended.
+  ASSERT_EQ(ask({"cancel", id}).exit_code, 0);
+  service_->kill(SIGKILL);
+  service_->wait();
+  start_service();
+  EXPECT_TRUE(wait_for([&] { return processes_with("QUENCH_SERVE_TEST=" + marker_, "quench-worker").empty(); },
+                       std::chrono::seconds(15)));
+  EXPECT_EQ(state_of(id), "cancelled");
+}
+
+TEST_F(Serve, WorkersTellWhatTheyTake) {
+  start_service();
+  json job = job_named("watched");
+  job["calibration"]["sequences"] = 2000;
+  const std::string id = submit(job);
+  json worker;
+  ASSERT_TRUE(wait_for(
+      [&] {
+        const json workers = ask_json({"status", id})["workers"];
+        if (workers.size() == 2) worker = workers[0];
+        return workers.size() == 2 && workers[0].value("memory_bytes", 0) > 0 && workers[1].value("memory_bytes", 0) > 0;
+      },
+      std::chrono::seconds(60)));
+  EXPECT_GT(worker.value("memory_bytes", std::uint64_t{0}), 5'000'000u) << worker;
+  // A number or a reason, never a guess.
+  EXPECT_EQ(worker.value("watts", -1.0) < 0, !worker.value("energy_note", "").empty()) << worker;
+  const std::string shown = ask({"status", id}).out;
+  EXPECT_THAT(shown, HasSubstr(" MB, "));
+  if (worker["gpus"].empty()) EXPECT_THAT(shown, HasSubstr("no GPU"));
+  EXPECT_EQ(ask({"cancel", id}).exit_code, 0);
 }
 
 TEST_F(Serve, AStoppedServiceLeavesItsJobToTheNextOne) {
@@ -244,11 +339,46 @@ TEST_F(Serve, AVanishedModelIsToldAndARetryFindsIt) {
   EXPECT_EQ(ask({"watch", id}).exit_code, 0);
 }
 
+// An evaluation worker from elsewhere over the service's certificate, which it finds beside the secret.
+TEST_F(Serve, AWorkerJoinsOverTls) {
+  make_certificate(scratch_ / "cert.pem", scratch_ / "key.pem");
+  make_certificate(scratch_ / "other.pem", scratch_ / "other-key.pem");
+  config_["workerListen"] = "127.0.0.1:0";
+  config_["tlsCertificate"] = "cert.pem";
+  config_["tlsKey"] = "key.pem";
+  start_service();
+  const std::string id = submit({{"name", "scored"},
+                                 {"model", fixture("tiny_coder").string()},
+                                 {"quantize", {{{"method", "rtn"}, {"bits", 3}, {"groupSize", 64}}}},
+                                 {"evaluate", {{{"benchmark", "humaneval"}, {"maxTokens", 64}, {"tasks", 40}, {"samples", 2}}}},
+                                 {"ranks", 1}});
+  const std::filesystem::path folder = scratch_ / "store" / ("join-" + id);
+  ASSERT_TRUE(wait_for([&] { return std::filesystem::exists(folder / "secret"); }, std::chrono::seconds(60)));
+  const std::string endpoint = read_text(folder / "endpoint");
+  ASSERT_EQ(endpoint.substr(0, 16), "tls://127.0.0.1:") << endpoint;
+  EXPECT_EQ(read_text(folder / "certificate"), read_text(scratch_ / "cert.pem"));
+  // As another host has them: copies of the secret and of the certificate.
+  std::filesystem::copy_file(folder / "secret", scratch_ / "secret");
+  const std::string address = endpoint.substr(6, endpoint.find('\n') - 6);
+  const auto join = [&](const std::string& at, const std::string& certificate) {
+    return run({worker_program(), "--threads", "1", "evaluate", "--coordinator", at, "--secret-file", scratch_ / "secret", "--certificate",
+                scratch_ / certificate});
+  };
+  run({"/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/" + address.substr(address.find(':') + 1) + "; printf 'hello in the clear' >&3; cat <&3"});
+  const Finished stranger = join("tls://" + address, "other.pem");
+  EXPECT_EQ(stranger.exit_code, 4);
+  EXPECT_THAT(stranger.err, HasSubstr("certificate verify failed"));
+  EXPECT_EQ(join("tls://" + address, "none.pem").exit_code, 2);
+  const Finished joined = join(address, "cert.pem");
+  EXPECT_EQ(joined.exit_code, 0) << joined.err;
+  EXPECT_EQ(ask({"watch", id}).exit_code, 0);
+  const std::string log = ask({"logs", id}).out;
+  EXPECT_EQ(count(log, "an evaluation worker joined from"), 1u) << log;
+  EXPECT_GE(count(log, "no encrypted connection with the peer"), 2u) << log;
+}
+
 TEST_F(Serve, TokensOverTls) {
-  const Finished made = run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", scratch_ / "key.pem", "-out",
-                             scratch_ / "cert.pem"});
-  ASSERT_EQ(made.exit_code, 0) << made.err;
+  make_certificate(scratch_ / "cert.pem", scratch_ / "key.pem");
   config_["listen"] = "127.0.0.1:0";
   config_["allowedPaths"] = {fixture("stories260k").parent_path().string()};
   config_["tlsCertificate"] = "cert.pem";
@@ -303,6 +433,7 @@ TEST_F(Serve, BadConfigurationsAreTold) {
   EXPECT_THAT(refused({{"store", store}, {"listen", "127.0.0.1:0"}}), HasSubstr("allowedPaths"));
   EXPECT_THAT(refused({{"store", store}, {"listen", "somewhere"}}), HasSubstr("listen"));
   EXPECT_THAT(refused({{"store", store}, {"launcher", "magic"}}), HasSubstr("launcher"));
+  EXPECT_THAT(refused({{"store", store}, {"workerListen", "0.0.0.0:0"}}), HasSubstr("must not travel unencrypted"));
   EXPECT_EQ(run({quench_program(), "serve", "--config", scratch_ / "none.json"}).exit_code, 2);
   start_service();
   write_text(scratch_ / "second.json", json{{"store", store}, {"socket", (scratch_ / "other.sock").string()}}.dump());

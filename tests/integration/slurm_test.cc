@@ -116,23 +116,42 @@ TEST_F(Slurm, GangAndEvaluationWorkersRunInTheQueueWithTheBuiltInTemplate) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch_ / "store/gangs")) << "secrets and scripts go with their gang";
 }
 
-TEST_F(Slurm, AServiceSendsItsJobsThere) {
-  const auto digests = expected(small_job());
+// The ranks dial in over TLS, go on without their service when it is killed, and come back to the next one.
+TEST_F(Slurm, AServiceSendsItsJobsThereAndFindsThemAgain) {
+  const auto digests = expected(slow_job());
+  ASSERT_EQ(run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=service", "-keyout",
+                 scratch_ / "key.pem", "-out", scratch_ / "cert.pem"})
+                .exit_code,
+            0);
   write_text(scratch_ / "serve.json", nlohmann::json{{"store", (scratch_ / "store").string()}, {"slots", 2}, {"launcher", "slurm"},
-                                                     {"workerListen", "127.0.0.1:0"}}
+                                                     {"workerListen", "127.0.0.1:0"}, {"tlsCertificate", "cert.pem"},
+                                                     {"tlsKey", "key.pem"}}
                                           .dump());
-  Running service({quench_program(), "serve", "--config", scratch_ / "serve.json"}, cluster_->environment(), scratch_ / "err.txt");
   const auto ask = [&](std::vector<std::string> words) {
     words.insert(words.begin(), quench_program());
     words.insert(words.end(), {"--store", scratch_ / "store"});
     return run(words);
   };
-  ASSERT_TRUE(wait_for([&] { return ask({"status"}).exit_code == 0; }, seconds(30))) << read_text(scratch_ / "err.txt");
-  const Finished there = ask({"submit", scratch_ / "job.json", "--ranks", "2", "--watch"});
-  EXPECT_EQ(there.exit_code, 0) << there.err << log_of(scratch_ / "store");
-  EXPECT_EQ(count(log_of(scratch_ / "store"), "submitted to Slurm"), 1u);
-  service.kill(SIGTERM);
-  service.wait();
+  const auto start_service = [&] {
+    auto service = std::make_unique<Running>(std::vector<std::string>{quench_program(), "serve", "--config", scratch_ / "serve.json"},
+                                             cluster_->environment(), scratch_ / "err.txt");
+    EXPECT_TRUE(wait_for([&] { return ask({"status"}).exit_code == 0; }, seconds(30))) << read_text(scratch_ / "err.txt");
+    return service;
+  };
+  std::unique_ptr<Running> service = start_service();
+  ASSERT_EQ(ask({"submit", scratch_ / "job.json", "--ranks", "2"}).exit_code, 0);
+  ASSERT_TRUE(wait_for([&] { return blocks_committed(6); })) << log_of(scratch_ / "store");
+  service->kill(SIGKILL);
+  service->wait();
+  service = start_service();
+  const Finished watched = ask({"watch", "1"});
+  EXPECT_EQ(watched.exit_code, 0) << watched.err << log_of(scratch_ / "store");
+  const std::string log = log_of(scratch_ / "store");
+  EXPECT_EQ(count(log, "submitted to Slurm"), 1u) << log;
+  EXPECT_EQ(count(log, "ranks of attempt 1 are back and go on"), 1u) << log;
+  EXPECT_NE(log.find("(tls://127.0.0.1:"), std::string::npos) << log;
+  service->kill(SIGTERM);
+  service->wait();
   expect_the_same(digests);
 }
 

@@ -12,6 +12,10 @@ namespace {
 // The few entries of nvml.h that are needed, as its documentation declares them; a status of 0 is success.
 using Device = void*;
 constexpr unsigned kUuidBytes = 96;
+constexpr unsigned kNameBytes = 96;
+struct Memory {
+  unsigned long long total, free, used;
+};
 
 struct Library {
   int (*init)() = nullptr;
@@ -21,6 +25,9 @@ struct Library {
   int (*handle)(unsigned, Device*) = nullptr;
   int (*uuid)(Device, char*, unsigned) = nullptr;
   int (*energy_mj)(Device, unsigned long long*) = nullptr;
+  int (*name)(Device, char*, unsigned) = nullptr;
+  int (*memory)(Device, Memory*) = nullptr;
+  int (*power_mw)(Device, unsigned*) = nullptr;
 
   Library() = default;
   Library(const Library&) = delete;
@@ -71,15 +78,13 @@ bool is_visible(const std::optional<std::string>& visible, unsigned index, const
   return false;
 }
 
-}  // namespace
-
-EnergyCounters nvml_counters(const std::string& name, const std::optional<std::string>& visible) {
-  EnergyCounters found;
+// Started, or null and in `note` why not.
+std::shared_ptr<Library> start_library(const std::string& name, std::string& note) {
   const auto library = std::make_shared<Library>();
   library->opened = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library->opened == nullptr) {
-    found.note = "no NVML (" + name + ")";
-    return found;
+    note = "no NVML (" + name + ")";
+    return nullptr;
   }
   void* const opened = library->opened;
   if (!find(opened, "nvmlInit_v2", library->init) || !find(opened, "nvmlShutdown", library->shutdown) ||
@@ -88,14 +93,26 @@ EnergyCounters nvml_counters(const std::string& name, const std::optional<std::s
       !find(opened, "nvmlDeviceGetHandleByIndex_v2", library->handle) ||
       !find(opened, "nvmlDeviceGetUUID", library->uuid) ||
       !find(opened, "nvmlDeviceGetTotalEnergyConsumption", library->energy_mj)) {
-    found.note = "NVML (" + name + ") is too old to count energy";
-    return found;
+    note = "NVML (" + name + ") is too old to count energy";
+    return nullptr;
   }
+  find(opened, "nvmlDeviceGetName", library->name);
+  find(opened, "nvmlDeviceGetMemoryInfo", library->memory);
+  find(opened, "nvmlDeviceGetPowerUsage", library->power_mw);
   if (const int status = library->init(); status != 0) {
-    found.note = std::string("NVML: ") + library->error_string(status);
-    return found;
+    note = std::string("NVML: ") + library->error_string(status);
+    return nullptr;
   }
   library->started = true;
+  return library;
+}
+
+}  // namespace
+
+EnergyCounters nvml_counters(const std::string& name, const std::optional<std::string>& visible) {
+  EnergyCounters found;
+  const std::shared_ptr<Library> library = start_library(name, found.note);
+  if (library == nullptr) return found;
   unsigned count = 0;
   if (library->count(&count) != 0 || count == 0) found.note = "NVML sees no GPU";
   for (unsigned index = 0; index < count; ++index) {
@@ -115,6 +132,48 @@ EnergyCounters nvml_counters(const std::string& name, const std::optional<std::s
   }
   if (found.counters.empty() && found.note.empty()) found.note = "NVML: no GPU is visible to this process";
   return found;
+}
+
+struct NvmlGpus::Devices {
+  std::shared_ptr<Library> library;
+  std::vector<std::pair<Device, std::string>> all;  // with its name
+};
+
+NvmlGpus::NvmlGpus(const std::string& library, const std::optional<std::string>& visible)
+    : devices_(std::make_unique<Devices>()) {
+  std::string note;
+  devices_->library = start_library(library, note);
+  if (devices_->library == nullptr) return;
+  const Library& nvml = *devices_->library;
+  unsigned count = 0;
+  if (nvml.count(&count) != 0) return;
+  for (unsigned index = 0; index < count; ++index) {
+    Device device = nullptr;
+    char uuid[kUuidBytes] = {};
+    char name[kNameBytes] = {};
+    if (nvml.handle(index, &device) != 0 || nvml.uuid(device, uuid, kUuidBytes - 1) != 0) continue;
+    if (!is_visible(visible, index, uuid)) continue;
+    if (nvml.name == nullptr || nvml.name(device, name, kNameBytes - 1) != 0) name[0] = '\0';
+    devices_->all.emplace_back(device, *name != '\0' ? name : uuid);
+  }
+}
+NvmlGpus::~NvmlGpus() = default;
+
+std::vector<GpuStatus> NvmlGpus::read() {
+  std::vector<GpuStatus> gpus;
+  for (const auto& [device, name] : devices_->all) {
+    const Library& nvml = *devices_->library;
+    GpuStatus& gpu = gpus.emplace_back();
+    gpu.name = name;
+    Memory memory{};
+    if (nvml.memory != nullptr && nvml.memory(device, &memory) == 0) {
+      gpu.used_bytes = memory.used;
+      gpu.total_bytes = memory.total;
+    }
+    unsigned milliwatts = 0;
+    if (nvml.power_mw != nullptr && nvml.power_mw(device, &milliwatts) == 0) gpu.watts = milliwatts / 1e3;
+  }
+  return gpus;
 }
 
 }  // namespace quench::worker

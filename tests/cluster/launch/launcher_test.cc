@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -115,6 +117,57 @@ TEST_F(LauncherTest, RunsAGangToItsEndAtEveryNumberOfRanks) {
                                          " secret hidden word given an argument, with spaces"));
     EXPECT_EQ(witness.lines.size(), ranks) << "mpirun said something of its own:\n" << witness.all();
   }
+}
+
+// The first coordinator is another process, which is killed as the kernel would.
+TEST_F(LauncherTest, AGangThatOutlivesItsCoordinatorIsAdopted) {
+  std::array<int, 2> told{};
+  ASSERT_EQ(::pipe(told.data()), 0);
+  const pid_t first = ::fork();
+  if (first == 0) {
+    Loop own;
+    const auto left = make_local_launcher(own)->start(
+        {.program = program("gang_rank"), .arguments = {"wait"}, .secret = "hidden word", .ranks = 2, .outlives = true}, {});
+    const std::string text = left->folder().string() + "\n" + std::to_string(left->pid()) + "\n";
+    if (::write(told[1], text.data(), text.size()) < 0) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ::close(told[1]);
+  std::string text;
+  std::array<char, 512> buffer{};
+  while (std::count(text.begin(), text.end(), '\n') < 2) {
+    const ssize_t got = ::read(told[0], buffer.data(), buffer.size());
+    ASSERT_GT(got, 0);
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  ::close(told[0]);
+  ::kill(first, SIGKILL);
+  ::waitpid(first, nullptr, 0);
+  std::istringstream lines(text);
+  std::string folder;
+  int mpirun = 0;
+  lines >> folder >> mpirun;
+  {
+    GangFolder other;  // another coordinator's, which removes dead gangs
+    EXPECT_TRUE(std::filesystem::exists(folder)) << "it waits for its next coordinator";
+  }
+  std::unique_ptr<GangFolder> taken = GangFolder::take(folder);
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(GangFolder::take(folder), nullptr) << "one coordinator at a time";
+  EXPECT_EQ(taken->read_secret(), "hidden word");
+  const auto launcher = make_local_launcher(loop);
+  gang = launcher->adopt(std::move(taken), {.on_line = [this](std::optional<std::uint32_t>, const std::string& line) { witness.on_line(line); },
+                                            .on_exit = [this](const GangExit& exit) { end = exit; }});
+  ASSERT_TRUE(gang);
+  EXPECT_EQ(gang->pid(), mpirun);
+  ASSERT_TRUE(wait_for_ranks(2)) << "what they said before is in their log";
+  gang->stop(seconds(3));
+  ASSERT_TRUE(wait_for_end());
+  EXPECT_EQ(end->end, GangEnd::stopped);
+  EXPECT_FALSE(witness.anyone_alive());
+  gang.reset();
+  EXPECT_FALSE(std::filesystem::exists(folder));
+  EXPECT_EQ(GangFolder::take(folder), nullptr);
 }
 
 TEST_F(LauncherTest, TheSecretIsInNoArgumentAndNoEnvironment) {

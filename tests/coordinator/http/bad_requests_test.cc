@@ -209,6 +209,46 @@ TEST(BadRequests, AFullQueueAndAQuotaAreTold) {
   EXPECT_EQ(http_request(service.tcp(token), "POST", "/v1/jobs?priority=1", job_json()).status, 403u);
 }
 
+TEST(BadRequests, BytesBeyondAUsersShareAreRefused) {
+  ServeConfig config;
+  config.gangs_max = 0;  // nothing starts
+  config.bytes_per_user_max = 3'000'000;
+  RunningService service(config);
+  const std::string token = token_of(service);
+  const auto submit = [&](const char* name) {
+    json job = json::parse(job_json());
+    job["name"] = name;
+    job["baseline"] = true;  // as large as the model, about a megabyte
+    return http_request(service.tcp(token), "POST", "/v1/jobs", job.dump());
+  };
+  const auto bytes = [&] { return json::parse(http_request(service.tcp(token), "GET", "/v1/whoami").body).value("bytes", std::uint64_t{0}); };
+  EXPECT_EQ(bytes(), 0u);
+  const HttpAnswer first = submit("one");
+  ASSERT_EQ(first.status, 201u) << first.body;
+  const std::uint64_t planned = bytes();
+  EXPECT_GT(planned, 1'000'000u);
+  HttpAnswer refused;
+  for (int more = 0; more < 4 && refused.status != 429; ++more) refused = submit(("more" + std::to_string(more)).c_str());
+  EXPECT_EQ(refused.status, 429u);
+  EXPECT_EQ(json::parse(refused.body)["code"], "quota");
+  EXPECT_THAT(refused.body, HasSubstr("more planned by jobs that wait or work"));
+  EXPECT_LE(bytes(), 3'000'000u);
+  // What is uploaded counts until it is published.
+  const std::string chunk(900'000, 'q');
+  const auto put = [&](const std::string& body) {
+    return http_request(service.local(), "PUT", "/v1/store/chunks/" + sha256(body).hex(), body);
+  };
+  EXPECT_EQ(put(chunk).status, 200u) << "another user's share";
+  EXPECT_EQ(put(chunk + "1").status, 200u);
+  EXPECT_EQ(put(chunk + "2").status, 200u);
+  const HttpAnswer full = put(chunk + "3");
+  EXPECT_EQ(full.status, 429u) << full.body;
+  EXPECT_EQ(put(chunk).status, 200u) << "it is there";
+  // A cancelled job plans nothing any more.
+  EXPECT_EQ(http_request(service.tcp(token), "POST", "/v1/jobs/1/cancel").status, 200u);
+  EXPECT_EQ(submit("again").status, 201u);
+}
+
 TEST(BadRequests, AJobThatCannotBeginFailsWithItsReason) {
   RunningService service;  // its worker program does not exist
   EXPECT_EQ(http_request(service.local(), "POST", "/v1/jobs", job_json()).status, 201u);

@@ -147,6 +147,28 @@ TEST_F(Queue, NoMoreGangsThanAllowed) {
   EXPECT_EQ(why(third), "2 jobs are at work, as many as may be");
 }
 
+TEST_F(Queue, BytesOfAUserAreWhatIsStoredAndWhatIsPlanned) {
+  state.limits.bytes_per_user_max = 10'000'000;
+  JobSpec job;
+  job.name = "job";
+  job.model = "/models/m";
+  const JobNumber first = submit_job(state, outbox, job, 0, kAlice, now, {4'000'000, 5'000'000});
+  EXPECT_EQ(planned_bytes(state, "alice"), 4'000'000u);
+  try {
+    submit_job(state, outbox, job, 0, kAlice, now, {2'000'000, 5'000'000});
+    ADD_FAILURE() << "11 of 10 MB";
+  } catch (const QueueRefusal& refusal) {
+    EXPECT_EQ(refusal.kind(), Kind::quota);
+    EXPECT_THAT(refusal.what(), HasSubstr("alice has artifacts of 5000 kB in the store and 4000 kB more planned"));
+    EXPECT_THAT(refusal.what(), HasSubstr("2000 kB do not fit into the 10 MB"));
+  }
+  submit_job(state, outbox, job, 0, kBob, now, {9'000'000, 0});
+  submit_job(state, outbox, job, 0, kAlice, now, {1'000'000, 5'000'000});
+  cancel_job(state, outbox, first, "", kAlice, now);
+  EXPECT_EQ(planned_bytes(state, "alice"), 1'000'000u) << "a cancelled job publishes nothing";
+  EXPECT_NO_THROW(check_bytes(limit_of(state, "alice"), 5'000'000, 4'000'000));
+}
+
 TEST_F(Queue, BoundsOfQueueAndUser) {
   state.limits.jobs_per_user_max = 2;
   state.limits.queued_max = 3;

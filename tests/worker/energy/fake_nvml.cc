@@ -50,6 +50,25 @@ int nvmlDeviceGetUUID(void* device, char* uuid, unsigned length) {
   std::snprintf(uuid, length, "GPU-%d%d%d%d", static_cast<FakeDevice*>(device)->number, 0, 0, 0);
   return kSuccess;
 }
+int nvmlDeviceGetName(void* device, char* name, unsigned length) {
+  std::snprintf(name, length, "Fake GPU %d", static_cast<FakeDevice*>(device)->number);
+  return kSuccess;
+}
+struct FakeMemory {
+  unsigned long long total, free, used;
+};
+int nvmlDeviceGetMemoryInfo(void* device, FakeMemory* memory) {
+  const auto number = static_cast<unsigned long long>(static_cast<FakeDevice*>(device)->number);
+  *memory = {80'000, 80'000 - 1000 * (number + 1), 1000 * (number + 1)};
+  return kSuccess;
+}
+int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
+  const char* old = std::getenv("QUENCH_FAKE_NVML_OLD");
+  const int number = static_cast<FakeDevice*>(device)->number;
+  if (old != nullptr && std::strchr(old, '0' + number) != nullptr) return kNotSupported;
+  *milliwatts = 250'500;
+  return kSuccess;
+}
 int nvmlDeviceGetTotalEnergyConsumption(void* device, unsigned long long* millijoules) {
   FakeDevice& fake = *static_cast<FakeDevice*>(device);
   const char* old = std::getenv("QUENCH_FAKE_NVML_OLD");

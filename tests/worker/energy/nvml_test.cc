@@ -55,5 +55,15 @@ TEST_F(Nvml, SaysWhyThereIsNone) {
   EXPECT_NE(nvml_counters("libm.so.6", std::nullopt).note.find("too old"), std::string::npos);
 }
 
+TEST_F(Nvml, TellsMemoryAndPowerOfTheGpusOfThisProcess) {
+  ::setenv("QUENCH_FAKE_NVML_OLD", "2", 1);
+  NvmlGpus gpus(QUENCH_FAKE_NVML, "1,2");
+  const std::vector<GpuStatus> now = gpus.read();
+  ASSERT_EQ(now.size(), 2u);
+  EXPECT_EQ(now[0], (GpuStatus{"Fake GPU 1", 2000, 80'000, 250.5}));
+  EXPECT_EQ(now[1], (GpuStatus{"Fake GPU 2", 3000, 80'000, -1})) << "it has no meter";
+  EXPECT_TRUE(NvmlGpus("libdoes-not-exist.so.1", std::nullopt).read().empty());
+}
+
 }  // namespace
 }  // namespace quench::worker

@@ -132,6 +132,19 @@ export function open({ service }, text) {
 }
 
 // Rows {worker, job}; the column of jobs only where they are given.
+function gpus(worker) {
+  if (!worker.memory_bytes) return words.kNothing; // it has said nothing yet
+  if (!worker.gpus?.length) return "no GPU";
+  return worker.gpus.map((gpu) => `${gpu.name}, ${words.bytes(gpu.used_bytes)} of ${words.bytes(gpu.total_bytes)}`).join("; ");
+}
+
+// Of the host's processors and memory where they have counters, and of the worker's GPUs.
+function power(worker) {
+  const watts = [worker.watts, ...(worker.gpus ?? []).map((gpu) => gpu.watts)].filter((one) => one >= 0);
+  if (watts.length) return `${Math.round(watts.reduce((sum, one) => sum + one, 0))} W`;
+  return worker.energy_note ? h("span", { title: worker.energy_note }, "no counter") : words.kNothing;
+}
+
 export function workerTable(rows) {
   return parts.table({
     label: "Workers",
@@ -142,6 +155,9 @@ export function workerTable(rows) {
       { title: "Host", cell: ({ worker }) => worker.host ?? "" },
       { title: "Runs on", cell: ({ worker }) => worker.isa ?? "" },
       { title: "Works on", cell: ({ worker }) => worker.work ?? "nothing now" },
+      { title: "Memory", cell: ({ worker }) => words.bytes(worker.memory_bytes) },
+      { title: "GPU", cell: ({ worker }) => gpus(worker) },
+      { title: "Power", cell: ({ worker }) => power(worker) },
       ...(rows.some(({ job }) => job) ? [{ title: "Job", cell: ({ job }) => parts.jobLink(job) }] : []),
     ],
   });

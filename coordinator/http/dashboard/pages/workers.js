@@ -35,7 +35,7 @@ export function open({ service }) {
       h("div", { class: "page-head" }, h("div", null, h("h1", null, "Workers"),
         h("p", { class: "quiet" }, `${ranksAtWork(running)} of ${words.count(slots, "rank")} at work, ${words.count(rows.length, "worker")} on ${words.count(hosts.size, "host")}`))),
       rows.length ? workerTable(rows) : parts.emptyLine("Nobody works now: ranks and evaluators appear here while their job is at work."),
-      h("p", { class: "quiet" }, "Memory and energy of each phase are in a job's report."),
+      h("p", { class: "quiet" }, "Memory is the worker's own, power that of its host; the energy of each phase is in a job's report."),
     ];
   }
   return {
