@@ -12,6 +12,17 @@
 namespace quench::worker {
 namespace {
 
+bool has_chunks(const BlockDone& block, const ChunkReader& read_chunk) {
+  try {
+    for (const TensorRecord& tensor : block.tensors)
+      for (const ChunkRef& chunk : tensor.chunks) read_chunk(chunk);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupt) throw;  // a missing chunk is
+    return false;
+  }
+  return true;
+}
+
 // The block's records with what was tuned in place of what was held. Every rank has all of it, so each puts its share and
 // all know the digests.
 std::vector<TensorRecord> put_tuned(const GangContext& context, const TrainedBlock& trained, const BlockDone& held) {
@@ -44,11 +55,16 @@ std::vector<TensorRecord> put_tuned(const GangContext& context, const TrainedBlo
 
 }  // namespace
 
-HeldBlocks::HeldBlocks(const GangContext& context, std::uint32_t layers) : context_(context), layers_(layers) {
+HeldBlocks::HeldBlocks(const GangContext& context, std::uint32_t layers, ChunkReader read_chunk)
+    : context_(context), layers_(layers), read_chunk_(std::move(read_chunk)) {
   while (count() < layers_) {
     const std::optional<std::vector<std::uint8_t>> kept = file_of(count()).load(context_.gang);
     if (!kept) break;
-    blocks_.push_back(std::get<BlockDone>(decode_message(*kept)));
+    BlockDone block = std::get<BlockDone>(decode_message(*kept));
+    std::int32_t lost = context_.gang.rank() == 0 && !has_chunks(block, read_chunk_) ? 1 : 0;
+    context_.gang.all_reduce_max(std::span(&lost, 1), "lost chunks of held blocks");
+    if (lost != 0) break;
+    blocks_.push_back(std::move(block));
   }
 }
 
@@ -69,14 +85,14 @@ void HeldBlocks::add(BlockDone block) {
 }
 
 void HeldBlocks::tune_and_commit(const QuantizeSpec& recipe, const CalibrationSet& calibration, std::uint32_t first,
-                                 const ChunkReader& read_chunk, const std::function<void(const std::string&)>& on_step) {
+                                 const std::function<void(const std::string&)>& on_step) {
   QUENCH_CHECK(count() == layers_, count(), layers_);
   const auto started = std::chrono::steady_clock::now();
   const ModelConfig& config = context_.source.config();
   const kernels::RopeTable rope = kernels::rope_table(config.head_dim, config.rope_theta, config.rope_linear_factor, calibration.length);
   // The chunks of all ranks are stored before any rank reads them.
   context_.gang.barrier("held blocks");
-  const std::unique_ptr<WeightSource> held = open_tensor_records(config, tensors(), read_chunk);
+  const std::unique_ptr<WeightSource> held = open_tensor_records(config, tensors(), read_chunk_);
   std::vector<Block> blocks;
   for (std::uint32_t layer = 0; layer < layers_; ++layer) blocks.push_back(load_block(*held, layer));
   on_step("end to end: forward of the original model");

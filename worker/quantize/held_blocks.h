@@ -16,8 +16,9 @@ namespace quench::worker {
 
 class HeldBlocks {
  public:
-  // Finds what an interrupted gang has held. `context.scratch` and its key are the artifact's.
-  HeldBlocks(const GangContext& context, std::uint32_t layers);
+  // Finds what an interrupted gang has held. `context.scratch` and its key are the artifact's. Chunks that no commit refers to
+  // may die with the coordinator: a block that has lost one is not held, nor are those behind it.
+  HeldBlocks(const GangContext& context, std::uint32_t layers, ChunkReader read_chunk);
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(blocks_.size()); }
   std::vector<TensorRecord> tensors() const;
@@ -25,7 +26,7 @@ class HeldBlocks {
   void add(BlockDone block);
 
   // Once all are held: tunes the model, commits the blocks from `first` on (those before were), and forgets what was held.
-  void tune_and_commit(const QuantizeSpec& recipe, const CalibrationSet& calibration, std::uint32_t first, const ChunkReader& read_chunk,
+  void tune_and_commit(const QuantizeSpec& recipe, const CalibrationSet& calibration, std::uint32_t first,
                        const std::function<void(const std::string&)>& on_step);
 
  private:
@@ -34,6 +35,7 @@ class HeldBlocks {
 
   const GangContext& context_;
   std::uint32_t layers_;
+  ChunkReader read_chunk_;
   std::vector<BlockDone> blocks_;
 };
 

@@ -243,7 +243,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   with_choices.scratch_key = key_of(order, calibration);
   // Of an artifact that is tuned end to end nothing is committed until all of it is.
   std::optional<HeldBlocks> held;
-  if (recipe.fine_tuning == FineTuning::end_to_end && order.first_block < layers) held.emplace(with_choices, layers);
+  if (recipe.fine_tuning == FineTuning::end_to_end && order.first_block < layers) held.emplace(with_choices, layers, read_chunk);
   const std::uint32_t first = held ? held->count() : order.first_block;
   const std::vector<TensorRecord> before = held ? held->tensors() : order.committed;
   std::uint32_t replayed = 0;
@@ -282,7 +282,7 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   }
   if (activations) activations->wait_saved();
   if (held)
-    held->tune_and_commit(recipe, calibration, order.first_block, read_chunk, [&](const std::string& step) {
+    held->tune_and_commit(recipe, calibration, order.first_block, [&](const std::string& step) {
       if (speaks) context.sink.report_step(order.artifact, layers - 1, step);
     });
   if (speaks) context.sink.finish_artifact({order.artifact, 0, replayed});

@@ -90,7 +90,9 @@ inline void run_gang(std::uint32_t ranks, const QuantizeOrder& order, const Cali
     MemorySink sink(store);
     quantize_artifact({*backend, gang, *source, sink}, order, calibration, [&](const ChunkRef& chunk) {
       const std::lock_guard lock(store.mutex);
-      return store.chunks.at(chunk.digest);
+      const auto found = store.chunks.find(chunk.digest);
+      if (found == store.chunks.end()) throw Error(ErrorCode::corrupt, "no chunk " + chunk.digest.short_hex());
+      return found->second;
     });
   });
 }
