@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "cluster/net/frame_reader.h"
+#include "cluster/net/stream.h"
 #include "tests/fuzz/targets.h"
 #include "tests/schemas/random_values.h"
 
@@ -18,8 +19,8 @@ constexpr cluster::FrameBounds kBounds{64 << 10, 64 << 10};
 
 struct Reading : std::enable_shared_from_this<Reading> {
   Reading(cluster::Loop& loop, int end)
-      : socket(loop, cluster::Socket::protocol_type(AF_UNIX, 0), end),
-        reader(socket, {.on_first_byte = [] {},
+      : stream(cluster::Socket(loop, cluster::Socket::protocol_type(AF_UNIX, 0), end), nullptr, cluster::TlsSide::server),
+        reader(stream, {.on_first_byte = [] {},
                         .on_bytes = [] {},
                         .on_frame = [this](cluster::IncomingFrame frame) { on_frame(frame); },
                         .on_failed = [this](const Error& error) { failure = error; }}) {}
@@ -30,7 +31,7 @@ struct Reading : std::enable_shared_from_this<Reading> {
     encode(decode_message(frame.control));
     reader.read(kBounds, shared_from_this());
   }
-  cluster::Socket socket;
+  cluster::Stream stream;
   cluster::FrameReader reader;
   std::optional<Error> failure;
 };
