@@ -14,6 +14,7 @@
 #include "worker/build.h"
 #include "worker/quantize/block_pipeline.h"
 #include "worker/quantize/calibration.h"
+#include "worker/quantize/no_sink.h"
 #include "worker/random_model.h"
 #include "worker/verbs.h"
 
@@ -21,18 +22,6 @@ namespace quench::worker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Takes what a coordinator would store.
-class NoSink final : public ShardSink {
- public:
-  void put_chunk(const Digest&, std::vector<std::uint8_t>) override {}
-  void wait_until_stored() override {}
-  void commit_outer(const OuterDone&) override {}
-  void commit_block(const BlockDone&) override {}
-  void finish_artifact(const ArtifactDone&) override {}
-  void report_step(std::uint32_t, std::uint32_t, const std::string&) override {}
-  void log(const std::string&) override {}
-};
 
 // Adds up the time between one step's name and the next.
 class StepClock {

@@ -73,6 +73,15 @@ class RepositoryOfAJob : public ::testing::Test {
     return found;
   }
   std::string digest_of(const std::string& ref) const { return json_of({"show", ref})["known"]["digest"]; }
+  // A second, short job: one artifact, more/rtn-2bit-g32-sym.
+  Finished run_more(const Environment& added = {}) const {
+    json job = small_job();
+    job["name"] = "more";
+    job["baseline"] = false;
+    job["quantize"] = {{{"method", "rtn"}, {"bits", 2}, {"groupSize", 32}}};
+    write_text(scratch_ / "more.json", job.dump());
+    return run(run_arguments(scratch_ / "more.json", store(), 1), added);
+  }
   void make_key(const std::string& name) const { done({"key", "new", "--out", scratch_ / name}); }
 
   ScratchDirectory scratch_;
@@ -253,17 +262,12 @@ TEST_F(RepositoryOfAJob, AnOrganisationsQuotaRefusesItsNamesAndNobodyElses) {
   done({"tag", "small/none", "elsewhere/none:v1"});
   // A job whose artifacts have no room says so; what it has done is kept until there is some.
   done({"policy", "--org-quota", "more=1k"});
-  json job = small_job();
-  job["name"] = "more";
-  job["baseline"] = false;
-  job["quantize"] = {{{"method", "rtn"}, {"bits", 2}, {"groupSize", 32}}};
-  write_text(scratch_ / "more.json", job.dump());
-  const Finished refused = run(run_arguments(scratch_ / "more.json", store(), 1));
+  const Finished refused = run_more();
   EXPECT_EQ(refused.exit_code, 3) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("the quota of more"));
   done({"policy", "--org-quota", "more=none", "--org-quota", "lab=none"});
   EXPECT_EQ(json_of({"policy"})["organisations"].size(), 1u);
-  EXPECT_EQ(run(run_arguments(scratch_ / "more.json", store(), 1)).exit_code, 0);
+  EXPECT_EQ(run_more().exit_code, 0);
   for (const char* bad : {"lab", "lab/model=1G", "=1G", "la\nb=1G", "lab=many"})
     EXPECT_EQ(artifacts({"policy", "--org-quota", bad}).exit_code, 2) << bad;
 }
@@ -300,16 +304,10 @@ TEST_F(RepositoryOfAJob, AJobOnAStoreThatDemandsSignaturesSignsWithItsKey) {
   make_key("lab");
   done({"trust", "add", "lab", "--key", scratch_ / "lab.pub"});
   done({"policy", "--signatures", "demanded"});
-  json job = small_job();
-  job["name"] = "more";
-  job["baseline"] = false;
-  job["quantize"] = {{{"method", "rtn"}, {"bits", 2}, {"groupSize", 32}}};
-  write_text(scratch_ / "more.json", job.dump());
-  const Finished refused = run(run_arguments(scratch_ / "more.json", store(), 1));
+  const Finished refused = run_more();
   EXPECT_EQ(refused.exit_code, 3) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("QUENCH_SIGNING_KEY"));
-  const Finished signed_run =
-      run(run_arguments(scratch_ / "more.json", store(), 1), {{"QUENCH_SIGNING_KEY", scratch_ / "lab"}});
+  const Finished signed_run = run_more({{"QUENCH_SIGNING_KEY", scratch_ / "lab"}});
   EXPECT_EQ(signed_run.exit_code, 0) << signed_run.err;
   EXPECT_EQ(json_of({"show", "more/rtn-2bit-g32-sym"})["known"]["signature"]["standing"], "trusted");
 }

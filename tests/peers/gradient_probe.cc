@@ -12,6 +12,7 @@
 #include "cluster/collective/local.h"
 #include "worker/quantize/aqlm/block_gradient.h"
 #include "worker/quantize/aqlm/end_to_end.h"
+#include "worker/quantize/no_sink.h"
 
 namespace quench::worker {
 namespace {
@@ -120,17 +121,6 @@ void probe(const std::string& out) {
   written.add("error", DType::f64, {1}, std::vector<double>{error});
   write(out, written);
 }
-
-// Nothing is kept of what is only asked for its gradient.
-struct NoSink : ShardSink {
-  void put_chunk(const Digest&, std::vector<std::uint8_t>) override {}
-  void wait_until_stored() override {}
-  void commit_outer(const OuterDone&) override {}
-  void commit_block(const BlockDone&) override {}
-  void finish_artifact(const ArtifactDone&) override {}
-  void report_step(std::uint32_t, std::uint32_t, const std::string&) override {}
-  void log(const std::string&) override {}
-};
 
 void probe_model(const std::string& out, const std::string& directory) {
   const auto source = open_model_directory(directory);
