@@ -1,14 +1,12 @@
 #include "worker/quantize/hidden_states.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <string>
 
 #include "kernels/cpu/thread_pool.h"
 #include "schemas/error.h"
+#include "worker/quantize/scratch_file.h"
 
 namespace quench::worker {
 namespace {
@@ -52,21 +50,8 @@ void HiddenStates::save(std::uint32_t block, std::uint32_t sequence, kernels::Co
   std::memcpy(header.digest, sha256(values).bytes.data(), 32);
   header.rows = hidden.rows;
   header.columns = hidden.cols;
-  const fs::path file = file_of(block, sequence);
-  const fs::path partial = file.string() + "." + std::to_string(::getpid());
-  {
-    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<const char*>(&header), sizeof header);
-    out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size()));
-    out.flush();
-    if (!out) {
-      const int cause = errno;
-      std::error_code ignored;
-      fs::remove(partial, ignored);
-      throw errno_error(ErrorCode::failed, "hidden states cannot be written to " + file.string(), cause);
-    }
-  }
-  fs::rename(partial, file);
+  write_scratch_file(file_of(block, sequence), {{reinterpret_cast<const std::uint8_t*>(&header), sizeof header}, values},
+                     "hidden states");
 }
 
 void HiddenStates::save_all(std::uint32_t block, std::uint32_t first, kernels::ConstMatrixView hidden, std::int64_t length,

@@ -1,13 +1,10 @@
 #include "worker/quantize/aqlm/kept_file.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <string>
 
-#include "schemas/error.h"
+#include "worker/quantize/scratch_file.h"
 
 namespace quench::worker {
 namespace {
@@ -44,20 +41,7 @@ void KeptFile::save(cluster::Collective& gang, std::span<const std::uint8_t> byt
   std::memcpy(head.magic, kMagic, sizeof kMagic);
   std::memcpy(head.key, key_.bytes.data(), key_.bytes.size());
   std::memcpy(head.digest, sha256(bytes).bytes.data(), sizeof head.digest);
-  const fs::path partial = path_.string() + "." + std::to_string(::getpid());
-  {
-    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<const char*>(&head), sizeof head);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    out.flush();
-    if (!out) {
-      const int cause = errno;
-      std::error_code ignored;
-      fs::remove(partial, ignored);
-      throw errno_error(ErrorCode::failed, "the state of fine-tuning cannot be written to " + path_.string(), cause);
-    }
-  }
-  fs::rename(partial, path_);
+  write_scratch_file(path_, {{reinterpret_cast<const std::uint8_t*>(&head), sizeof head}, bytes}, "the state of fine-tuning");
 }
 
 std::optional<std::vector<std::uint8_t>> KeptFile::load(cluster::Collective& gang) const {
