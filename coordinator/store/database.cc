@@ -61,7 +61,9 @@ rocksdb::DBOptions database_options(DatabaseProfile profile, DatabaseAccess acce
   options.max_bgerror_resume_count = 0;  // a store that failed to write stays read-only until reopened
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  options.max_background_jobs = profile == DatabaseProfile::blobs ? 4 : 2;
+  // A quarter of them are flushes. Two at once: RocksDB's checksum of a blob costs as much as the SHA-256 did, and one thread
+  // that does it and waits for the disk holds up whoever publishes.
+  options.max_background_jobs = profile == DatabaseProfile::blobs ? 8 : 2;
   return options;
 }
 
