@@ -1,49 +1,16 @@
 #!/usr/bin/env bash
 # Plants bugs in the reactors and around them, one at a time, and shows that the simulator finds each:
 #   tests/simulation/planted_bugs.sh DIRECTORY [NUMBER...]
-# DIRECTORY is made: a copy of the tree, built there. Prints one line a bug and ends with the number that went unfound.
 set -euo pipefail
-source_tree=$(cd "$(dirname "$0")/../.." && pwd)
-work=$1
-shift
-only=" $* "
-mkdir -p "$work"
-tree=$work/tree
-if [ ! -d "$tree" ]; then
-  mkdir "$tree"
-  git -C "$source_tree" ls-files -z -co --exclude-standard | tar -C "$source_tree" --null -T - -c | tar -C "$tree" -x
-  cmake -S "$tree" -B "$tree/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DQUENCH_BUILD_TESTS=ON -DQUENCH_CUDA=OFF >"$work/configure.log" 2>&1
-fi
-build() { ninja -C "$tree/build" -j "${JOBS:-2}" simulation_test >"$work/build.log" 2>&1; }
-build
-number=0
-unfound=0
-
-# bug NAME FILE SED: the simulator must fail with FILE changed by SED.
-bug() {
-  number=$((number + 1))
-  [ "$only" = "  " ] || [[ $only == *" $number "* ]] || return 0
-  local file=$tree/$2
-  cp -p "$file" "$work/saved"
-  sed -i -E "$3" "$file"
-  if cmp -s "$file" "$work/saved"; then
-    echo "$number $1: the pattern fits nothing in $2"
-    unfound=$((unfound + 1))
-    return 0
-  fi
-  if ! build; then
-    echo "$number $1: does not compile, see $work/build.log"
-    unfound=$((unfound + 1))
-  elif timeout 300 "$tree/build/bin/simulation_test" --gtest_filter='*Whatever*' >"$work/test.log" 2>&1; then
-    echo "$number $1: NOT FOUND"
-    unfound=$((unfound + 1))
-  else
-    echo "$number $1: found in seed $(grep -oE '(SEED=|in seed )[0-9]+' "$work/test.log" | grep -oE '[0-9]+' | head -1):" \
-      "$(grep -m1 -E '    Which is: "|invariant broken' "$work/test.log" | sed -E 's/^ *Which is: //')"
-  fi
-  cp -p "$work/saved" "$file"
-  touch "$file"
+. "$(dirname "$0")/../support/planted_bugs.sh"
+targets=(simulation_test)
+folder=
+run_test() { timeout 300 "$tree/build/bin/simulation_test" --gtest_filter='*Whatever*'; }
+found() {
+  echo "in seed $(grep -oE '(SEED=|in seed )[0-9]+' "$work/test.log" | grep -oE '[0-9]+' | head -1):" \
+    "$(grep -m1 -E '    Which is: "|invariant broken' "$work/test.log" | sed -E 's/^ *Which is: //')"
 }
+prepare
 
 bug "the attempt number of a frame is ignored" cluster/net/frame.cc 's/if \(header\.attempt < ours\) return FrameAge::stale;/(void)ours;/; s/header\.attempt > ours \?/false ?/'
 bug "a lost worker's leases are forgotten" coordinator/lease_table.cc 's/^      give_back\(lease->second\);$//'
@@ -55,5 +22,4 @@ bug "a block is acknowledged before it is durable" coordinator/reactor.cc '/^voi
 bug "an evaluation is finished before its last verdicts" coordinator/fan_out.cc 's/evaluation\.complete = evaluation\.leases->complete\(\);/evaluation.complete = !evaluation.leases->has_pending();/'
 bug "a rank of an older gang is let in" cluster/net/handshake.cc 's/if \(!trusted \&\& !equal_constant_time\(hello\.proof, hello_proof\(roster\.secret.*$/if (false)/; s/if \(attempt != roster\.attempt\(\)\)/if (false)/'
 bug "a process that ended before its connection is waited for" coordinator/fan_out.cc '/^void tick_evaluators/,/^}/ s/^      settle_exit\(state, outbox, evaluator\.slot\);$//'
-echo "$unfound of $number unfound"
-exit $((unfound > 0))
+finish

@@ -1,50 +1,15 @@
 #!/usr/bin/env bash
 # Plants bugs in the store, one at a time, and shows that a test finds each:
 #   tests/coordinator/store/planted_bugs.sh DIRECTORY [NUMBER...]
-# DIRECTORY is made: a copy of the tree, built there. Prints one line a bug and ends with the number that went unfound.
+# A bug names the test program and the filter that find it.
 set -euo pipefail
-source_tree=$(cd "$(dirname "$0")/../../.." && pwd)
-work=$1
-shift
-only=" $* "
-mkdir -p "$work"
-tree=$work/tree
-if [ ! -d "$tree" ]; then
-  mkdir "$tree"
-  git -C "$source_tree" ls-files -z -co --exclude-standard | tar -C "$source_tree" --null -T - -c | tar -C "$tree" -x
-  cmake -S "$tree" -B "$tree/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DQUENCH_BUILD_TESTS=ON -DQUENCH_CUDA=OFF >"$work/configure.log" 2>&1
-fi
+. "$(dirname "$0")/../../support/planted_bugs.sh"
 targets=(artifact_store_test store_collector_test store_damage_test store_fault_test store_format_test store_full_disk_test
   store_operator fault_shim trust_test)
-build() { ninja -C "$tree/build" -j "${JOBS:-2}" "${targets[@]}" >"$work/build.log" 2>&1; }
-build
-number=0
-unfound=0
-
-# bug NAME FILE SED TEST FILTER: TEST must fail with FILE changed by SED.
-bug() {
-  number=$((number + 1))
-  [ "$only" = "  " ] || [[ $only == *" $number "* ]] || return 0
-  local file=$tree/coordinator/$2
-  cp -p "$file" "$work/saved"
-  sed -i -E "$3" "$file"
-  if cmp -s "$file" "$work/saved"; then
-    echo "$number $1: the pattern fits nothing in $2"
-    unfound=$((unfound + 1))
-    return 0
-  fi
-  if ! build; then
-    echo "$number $1: does not compile, see $work/build.log"
-    unfound=$((unfound + 1))
-  elif timeout 300 "$tree/build/bin/$4" --gtest_filter="$5" >"$work/test.log" 2>&1; then
-    echo "$number $1: NOT FOUND by $4 $5"
-    unfound=$((unfound + 1))
-  else
-    echo "$number $1: found by $4 $(grep -m1 -oE 'FAILED  \] [A-Za-z]+[./A-Za-z0-9]*' "$work/test.log" | cut -d' ' -f4)"
-  fi
-  cp -p "$work/saved" "$file"
-  touch "$file"
-}
+folder=coordinator/
+run_test() { timeout 300 "$tree/build/bin/$1" --gtest_filter="$2"; }
+found() { echo "by $1 $(grep -m1 -oE 'FAILED  \] [A-Za-z]+[./A-Za-z0-9]*' "$work/test.log" | cut -d' ' -f4)"; }
+prepare
 
 bug "commits are not synced" store/database.cc 's/options\.sync = .*/options.sync = false;/' store_fault_test '*UnsyncedData*'
 bug "HEAD is not synced" store/head.cc 's/^  file_\.sync\(\);$//' store_fault_test '*UnsyncedData*'
@@ -72,5 +37,4 @@ bug "a signature counts for another artifact" trust/statement.cc 's/ \|\| !is_ab
 bug "a migrated store still says the old format" store/databases.cc 's/state_ = catalog_->upgrade\(state_\);//' store_format_test '*'
 bug "a backup has no HEAD" store/databases.cc 's/^  HeadFile::create\(to .*$/  if (false) HeadFile::create(to \/ "HEAD", record_of(state_, ManifestWatch(to \/ "chunks").mark(), ManifestWatch(to \/ "catalog").mark()));/' store_fault_test '*WithoutAFault*'
 bug "checkpoints run beside commits and miss a chunk" store/databases.cc 's/^  chunks_->checkpoint\(to \/ "chunks"\);/  chunks_->checkpoint(to \/ "chunks"); for (const auto\& one : std::filesystem::directory_iterator(to \/ "chunks")) if (one.path().extension() == ".blob") std::filesystem::remove(one.path());/' store_fault_test '*WithoutAFault*'
-echo "$unfound of $number unfound"
-exit $((unfound > 0))
+finish

@@ -1,67 +1,13 @@
-// model_probe DIRECTORY IDS.txt GREEDY OUT.safetensors: runs a model directory on token ids (decimal,
-// separated by blanks) and writes `logits` [T, V] of the prefill and `greedy_ids` [GREEDY] that follow. For
-// the peer test.
-#include <cstdio>
-#include <fstream>
-#include <iterator>
-#include <string>
-#include <vector>
-
-#include "schemas/error.h"
-#include "worker/model/transformer.h"
-
-namespace quench::worker {
-namespace {
-
-template <typename T>
-std::span<const std::uint8_t> bytes_of(const std::vector<T>& values) {
-  return {reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(T)};
-}
-
-void probe(const std::string& directory, const std::string& ids_file, std::size_t greedy,
-           const std::string& out) {
-  std::ifstream in(ids_file);
-  const std::vector<std::int32_t> ids{std::istream_iterator<std::int32_t>(in), {}};
-  if (ids.empty()) throw Error(ErrorCode::bad_input, ids_file + ": no token ids");
-  const auto backend = kernels::make_cpu_backend({.threads = 2});
-  const auto source = open_model_directory(directory);
-  Transformer transformer(*backend, *source);
-  SequenceCache cache(transformer.config(), static_cast<std::int64_t>(ids.size() + greedy));
-
-  SequenceStep step{&cache, ids};
-  const kernels::ConstMatrixView prefill = transformer.forward({&step, 1}, LogitRows::all);
-  const std::vector<float> logits(prefill.data, prefill.data + prefill.rows * prefill.cols);
-  std::vector<std::int32_t> tokens;
-  kernels::ConstMatrixView last = prefill.row_range(prefill.rows - 1, 1);
-  while (tokens.size() < greedy) {
-    std::int32_t next = 0;
-    backend->argmax(last, {&next, 1});
-    tokens.push_back(next);
-    step.tokens = std::span(tokens).last(1);
-    last = transformer.forward({&step, 1});
-  }
-  SafetensorsWriter writer(out,
-                           {{"greedy_ids", DType::i32, {tokens.size()}},
-                            {"logits", DType::f32, {ids.size(), transformer.config().vocab_size}}},
-                           {});
-  writer.append(bytes_of(tokens));
-  writer.append(bytes_of(logits));
-  writer.finish();
-}
-
-}  // namespace
-}  // namespace quench::worker
+// model_probe DIRECTORY IDS.txt GREEDY OUT.safetensors: what probe.h says, of a model directory.
+#include "tests/support/probe.h"
 
 int main(int argc, char** argv) {
   if (argc != 5) {
     std::fprintf(stderr, "usage: model_probe DIRECTORY IDS.txt GREEDY OUT.safetensors\n");
     return 2;
   }
-  try {
-    quench::worker::probe(argv[1], argv[2], std::stoul(argv[3]), argv[4]);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return quench::testing::probe_status([&] {
+    const auto source = quench::worker::open_model_directory(argv[1]);
+    quench::testing::probe(*source, argv[2], std::stoul(argv[3]), argv[4]);
+  });
 }
