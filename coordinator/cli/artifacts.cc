@@ -65,7 +65,7 @@ std::string imported_text(const ImportedModel& done, const std::string& name, bo
 // What people call things and how they find them.
 struct NameCommands {
   ListChoice choice;
-  std::string ref, other, name, expected;
+  std::string ref, other, name, expected, max_size;
   std::vector<std::string> names;
   std::size_t steps = 1;
   bool json = false;
@@ -78,6 +78,8 @@ struct NameCommands {
     ls->add_option("--method", choice.method);
     ls->add_option("--bits", choice.bits);
     ls->add_option("--benchmark", choice.benchmark, "whose pass@1; default: the first that was evaluated");
+    ls->add_option("--max-size", max_size, "no larger than so much, as 20G");
+    ls->add_option("--min-pass@1", choice.percent_min, "at least so many % of pass@1")->check(CLI::Range(0.0, 100.0));
     ls->add_option("--sort", choice.sort, fmt::format("{}", fmt::join(kListSorts, ", ")));
     ls->add_flag("--reverse", choice.reverse);
     show = app.add_subcommand("show", "one artifact: where it comes from, recipe, tensors, losses, scores");
@@ -101,7 +103,11 @@ struct NameCommands {
   }
 
   bool run(ArtifactStore& store, std::uint64_t now_ms, std::string& out) const {
-    if (ls->parsed()) out = list_artifacts(store, choice, json);
+    if (ls->parsed()) {
+      ListChoice chosen = choice;
+      if (!max_size.empty()) chosen.bytes_max = parse_bytes("--max-size", max_size);
+      out = list_artifacts(store, chosen, json);
+    }
     if (show->parsed()) {
       const bool is_set = !json && decode_manifest(store.get_object(store.resolve(ref)).bytes).set.has_value();
       out = is_set ? show_set(store, ref, false, false) : describe_lineage(store, ref, json);

@@ -31,6 +31,8 @@ bool fits(const Row& row, const ListChoice& choice) {
     return false;
   const bool about_weights = !choice.method.empty() || choice.bits;
   if (about_weights && manifest.set) return false;
+  if (choice.bytes_max && artifact_bytes(manifest) > *choice.bytes_max) return false;
+  if (choice.percent_min && (!row.pass_at_1 || 100 * *row.pass_at_1 < *choice.percent_min)) return false;
   if (!choice.method.empty() && to_string(manifest.recipe.method) != choice.method) return false;
   return !choice.bits || nominal_bits(manifest) == *choice.bits;
 }

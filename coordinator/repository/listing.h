@@ -16,6 +16,8 @@ struct ListChoice {
   std::string method;
   std::optional<std::uint32_t> bits;
   std::string benchmark;  // whose pass@1 is shown; empty: the first that was evaluated
+  std::optional<std::uint64_t> bytes_max;
+  std::optional<double> percent_min;  // of pass@1; what has no score has not reached it
   std::string sort = "name";
   bool reverse = false;
 };

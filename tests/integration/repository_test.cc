@@ -17,6 +17,7 @@ namespace quench::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using coordinator::ArtifactStore;
@@ -102,6 +103,13 @@ TEST_F(RepositoryOfAJob, ListsByModelMethodBitsAndSorts) {
   EXPECT_EQ(by_bits.back(), "small/none");
   EXPECT_EQ(names({"--sort", "loss"}).front(), "small/none");
   for (const json& one : json_of({"ls", "--sort", "pass@1"})) EXPECT_EQ(one["benchmark"], "humaneval");
+  const std::uint64_t best_bytes = json_of({"ls", "--name", kBest})[0]["bytes"];
+  for (const json& one : json_of({"ls", "--max-size", std::to_string(best_bytes)})) EXPECT_LE(one["bytes"], best_bytes);
+  EXPECT_THAT(names({"--max-size", std::to_string(best_bytes)}), Contains(kBest));
+  EXPECT_THAT(names({"--max-size", std::to_string(best_bytes - 1)}), Not(Contains(kBest)));
+  EXPECT_EQ(names({"--min-pass@1", "0"}).size(), json_of({"ls"}).size());
+  EXPECT_TRUE(names({"--min-pass@1", "100"}).empty());
+  EXPECT_EQ(artifacts({"ls", "--max-size", "large"}).exit_code, 2);
   EXPECT_THAT(artifacts({"ls", "--sort", "beauty"}).err, HasSubstr("expected name, date, size, bits, loss, pass@1"));
 }
 
