@@ -4,14 +4,15 @@
 
 // The assembler copies each file as it is, whatever its size; CMake names the files as dependencies
 // of this object, so an edit rebuilds it.
-#define QUENCH_EMBED(name, path)                                            \
+#define QUENCH_EMBED(name, path) QUENCH_EMBED_FILE(name, QUENCH_EVALUATE_DIR "/" path)
+#define QUENCH_EMBED_FILE(name, path)                                       \
   __asm__(                                                                  \
       ".pushsection .rodata\n"                                              \
       ".balign 16\n"                                                        \
       ".global quench_embedded_" #name "_begin\n"                           \
       ".hidden quench_embedded_" #name "_begin\n"                           \
       "quench_embedded_" #name "_begin:\n"                                  \
-      ".incbin \"" QUENCH_EVALUATE_DIR "/" path "\"\n"                      \
+      ".incbin \"" path "\"\n"                                              \
       ".global quench_embedded_" #name "_end\n"                             \
       ".hidden quench_embedded_" #name "_end\n"                             \
       "quench_embedded_" #name "_end:\n"                                    \
@@ -43,6 +44,7 @@ QUENCH_EMBED(examiner_py, "sandbox/examiner.py")
 QUENCH_EMBED(values_py, "sandbox/values.py")
 QUENCH_EMBED(quick_py, "sandbox/quick.py")
 QUENCH_EMBED(desk_py, "sandbox/desk.py")
+QUENCH_EMBED_FILE(quick_loop_so, QUENCH_EVALUATE_BUILT "/quick_loop.so")
 QUENCH_EMBED(compiler_java, "sandbox/java/Compiler.java")
 QUENCH_EMBED(plain_program_java, "sandbox/java/PlainProgram.java")
 QUENCH_EMBED(runner_java, "sandbox/java/Runner.java")

@@ -24,6 +24,8 @@ std::string_view examiner_py();
 std::string_view values_py();
 std::string_view quick_py();
 std::string_view desk_py();
+// sandbox/quick_loop.c, compiled.
+std::string_view quick_loop_so();
 // Sources of sandbox/java/*.java, and the library that MultiPL-E's Java programs use.
 std::string_view compiler_java();
 std::string_view plain_program_java();

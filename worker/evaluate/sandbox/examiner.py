@@ -16,7 +16,6 @@ import builtins
 import functools
 import symtable
 import sys
-import traceback
 import types
 
 import values
@@ -70,41 +69,51 @@ class Answer:
     def __init__(self, channel):
         self.channel = channel
 
-    def receive(self):
+    def receive(self, read):
+        """What `read` makes of the next body."""
         try:
-            reply = values.receive(self.channel)
-            if not isinstance(reply, dict):
-                raise ValueError("not an object")
+            return read(values.receive(self.channel))
         except (EOFError, OSError):
             raise AnswerGone("the answer's process ended") from None
         except (ValueError, values.ValueTooLarge, RecursionError) as error:
             raise AnswerGone(f"the answer's process sent no reply: {error}") from None
-        if "e" in reply:
-            base, name, message = (str(part) for part in reply["e"])
-            raise rebuilt_exception(base, name, message)
-        return reply
 
     def defined(self):
         """Names of the answer's callables and modules, once its definitions have run."""
-        reply = self.receive()
+        reply = self.receive(values.read_object)
         if "compile_error" in reply:
             raise CompileError(str(reply["compile_error"]))
+        raise_error_in(reply)
         return {str(name) for name in reply["ready"]}
 
     def call(self, name, args, kwargs):
-        forms = [values.encode(arg) for arg in args]
-        keywords = {key: values.encode(value) for key, value in kwargs.items()}
+        request = values.request_of(name, args, kwargs)
         try:
-            values.send(self.channel, {"f": name, "a": forms, "k": keywords})
+            values.send(self.channel, request)
         except OSError:
             raise AnswerGone("the answer's process ended") from None
-        reply = self.receive()
+        value, reply = self.receive(read_reply)
+        if reply is None:
+            return value
+        raise_error_in(reply)
         try:
             for index, form in reply.get("a", []):
                 update_in_place(args[index], values.decode(form))
             return values.decode(reply["v"])
         except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, values.ValueTooLarge) as error:
             raise AnswerGone(f"the answer's process sent no value: {error!r}") from None
+
+
+def read_reply(body):
+    """(value, None) or (None, a reply in the long form)."""
+    short = values.short_value_of(body)
+    return (None, values.read_object(body)) if short is None else (short[0], None)
+
+
+def raise_error_in(reply):
+    if "e" in reply:
+        base, name, message = (str(part) for part in reply["e"])
+        raise rebuilt_exception(base, name, message)
 
 
 def proxy(answer, name):
@@ -228,10 +237,13 @@ def run_script(channel, problem):
 def failed_line(error, test):
     """The line of the tests that an exception came through, for the reader of the verdict."""
     lines = test.split("\n")
-    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if frame.f_code.co_filename == "<tests>" and 0 < number <= len(lines):
-            return lines[number - 1].strip()[:160]
-    return ""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<tests>" and 0 < trace.tb_lineno <= len(lines):
+            found = lines[trace.tb_lineno - 1].strip()[:160]
+        trace = trace.tb_next
+    return found
 
 
 def one_line(text):

@@ -78,7 +78,8 @@ bool ran_out_of_cpu(const Report& report, const SandboxLimits& limits) {
 }
 
 bool is_borderline(const Report& report, const SandboxLimits& limits) {
-  return report.reason != "timed_out" && !ran_out_of_cpu(report, limits) && report.cpu_ms > limits.cpu_ms;
+  const bool came_to_its_end = report.reason == "stopped" || !ran_out_of_cpu(report, limits);
+  return report.reason != "timed_out" && came_to_its_end && report.cpu_ms > limits.cpu_ms;
 }
 
 bool starved(const Report& report, std::uint32_t wall_ms) {

@@ -2,13 +2,15 @@
 
 The two sides do not trust each other. JSON carries no code and no classes, so whatever an answer sends becomes a value
 of the types below and nothing else; what has no such form arrives as Opaque, which equals nothing. Frames are four bytes of length
-(little-endian) and the JSON text.
+(little-endian) and a body: a JSON object, or one of two short forms for what most calls carry. A request may be marshal's bytes, which only
+the examiner makes (marshal does not bear hostile bytes). A reply may be the JSON text of a scalar, or of a flat list of them.
 """
 
 import collections
 import collections.abc
 import itertools
 import json
+import marshal
 import os
 import struct
 import sys
@@ -180,31 +182,135 @@ def decode(form, depth=0):
 
 
 to_json = json.JSONEncoder(check_circular=False).encode
+_from_json = json.JSONDecoder().raw_decode
+
+SCALARS = frozenset({bool, int, float, str, type(None)})
+FIXED = SCALARS | {tuple}  # what a call does not change
+SHORT_ITEMS_MAX = 1 << 12
+SHORT_BYTES_MAX = 1 << 16
+SHORT_DEPTH_MAX = 6
+SHORT_INT_MAX = 1 << 1000
+MARSHALLED, VALUE, VALUE_TUPLE = b"M", b"=", b"("
+MARSHAL_VERSION = 2  # without references: a list that stands twice in the arguments arrives as two, as in JSON
 
 
-def send(fd, message):
-    text = to_json(message).encode("ascii")
-    if len(text) > MESSAGE_BYTES_MAX:
+def _is_short(items, depth=0):
+    """Whether marshal carries these items as encode() would: no subclasses, no sets, whose order of iteration it loses."""
+    if len(items) > SHORT_ITEMS_MAX or depth > SHORT_DEPTH_MAX:
+        return False
+    if SCALARS.issuperset(map(type, items)):
+        return True
+    for item in items:
+        kind = type(item)
+        if kind in SCALARS:
+            continue
+        if kind is dict:
+            if not (_is_short(item, depth + 1) and _is_short(item.values(), depth + 1)):
+                return False
+        elif not ((kind is list or kind is tuple) and _is_short(item, depth + 1)):
+            return False
+    return True
+
+
+def request_of(name, args, kwargs):
+    """The body of a call's request. `args` is a tuple."""
+    if _is_short(args) and (not kwargs or _is_short(kwargs.values())):
+        body = MARSHALLED + marshal.dumps((name, args, kwargs), MARSHAL_VERSION)
+        if len(body) <= SHORT_BYTES_MAX:
+            return body
+    keywords = {key: encode(value) for key, value in kwargs.items()}
+    return object_of({"f": name, "a": [encode(arg) for arg in args], "k": keywords})
+
+
+def short_call_of(body):
+    """(name, args, kwargs) of a marshalled request, None of another. For the answer's side, which trusts the examiner."""
+    return marshal.loads(body[1:]) if body[:1] == MARSHALLED else None
+
+
+def is_unchanged(call, body):
+    """Whether the arguments still are what the marshalled request says; False also where that takes a closer look."""
+    try:
+        return marshal.dumps(call, MARSHAL_VERSION) == body[1:]
+    except ValueError:
+        return False
+
+
+def short_reply_of(value):
+    """The body of a reply that is a scalar, or a list or tuple of scalars; None for another value."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        if len(value) > SHORT_ITEMS_MAX or not SCALARS.issuperset(map(type, value)):
+            return None
+        items = value
+    elif kind in SCALARS:
+        items = (value,)
+    else:
+        return None
+    for item in items:
+        if type(item) is int and not -SHORT_INT_MAX < item < SHORT_INT_MAX:
+            return None
+    return (VALUE_TUPLE if kind is tuple else VALUE) + to_json(value).encode("ascii")
+
+
+def short_value_of(body):
+    """(value,) of such a body; None when the body has another form."""
+    mark = body[:1]
+    if mark != VALUE and mark != VALUE_TUPLE:
+        return None
+    text = body.decode("ascii")
+    value, end = _from_json(text, 1)
+    is_list = type(value) is list
+    if end != len(text) or not SCALARS.issuperset(map(type, value) if is_list else (type(value),)):
+        raise ValueError("not the text of a scalar or of a list of them")
+    if mark == VALUE_TUPLE:
+        if not is_list:
+            raise ValueError("a tuple's items are a list")
+        value = tuple(value)
+    return (value,)
+
+
+def object_of(message):
+    return to_json(message).encode("ascii")
+
+
+def read_object(body):
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("not an object")
+    return message
+
+
+def send(fd, body):
+    if len(body) > MESSAGE_BYTES_MAX:
         raise ValueTooLarge("the value is larger than 16 MiB")
-    frame = memoryview(struct.pack("<I", len(text)) + text)
-    while frame:
-        frame = frame[os.write(fd, frame):]
+    frame = struct.pack("<I", len(body)) + body
+    sent = os.write(fd, frame)
+    while sent < len(frame):
+        sent += os.write(fd, memoryview(frame)[sent:])
 
 
-def _receive_exactly(fd, count):
-    parts = []
-    while count:
-        part = os.read(fd, min(count, 1 << 20))
-        if not part:
-            raise EOFError("the other process ended")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _read(fd, count):
+    part = os.read(fd, min(count, 1 << 20))
+    if not part:
+        raise EOFError("the other process ended")
+    return part
 
 
 def receive(fd):
-    """The next message; raises EOFError when the other side is gone."""
-    (length,) = struct.unpack("<I", _receive_exactly(fd, 4))
+    """The body of the next frame; raises EOFError when the other side is gone. The sides speak in turn: nothing may follow a frame."""
+    data = _read(fd, 1 << 12)
+    while len(data) < 4:
+        data += _read(fd, 4 - len(data))
+    length = int.from_bytes(data[:4], "little")
     if length > MESSAGE_BYTES_MAX:
         raise ValueTooLarge("the message is larger than 16 MiB")
-    return json.loads(_receive_exactly(fd, length))
+    missing = length + 4 - len(data)
+    if missing < 0:
+        raise ValueError("bytes after the end of a message")
+    if not missing:
+        return data[4:]
+    parts = [data[4:]]
+    while missing:
+        parts.append(_read(fd, missing))
+        missing -= len(parts[-1])
+    return b"".join(parts)

@@ -36,6 +36,7 @@ SandboxProgram zygote_program(const SandboxHost& host, const SandboxProgram& mor
                           {"examiner.py", embedded::examiner_py()},
                           {"values.py", embedded::values_py()},
                           {"quick.py", embedded::quick_py()},
+                          {"quick_loop.so", embedded::quick_loop_so()},
                           {"desk.py", embedded::desk_py()}},
                          {}};
   if (python.parent_path() != "/usr/bin") program.folders.push_back(python.parent_path().parent_path());

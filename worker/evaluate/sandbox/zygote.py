@@ -1,8 +1,8 @@
 """PID 1 of one sandbox: a warm Python that forks a process for each program.
 
-The host sends requests over the control socket (descriptor 3), one at a time, and gets one reply to each. While a program
-runs, the host may send {"stop": id}. When the program's main process has ended, or broke a limit, everything else in the PID namespace is
-killed and reaped, and /tmp and /dev/shm are emptied; where that is not simple the reply says "dirty" and the host replaces the sandbox.
+The host sends requests over the control socket (descriptor 3), one at a time, and gets one reply to each. When the program's main
+process has ended, or broke a limit, everything else in the PID namespace is killed and reaped, and /tmp and /dev/shm are emptied; where
+that is not simple the reply says "dirty" and the host replaces the sandbox. Answers go a shorter way (quick.py).
 
 PID 1 cannot be killed from inside its namespace, and it is not dumpable, so its memory and descriptors cannot be opened
 through /proc; the seccomp filter refuses what could change it otherwise (ptrace, prlimit and scheduling of another process).
@@ -129,39 +129,34 @@ class Control:
             os._exit(1)
         return self._exactly(length), descriptors
 
-    def receive(self):
-        frame, descriptors = self.receive_frame()
-        return json.loads(frame), (descriptors[0] if descriptors else -1)
-
-    def send_text(self, text):
-        text = text.encode("ascii")
+    def send(self, message):
+        text = json.dumps(message).encode("ascii")
         self.socket.sendall(struct.pack("<I", len(text)) + text)
 
-    def send(self, message):
-        self.send_text(json.dumps(message))
 
-
-def limit(what, soft, hard=None):
-    resource.setrlimit(what, (soft, soft if hard is None else hard))
-
-
-def set_limits(request):
+def limits_of(request):
+    """[(resource, soft, hard)]"""
     cpu_s = (request["cpu_ms"] + 999) // 1000
-    limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, then SIGKILL for those who ignore it
+    limits = [
+        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),  # SIGXCPU, then SIGKILL for those who ignore it
+        (resource.RLIMIT_FSIZE, request["disk_bytes"], request["disk_bytes"]),
+        (resource.RLIMIT_NOFILE, request["open_files"], request["open_files"]),
+        (resource.RLIMIT_STACK, 64 << 20, 64 << 20),
+    ]
     if request.get("role") != "execute":  # a Java machine reserves far more than it uses, and bounds its heap itself
-        limit(resource.RLIMIT_AS, request["memory_bytes"])
-    limit(resource.RLIMIT_FSIZE, request["disk_bytes"])
-    limit(resource.RLIMIT_NOFILE, request["open_files"])
-    limit(resource.RLIMIT_NPROC, request["processes"] + (domain.processes if domain else 0))
-    limit(resource.RLIMIT_STACK, 64 << 20)
+        limits.append((resource.RLIMIT_AS, request["memory_bytes"], request["memory_bytes"]))
+    processes = request["processes"] + (domain.processes if domain else 0)
+    limits.append((resource.RLIMIT_NPROC, processes, processes))
     for none in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_RTPRIO):
-        limit(none, 0)
+        limits.append((none, 0, 0))
+    return limits
 
 
 def place(request):
     """The folder and the limits of a program's process."""
     os.chdir("/" if LANDLOCK else "/tmp")
-    set_limits(request)
+    for what, soft, hard in limits_of(request):
+        resource.setrlimit(what, (soft, hard))
 
 
 def place_descriptors(wanted):
@@ -197,7 +192,6 @@ def run_child(request, secret, descriptors):
         enter_domain()
         place_descriptors(descriptors)
         place(request)
-        gc.enable()
         role = request["role"]
         if role == "execute":
             command = request["command"]
@@ -299,13 +293,28 @@ def nonce_pipe(secret):
     return read
 
 
+class Children:
+    """`ended` can be polled for the end of a child while somebody watches; answers find no handler of ours."""
+
+    def __init__(self):
+        self.ended, self.write = os.pipe()
+        os.set_blocking(self.write, False)
+
+    def watch(self):
+        signal.set_wakeup_fd(self.write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def leave(self):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+
+
 class Run:
     """One program, from fork to an empty namespace."""
 
-    def __init__(self, request, channel, control, wakeup):
+    def __init__(self, request, channel, children):
         self.request = request
-        self.control = control
-        self.wakeup = wakeup
+        self.children = children
         self.cpu_s = 0.0
         self.reason = None
         self.violation = False
@@ -321,6 +330,7 @@ class Run:
         secret = [request.pop("nonce")]
         if request["role"] == "execute":
             channel = nonce_pipe(secret)
+        children.watch()
         self.started = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
@@ -369,7 +379,7 @@ class Run:
     def watch(self):
         deadline = self.started + self.request["wall_ms"] / 1000
         poll = select.poll()
-        for fd in (*self.pipes, self.wakeup, CONTROL):
+        for fd in (*self.pipes, self.children.ended):
             poll.register(fd, select.POLLIN)
         next_look = self.started + WATCH_S
         while self.wait_status is None and self.reason is None:
@@ -383,13 +393,9 @@ class Run:
                     self.reason = "out_of_memory"
                     return
             for fd, _ in poll.poll(max(1, 1000 * (min(deadline, next_look) - now))):
-                if fd == self.wakeup:
+                if fd == self.children.ended:
                     os.read(fd, 512)
                     self.reap(os.WNOHANG)
-                elif fd == CONTROL:
-                    message, _ = self.control.receive()
-                    if message.get("stop") == self.request["id"]:
-                        self.reason = "stopped"
                 else:
                     self.read(fd)
                     if fd not in self.pipes:
@@ -406,6 +412,7 @@ class Run:
         except ProcessLookupError:
             pass
         self.reap(0)
+        self.children.leave()
         for fd in list(self.pipes):
             while self.output_bytes <= self.request["output_bytes"] and self.read(fd):
                 pass
@@ -480,30 +487,29 @@ def main():
     # An answer that says `import values` means a module of its own.
     for module in ("answer", "desk", "examiner", "quick", "values"):
         sys.modules.pop(module, None)
-    # A handler for SIGINT would let a program interrupt PID 1, which ignores what it does not handle.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    wakeup, wakeup_write = os.pipe()
-    os.set_blocking(wakeup_write, False)
-    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    if TESTS:
+        # A handler for SIGINT would let a program interrupt PID 1, which ignores what it does not handle.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     control = Control(CONTROL)
     random.seed(0)  # the same verdict twice in a row, also for tests and answers that draw numbers
-    answers = None if TESTS else quick.Answers(control, wakeup, enter_domain, place, resident_bytes, waited_ms, is_clean)
+    children = Children()
+    if TESTS:
+        next_frame = control.receive_frame
+    else:
+        ruleset = domain.ruleset if domain else -1
+        library = os.path.join(os.path.dirname(__file__), "quick_loop.so")
+        answers = quick.Answers(library, CONTROL, SCRATCH, ruleset, resident_bytes, waited_ms, is_clean)
+        next_frame = answers.next_frame
+        quick.rehearse()
     kept = None
     gc.collect()
     gc.freeze()
-    gc.disable()
     control.send({"ready": sys.version.split()[0]})
     while True:
-        frame, descriptors = control.receive_frame()
-        if answers and frame[:1] == quick.MARK:
-            control.send_text(answers.run(frame, descriptors))
-            continue
+        frame, descriptors = next_frame()
         request = json.loads(frame)
-        if "stop" in request:
-            continue  # for a program that has ended by itself
         if "limits" in request:
-            answers.limits = request["limits"]
+            answers.limit(limits_of(request["limits"]), request["limits"]["total_memory_bytes"])
             continue
         if kept:
             # One desk, and nothing beside it.
@@ -517,7 +523,7 @@ def main():
             if reply["dirty"]:
                 os._exit(1)  # tests that leave nothing have left something
         warm(request)
-        run = Run(request, descriptors[0] if descriptors else -1, control, wakeup)
+        run = Run(request, descriptors[0] if descriptors else -1, children)
         if request["role"] == "desk":
             kept = run
             continue
