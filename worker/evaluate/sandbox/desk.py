@@ -11,11 +11,13 @@ import ast
 import gc
 import json
 import math
+import opcode
 import os
 import random
 import resource
 import struct
 import time
+import types
 import warnings
 
 import examiner
@@ -51,10 +53,42 @@ def leaves_nothing(node):
     return not isinstance(node, (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await))
 
 
+DOUBTFUL = frozenset(
+    number
+    for name, number in opcode.opmap.items()
+    if name.startswith(("STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE", "IMPORT_STAR", "CALL_INTRINSIC"))
+    or name.startswith(("GET_A", "SEND"))  # of coroutines
+)
+IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
+
+
+def is_plainly_pure(code):
+    """The same of compiled code, for most tests in a tenth of the time. False: their source decides."""
+    operations = code.co_code[::2]
+    if not DOUBTFUL.isdisjoint(operations) or not FORBIDDEN.isdisjoint(code.co_names):
+        return False
+    if any(name.startswith("_") and name != "__name__" or name == "register" for name in code.co_names):
+        return False
+    if IMPORT_NAME in operations and not is_module_list(code, operations):
+        return False
+    return all(is_plainly_pure(part) for part in code.co_consts if isinstance(part, types.CodeType))
+
+
+def is_module_list(code, operations):
+    """Whether what the code imports is in MODULES. (Names past the 256th need a prefix, which only a look at the source follows.)"""
+    if len(code.co_names) > 256:
+        return False
+    names = (code.co_names[code.co_code[2 * i + 1]] for i, operation in enumerate(operations) if operation == IMPORT_NAME)
+    return all(name.split(".")[0] in MODULES for name in names)
+
+
 def is_pure(tests):
     if tests["form"] != "check":
         return False
     try:
+        prompt, _ = examiner.compiled_prompt(tests["prompt"], tests["entry_point"])
+        if is_plainly_pure(prompt) and is_plainly_pure(examiner.compiled_tests(tests["test"])):
+            return True
         return all(leaves_nothing(node) for source in (tests["prompt"], tests["test"]) for node in ast.walk(examiner.parsed(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
@@ -132,8 +166,12 @@ def serve(channel):
     resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     known = {}
     runs = 0
+    last = -1
     while True:
         request, descriptor = receive(sock)
+        if last >= 0:
+            os.close(last)
+            last = -1
         if request is None:
             return
         if "tests" in request:
@@ -148,4 +186,5 @@ def serve(channel):
         report["last"] = runs >= RUNS_MAX or grown_kib > RESIDENT_GROWTH_KIB_MAX or not is_usual(report)
         report["waited_ms"] = waited_ms() if report["result"] != "passed" else 0
         send(sock, report)
-        os.close(descriptor)
+        # Closed only now, the answer would find that out, and run to its end beside the word to end it.
+        last = descriptor
