@@ -35,6 +35,12 @@ struct EmbeddingView {
   std::int64_t cols = 0;  // hidden size
 };
 
+// What gemm and add_hessian_leaf multiply; sums are fp32 in both.
+enum class Products : std::uint8_t {
+  fp32,
+  bf16,  // x, dense weights and a leaf's scaled values rounded to bf16, codes as they are (cpu/lanes/brain_dot.inl)
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -43,6 +49,11 @@ class Backend {
   virtual int thread_count() const noexcept = 0;
   // Where buffers should come from so that they stay on the device between calls (memory.h); nullptr: the host's own.
   virtual Memory* memory() noexcept { return nullptr; }
+  // From now on; false, and nothing changed, where the backend has no such products: a GPU has no bf16. The bits of each kind
+  // are the same on every instruction set, with AVX512-BF16 or without, but for speed.
+  [[nodiscard]] virtual bool set_products(Products products) noexcept { return products == Products::fp32; }
+  // Whether products of bf16 are one instruction here and not two fused multiply-adds.
+  virtual bool has_bf16_instruction() const noexcept { return false; }
 
   // ---- model forward --------------------------------------------------------------------------
   // y[M, N] = x[M, K] Wᵀ. Each output is one FMA chain over k = 0..K-1 starting at 0. x and y do not overlap.

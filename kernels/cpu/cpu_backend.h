@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_codebook.h"
+#include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/cpu_training.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/thread_pool.h"
@@ -32,6 +33,11 @@ class CpuBackend final : public Backend {
 
   std::string_view name() const noexcept override { return table_.name; }
   int thread_count() const noexcept override { return pool_.size(); }
+  bool set_products(Products products) noexcept override {
+    products_ = products;
+    return true;
+  }
+  bool has_bf16_instruction() const noexcept override { return uses_bf16_instruction(table_); }
 
   void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept override;
   void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,
@@ -88,10 +94,18 @@ class CpuBackend final : public Backend {
                     std::span<double> energies);
   void update(const TrianglePanels& layout, std::int64_t first_source, std::span<const float* const> sources,
               const float* pivots, float* const* targets) noexcept;
+  void brain_gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;
+  void add_brain_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
+                      std::int64_t* const* sums) noexcept;
+  template <typename Tile>
+  void for_hessian_tiles(const TrianglePanels& layout, std::int64_t* const* sums, const Tile& tile) noexcept;
+  template <typename Pack>
+  void pack_hessian_blocks(const SumScale& scale, std::int64_t columns, float* factors, const Pack& pack) noexcept;
   void multiply_rows(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;
 
   const KernelTable table_;
   ThreadPool pool_;
+  Products products_ = Products::fp32;
   Scratch shared_;
   Scratch shared_second_;
   std::vector<float> row_scales_;

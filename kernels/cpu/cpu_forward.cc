@@ -34,6 +34,7 @@ void CpuBackend::gemm(ConstMatrixView x, const WeightView& weight, MatrixView y)
   QUENCH_KERNEL_CHECK_EQ(y.cols, weight.rows);
   QUENCH_KERNEL_CHECK_EQ(x.rows, y.rows);
   if (x.rows == 0 || weight.rows == 0) return;
+  if (products_ == Products::bf16) return brain_gemm(x, weight, y);
   if (x.rows == 1) {
     const std::int64_t grain = kGrainFlops / (16 * std::max<std::int64_t>(weight.cols, 1)) + 1;
     pool_.for_range(panel_count(weight.rows), grain, [&](int, std::int64_t begin, std::int64_t end) {

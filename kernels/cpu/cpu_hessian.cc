@@ -41,51 +41,93 @@ void CpuBackend::column_exponents(ConstMatrixView x, std::span<std::int32_t> exp
   });
 }
 
+// tile(row, rows, panel, top, sums of the panel from `row` on) for every block of rows and panel of the triangle that is held, on all threads.
+template <typename Tile>
+void CpuBackend::for_hessian_tiles(const TrianglePanels& layout, std::int64_t* const* sums, const Tile& tile) noexcept {
+  pool_.run([&](int thread) {
+    std::int64_t index = 0;
+    for (std::int64_t first = 0; first < layout.count(); first += kPanelsPerPass) {
+      for (std::int64_t row = layout.first_column(first); row < layout.columns; row += kHessianBlock, ++index) {
+        if (index % pool_.size() != thread) continue;
+        for (std::int64_t p = first; p < std::min(first + kPanelsPerPass, layout.count()); ++p) {
+          const std::int64_t top = layout.first_column(p);
+          if (row < top || sums[p] == nullptr) continue;
+          tile(row, std::min(kHessianBlock, layout.columns - row), p, top, sums[p] + (row - top) * layout.width);
+        }
+      }
+    }
+  });
+}
+
+// pack(first, count) for every block of columns, on all threads; `factors` are powers of two by column.
+template <typename Pack>
+void CpuBackend::pack_hessian_blocks(const SumScale& scale, std::int64_t columns, float* factors, const Pack& pack) noexcept {
+  for (std::int64_t c = 0; c < columns; ++c) {
+    factors[c] = static_cast<float>(std::ldexp(1.0, -scale.exponents[static_cast<std::size_t>(c)]));
+  }
+  pool_.for_range((columns + kHessianBlock - 1) / kHessianBlock, 1, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * kHessianBlock;
+      pack(first, std::min(kHessianBlock, columns - first));
+    }
+  });
+}
+
 void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
                                   std::int64_t* const* sums) noexcept {
   QUENCH_KERNEL_CHECK_EQ(leaf.cols, layout.columns);
   QUENCH_KERNEL_CHECK_EQ(static_cast<std::int64_t>(scale.exponents.size()), layout.columns);
   QUENCH_KERNEL_CHECK_LE(leaf.rows, scale.tokens);
   if (leaf.rows == 0) return;
+  if (products_ == Products::bf16) return add_brain_leaf(leaf, scale, layout, sums);
   const std::int64_t tokens = leaf.rows, columns = leaf.cols;
   const std::int64_t lane_panels = (columns + 15) / 16;
   // [factors][columns as rows of a tile][columns as lanes]
   float* factors = shared_.floats(lane_panels * 16 + tokens * columns + tokens * lane_panels * 16);
   float* as_rows = factors + lane_panels * 16;
   float* as_lanes = as_rows + tokens * columns;
-  for (std::int64_t c = 0; c < columns; ++c) {
-    factors[c] = static_cast<float>(std::ldexp(1.0, -scale.exponents[static_cast<std::size_t>(c)]));
-  }
-  const std::int64_t blocks = (columns + kHessianBlock - 1) / kHessianBlock;
-  pool_.for_range(blocks, 1, [&](int, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t block = begin; block < end; ++block) {
-      const std::int64_t first = block * kHessianBlock, count = std::min(kHessianBlock, columns - first);
-      table_.pack_block(leaf.data + first, leaf.stride, tokens, count, factors + first, as_rows + first * tokens);
-      table_.pack_lanes(leaf.data + first, leaf.stride, tokens, count, factors + first, as_lanes + first * tokens);
-    }
+  pack_hessian_blocks(scale, columns, factors, [&](std::int64_t first, std::int64_t count) {
+    table_.pack_block(leaf.data + first, leaf.stride, tokens, count, factors + first, as_rows + first * tokens);
+    table_.pack_lanes(leaf.data + first, leaf.stride, tokens, count, factors + first, as_lanes + first * tokens);
   });
   const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
-  pool_.run([&](int thread) {
-    std::int64_t index = 0;
-    for (std::int64_t first = 0; first < layout.count(); first += kPanelsPerPass) {
-      for (std::int64_t row = layout.first_column(first); row < columns; row += kHessianBlock, ++index) {
-        if (index % pool_.size() != thread) continue;
-        for (std::int64_t p = first; p < std::min(first + kPanelsPerPass, layout.count()); ++p) {
-          const std::int64_t top = layout.first_column(p);
-          if (row < top || sums[p] == nullptr) continue;
-          HessianTile tile;
-          tile.a = as_rows + row * tokens;
-          tile.rows = std::min(kHessianBlock, columns - row);
-          tile.b = as_lanes + top * tokens;
-          tile.panels = (layout.column_count(p) + 15) / 16;
-          tile.tokens = tokens;
-          tile.unit = unit;
-          tile.sums = sums[p] + (row - top) * layout.width;
-          tile.stride = layout.width;
-          table_.hessian_tile(tile);
-        }
-      }
-    }
+  for_hessian_tiles(layout, sums, [&](std::int64_t row, std::int64_t rows, std::int64_t p, std::int64_t top, std::int64_t* to) {
+    HessianTile tile;
+    tile.a = as_rows + row * tokens;
+    tile.rows = rows;
+    tile.b = as_lanes + top * tokens;
+    tile.panels = (layout.column_count(p) + 15) / 16;
+    tile.tokens = tokens;
+    tile.unit = unit;
+    tile.sums = to;
+    tile.stride = layout.width;
+    table_.hessian_tile(tile);
+  });
+}
+
+void CpuBackend::add_brain_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
+                                std::int64_t* const* sums) noexcept {
+  const std::int64_t columns = leaf.cols, words = (leaf.rows + 1) / 2;
+  const std::int64_t lane_panels = (columns + 15) / 16;
+  float* factors = shared_.floats(lane_panels * 16);
+  auto* as_rows = reinterpret_cast<std::uint32_t*>(shared_second_.floats(words * (columns + lane_panels * 16)));
+  std::uint32_t* as_lanes = as_rows + words * columns;
+  pack_hessian_blocks(scale, columns, factors, [&](std::int64_t first, std::int64_t count) {
+    table_.brain_columns(leaf.data + first, leaf.stride, leaf.rows, count, factors + first, as_rows + first * words);
+    table_.brain_lanes(leaf.data + first, leaf.stride, leaf.rows, count, factors + first, as_lanes + first * words);
+  });
+  const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
+  for_hessian_tiles(layout, sums, [&](std::int64_t row, std::int64_t rows, std::int64_t p, std::int64_t top, std::int64_t* to) {
+    BrainHessianTile tile;
+    tile.a = as_rows + row * words;
+    tile.rows = rows;
+    tile.b = as_lanes + top * words;
+    tile.panels = (layout.column_count(p) + 15) / 16;
+    tile.words = words;
+    tile.unit = unit;
+    tile.sums = to;
+    tile.stride = layout.width;
+    table_.brain_hessian_tile(tile);
   });
 }
 

@@ -56,6 +56,31 @@ struct IntegerBlock {
   std::int64_t y_stride = 0;
 };
 
+// A run of columns within one group, in whole lines of a panel; x is 0 in the columns of those lines that are not its own.
+struct BrainSegment {
+  std::int64_t first_line = 0;
+  std::int64_t lines = 0;
+  std::int64_t group = 0;
+};
+
+// A block of y = x Wᵀ in products of bf16 (cpu/lanes/brain_dot.inl); one row or several.
+struct BrainBlock {
+  const std::uint32_t* x = nullptr;  // by segment, micro-panels of [words of the segment][rows of it]
+  const float* sums = nullptr;       // of x's values by segment and row
+  std::int64_t rows = 0;
+  const BrainSegment* segments = nullptr;
+  std::int64_t segment_count = 0;
+  std::int64_t lines = 0;           // of a whole panel
+  std::int64_t words_per_line = 0;  // words of two columns
+  std::int64_t groups = 0;
+  WeightView weight;
+  std::int64_t panel_begin = 0;
+  std::int64_t panel_end = 0;
+  float* y = nullptr;  // row 0 of the block, output column 0
+  std::int64_t y_stride = 0;
+  std::uint32_t* scratch = nullptr;  // several rows: words of the longest segment * 16 * gemm_panels
+};
+
 // Columns of the Hessian whose rows are packed and multiplied together; divides the width of a triangle panel.
 constexpr std::int64_t kHessianBlock = 64;
 
@@ -68,6 +93,18 @@ struct HessianTile {
   std::int64_t tokens = 0;
   double unit = 1.0;             // 2^(62 - ceil(log2 T))
   std::int64_t* sums = nullptr;  // row i, column j of the tile
+  std::int64_t stride = 0;
+};
+
+// The same in products of bf16: words of two tokens.
+struct BrainHessianTile {
+  const std::uint32_t* a = nullptr;  // brain_columns
+  std::int64_t rows = 0;
+  const std::uint32_t* b = nullptr;  // brain_lanes
+  std::int64_t panels = 0;
+  std::int64_t words = 0;
+  double unit = 1.0;
+  std::int64_t* sums = nullptr;
   std::int64_t stride = 0;
 };
 
@@ -188,6 +225,17 @@ struct KernelTable {
                        std::int32_t* sum);
   void (*integer_block)(const IntegerBlock& block);
 
+  // brain_dot: values to bf16, the sum of such, products, and Hessian tiles of words of two tokens.
+  std::int64_t pair_rows;  // rows of a full micro-panel
+  void (*brain_row)(const float* x, std::int64_t count, std::uint16_t* out);
+  float (*brain_sum)(const std::uint16_t* x, std::int64_t count);
+  void (*brain_block)(const BrainBlock& block);
+  void (*brain_lanes)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count, const float* factors,
+                      std::uint32_t* out);
+  void (*brain_columns)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count, const float* factors,
+                        std::uint32_t* out);
+  void (*brain_hessian_tile)(const BrainHessianTile& tile);
+
   std::int64_t attention_rows;  // at most kAttentionRowsMax: keys and values pass through the caches once for all of them
   void (*attention)(const AttentionTile& tile);
 
@@ -234,6 +282,7 @@ namespace scalar {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
 void fill_integer_dot(KernelTable& table);
+void fill_brain_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
@@ -243,6 +292,7 @@ namespace avx2 {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
 void fill_integer_dot(KernelTable& table);
+void fill_brain_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
@@ -252,12 +302,15 @@ namespace avx512 {
 void fill_gemm(KernelTable& table);
 void fill_packed_gemv(KernelTable& table);
 void fill_integer_dot(KernelTable& table);
+void fill_brain_dot(KernelTable& table);
 void fill_attention(KernelTable& table);
 void fill_elementwise(KernelTable& table);
 void fill_hessian(KernelTable& table);
 void fill_gptq(KernelTable& table);
 // The same slots as fill_integer_dot with AVX512-VNNI.
 void fill_integer_dot_vnni(KernelTable& table);
+// The same slots as fill_brain_dot with AVX512-BF16.
+void fill_brain_dot_bf16(KernelTable& table);
 }  // namespace avx512
 
 }  // namespace quench::kernels

@@ -1,6 +1,6 @@
-// kernel_rates [--threads N] [--isa NAME] [--repeat N] [--cpu-time] WHAT...: how fast the kernels run on this machine,
+// kernel_rates [--threads N] [--isa NAME] [--bf16] [--repeat N] [--cpu-time] WHAT...: how fast the kernels run on this machine,
 // one line of JSON each, medians of the repeats. With --cpu-time seconds are those of this process's processor time a
-// thread, which a busy machine spoils less. WHAT is one of
+// thread, which a busy machine spoils less; --bf16: gemm and hessian in products of bf16. WHAT is one of
 //   peak                      fused multiply-adds in registers, and reading memory: what there is to be had
 //   gemm:MxNxK[:f32|q4|q8|i8]  y[M, N] = x[M, K] Wᵀ; i8: x rounded to 8 bits, whole numbers
 //   hessian:C                 leaves of 512 tokens
@@ -32,6 +32,7 @@ struct Options {
   int threads = 1;
   int repeats = 5;
   bool cpu_time = false;
+  Products products = Products::fp32;
   std::string isa;
 };
 
@@ -53,6 +54,7 @@ double median_seconds(const Options& options, const std::function<void()>& body)
 // The median of the repeats beside the rate that follows from it.
 void print(const Options& options, const std::string& what, double seconds, const char* unit, double amount) {
   std::printf("%s\n", ordered_json{{"what", what},
+                                   {"products", options.products == Products::bf16 ? "bf16" : "fp32"},
                                    {"threads", options.threads},
                                    {"repeats", options.repeats},
                                    {options.cpu_time ? "median_cpu_s" : "median_s", seconds},
@@ -269,6 +271,7 @@ std::vector<std::string> split(const std::string& text, char at) {
 
 int measure(const Options& options, const std::vector<std::string>& wanted) {
   const auto backend = make_cpu_backend({options.threads, options.isa});
+  if (!backend->set_products(options.products)) std::abort();
   for (const std::string& what : wanted) {
     const std::vector<std::string> parts = split(what, ':');
     std::vector<std::int64_t> sizes;
@@ -299,6 +302,7 @@ int main(int argc, char** argv) {
       if (word == "--threads" && i + 1 < argc) options.threads = std::stoi(argv[++i]);
       else if (word == "--repeat" && i + 1 < argc) options.repeats = std::stoi(argv[++i]);
       else if (word == "--isa" && i + 1 < argc) options.isa = argv[++i];
+      else if (word == "--bf16") options.products = quench::kernels::Products::bf16;
       else if (word == "--cpu-time") options.cpu_time = true;
       else wanted.push_back(word);
     }

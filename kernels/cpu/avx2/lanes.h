@@ -18,6 +18,7 @@ constexpr int kTilePanels = 1;
 constexpr bool kUnrollLines = true;
 constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 2;
+constexpr int kPairRows = 4;  // the halves of weights take four registers
 constexpr bool kTwoPositions = false;
 
 struct F {

@@ -18,6 +18,7 @@ constexpr int kTilePanels = 2;
 constexpr bool kUnrollLines = true;
 constexpr int kAttentionRows = 8;
 constexpr int kGemvPanels = 4;
+constexpr int kPairRows = 12;
 constexpr bool kTwoPositions = true;
 
 struct F {
@@ -87,6 +88,15 @@ QUENCH_INLINE I dot_bytes(I codes, I values, I c) {
                                          _mm512_srai_epi16(_mm512_slli_epi16(values.v, 8), 8));
   const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(codes.v, 8), _mm512_srai_epi16(values.v, 8));
   return {_mm512_add_epi32(c.v, _mm512_add_epi32(even, odd))};
+}
+#endif
+#ifdef __AVX512BF16__
+struct Pairs {
+  __m512i v;
+};
+QUENCH_INLINE Pairs as_pairs(I words) { return {words.v}; }
+QUENCH_INLINE F dot_pairs(Pairs a, Pairs b, F sum) {
+  return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
 #endif
 QUENCH_INLINE F int_to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }

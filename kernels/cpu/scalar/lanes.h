@@ -18,6 +18,8 @@ constexpr int kTilePanels = 1;
 constexpr bool kUnrollLines = false;
 constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 1;
+// Rows of a tile whose values are pairs (pairs.inl).
+constexpr int kPairRows = 2;
 // Whether registers suffice for two forms of a grid (packed_gemv.inl).
 constexpr bool kTwoPositions = false;
 
