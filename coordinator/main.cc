@@ -168,7 +168,7 @@ int run(int argc, char** argv) {
   compare_command->add_option("--k", compare_arguments.ks, "also pass@k: 5,10")->delimiter(',');
   compare_command->add_flag("--json", compare_arguments.json);
 
-  std::string model, store, prompt, text, max_tokens, temperature, top_p, top_k, seed, context;
+  std::string model, store, prompt, text, max_tokens, temperature, top_p, top_k, seed, context, arithmetic;
   bool json = false;
   CLI::App* generate_command = app.add_subcommand("generate", "continue a prompt");
   generate_command->add_option("model", model, "REF or model directory")->required();
@@ -184,6 +184,7 @@ int run(int argc, char** argv) {
   perplexity_command->add_option("--context", context, "tokens per window");
   for (CLI::App* command : {generate_command, perplexity_command}) {
     command->add_option("--store", store);
+    command->add_option("--arithmetic", arithmetic, "what products are of: fp32, or bf16 (CPU only)")->check(CLI::IsMember({"fp32", "bf16"}));
     command->add_flag("--json", json);
   }
 
@@ -264,6 +265,7 @@ int run(int argc, char** argv) {
     pass.value("--top-p", top_p);
     pass.value("--top-k", top_k);
     pass.value("--seed", seed);
+    pass.value("--arithmetic", arithmetic);
     pass.flag("--json", json);
     return run_engine(engine);
   }
@@ -273,6 +275,7 @@ int run(int argc, char** argv) {
     const Passed pass{engine.arguments};
     pass.value("--text", text);
     pass.value("--context", context);
+    pass.value("--arithmetic", arithmetic);
     pass.flag("--json", json);
     return run_engine(engine);
   }

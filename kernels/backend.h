@@ -52,8 +52,8 @@ class Backend {
   // From now on; false, and nothing changed, where the backend has no such products: a GPU has no bf16. The bits of each kind
   // are the same on every instruction set, with AVX512-BF16 or without, but for speed.
   [[nodiscard]] virtual bool set_products(Products products) noexcept { return products == Products::fp32; }
-  // Whether products of bf16 are one instruction here and not two fused multiply-adds.
-  virtual bool has_bf16_instruction() const noexcept { return false; }
+  // What multiplies bf16 here, in words: "AVX512-BF16", or fused multiply-adds, and why; empty: nothing does.
+  virtual std::string_view bf16_products() const noexcept { return {}; }
 
   // ---- model forward --------------------------------------------------------------------------
   // y[M, N] = x[M, K] Wᵀ. Each output is one FMA chain over k = 0..K-1 starting at 0. x and y do not overlap.

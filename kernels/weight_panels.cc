@@ -1,6 +1,9 @@
 #include "kernels/weight_panels.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 namespace quench::kernels {
@@ -83,6 +86,27 @@ void interleave_rows(const std::uint8_t* from, std::size_t row_bytes, std::int64
   }
 }
 
+// Weights are read in several streams at once, each of which needs a new page every 4 KiB: with pages of 2 MiB one core reads
+// them a sixth faster (Zen 4). A hint: where the kernel has none to give, memory is as usual. What does not fill a page stays
+// in small ones, so that nothing more becomes resident.
+class HugePages final : public BufferSource {
+ public:
+  static constexpr std::size_t kPageBytes = std::size_t{2} << 20;
+  void* allocate(std::size_t bytes) override {
+    void* const memory = std::aligned_alloc(kPageBytes, (bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
+    if (memory != nullptr) ::madvise(memory, bytes / kPageBytes * kPageBytes, MADV_HUGEPAGE);
+    return memory;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+};
+
+// For buffers of the host's own that hold a page or more.
+BufferSource* pages_for(std::size_t bytes, Memory* memory) {
+  static HugePages pages;
+  if (memory != nullptr) return memory;
+  return bytes >= HugePages::kPageBytes ? &pages : nullptr;
+}
+
 std::size_t dense_bytes(WeightFormat format) { return format == WeightFormat::f32 ? 4 : 2; }
 
 }  // namespace
@@ -134,8 +158,8 @@ WeightPanels WeightPanels::allocate(WeightFormat format, std::int64_t rows, std:
   w.rows = rows;
   w.cols = cols;
   w.group_size = group_size;
-  w.panels = AlignedBuffer<std::uint8_t>(
-      static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols), memory);
+  const std::size_t bytes = static_cast<std::size_t>(panel_count(rows)) * panel_bytes(format, cols);
+  w.panels = AlignedBuffer<std::uint8_t>(bytes, pages_for(bytes, memory));
   if (code_bits(format) != 0) {
     const std::size_t count =
         static_cast<std::size_t>(panel_count(rows) * group_count(cols, group_size) * kPanelRows);

@@ -35,6 +35,12 @@ enum Activations {
   static @2;   # the largest value of the calibration text is
 }
 
+# What the matrix products of a model are of; sums are fp32 in both.
+enum Arithmetic {
+  fp32 @0;
+  bf16 @1;  # inputs rounded to bf16; on the CPU only
+}
+
 struct QuantizeSpec {
   name @0 :Text;
   method @1 :Method = gptq;
@@ -58,6 +64,7 @@ struct QuantizeSpec {
   budgetGiB @18 :Float64 = 0;  # gptq: bits and group size of each linear follow from it; 0: they are given
   activations @19 :Activations = none;  # int8 only: what the linears' inputs are rounded to
   endToEndLearningRate @20 :Float64 = 1e-5;  # aqlm only
+  arithmetic @21 :Arithmetic = fp32;  # gptq only: of the forward passes on the calibration text and of the Hessians
 }
 
 # What calibration windows are cut from.
@@ -126,6 +133,7 @@ struct EvaluateSpec {
   chat @12 :ChatTemplate = none;
   timeoutSeconds @13 :UInt32 = 0;  # of CPU time, per program; 0: the benchmark's own
   sandbox @14 :SandboxKind = namespaces;
+  arithmetic @15 :Arithmetic = fp32;  # of the model's forward passes
 }
 
 struct JobSpec {

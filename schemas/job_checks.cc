@@ -172,6 +172,9 @@ class JobCheck {
     if (!job_.baseline) add("/baseline", "the endpoint's model is the baseline: leave the key out");
     if (job_.evaluate.empty() && job_.protocol.empty())
       add("/evaluate", "missing; an endpoint can only be evaluated");
+    for (std::size_t i = 0; i < job_.evaluate.size(); ++i)
+      if (job_.evaluate[i].arithmetic != Arithmetic::fp32)
+        add(pointer_to("/evaluate", i) + "/arithmetic", "an endpoint computes as it does: leave the key out");
     if (job_.model_name.size() > kPathBytesMax)
       add("/modelName", "longer than " + std::to_string(kPathBytesMax) + " bytes");
     const std::string& variable = job_.api_key_variable;
@@ -280,6 +283,8 @@ class JobCheck {
     check("/damping", fixed.damping == spec.damping, "has no damping: only gptq has; leave the key out");
     check("/activations", fixed.activations == spec.activations,
           "leaves activations as they are: only int8 rounds them; leave the key out");
+    check("/arithmetic", fixed.arithmetic == spec.arithmetic,
+          "quantizes in fp32: only gptq has another arithmetic; leave the key out (an evaluation has one of its own)");
     const std::string only_aqlm = "has no such key: only aqlm has; leave it out";
     check("/codebooks", fixed.codebooks == spec.codebooks, only_aqlm);
     check("/codebookBits", fixed.codebook_bits == spec.codebook_bits, only_aqlm);

@@ -42,6 +42,8 @@ std::string_view to_string(CalibrationKind kind) {
   return "unknown";
 }
 
+std::string_view to_string(Arithmetic arithmetic) { return arithmetic == Arithmetic::bf16 ? "bf16" : "fp32"; }
+
 std::string_view to_string(Activations activations) {
   switch (activations) {
     case Activations::none:
@@ -124,6 +126,7 @@ std::string described(const EvaluateSpec& spec) {
   text += spec.timeout_seconds == 0 ? ", the benchmark's time limit"
                                     : ", " + std::to_string(spec.timeout_seconds) + " s per program";
   text += ", seed " + std::to_string(spec.seed);
+  if (spec.arithmetic == Arithmetic::bf16) text += ", products of bf16";
   if (spec.sandbox == SandboxKind::landlock) text += ", a Landlock sandbox allowed";
   return text;
 }
@@ -145,6 +148,7 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.act_order = defaults.act_order;
     spec.damping = defaults.damping;
     spec.budget_gib = 0;
+    spec.arithmetic = defaults.arithmetic;
   }
   if (spec.method != Method::int8) spec.activations = defaults.activations;
   if (spec.budget_gib > 0) {
@@ -215,6 +219,7 @@ std::string derived_name(const QuantizeSpec& spec) {
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";
   if (spec.method == Method::gptq && spec.damping != defaults.damping) name.append("-damp").append(number(spec.damping));
+  if (spec.arithmetic == Arithmetic::bf16) name += "-bf16";
   return name;
 }
 

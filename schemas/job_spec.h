@@ -38,6 +38,13 @@ enum class Activations : std::uint16_t {
   fixed,    // "static": the largest value of a linear's inputs on the calibration text is 127 steps; larger ones are cut
 };
 
+// What the matrix products of a model are of; sums are fp32 in both. Results depend on it, so it is part of recipes and of
+// evaluations.
+enum class Arithmetic : std::uint16_t {
+  fp32,
+  bf16,  // inputs rounded to bf16, and weights that are not codes (kernels/backend.h, Products); on the CPU only
+};
+
 inline constexpr std::int32_t kAdditiveGroupSize = 8;
 inline constexpr std::uint32_t kCodebooksMax = 8;
 inline constexpr std::uint32_t kCodebookBitsMax = 16;
@@ -67,6 +74,7 @@ struct QuantizeSpec {
   // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
   double budget_gib = 0;
   Activations activations = Activations::none;  // int8
+  Arithmetic arithmetic = Arithmetic::fp32;     // gptq: of forward passes on the calibration text and of Hessians
   bool operator==(const QuantizeSpec&) const = default;
 };
 
@@ -139,6 +147,7 @@ struct EvaluateSpec {
   ChatTemplate chat = ChatTemplate::none;
   std::uint32_t timeout_seconds = 0;  // of CPU time, per program; 0: the benchmark's own
   SandboxKind sandbox = SandboxKind::namespaces;
+  Arithmetic arithmetic = Arithmetic::fp32;  // of the model's forward passes
   bool operator==(const EvaluateSpec&) const = default;
 };
 
@@ -165,6 +174,7 @@ std::string_view to_string(Method method);
 std::string_view to_string(ScaleRule rule);
 std::string_view to_string(CalibrationKind kind);
 std::string_view to_string(Activations activations);
+std::string_view to_string(Arithmetic arithmetic);
 std::string_view to_string(FineTuning tuning);
 std::string_view to_string(PromptStyle form);
 std::string_view to_string(CompletionCut cut);

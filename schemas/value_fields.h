@@ -46,6 +46,7 @@ QUENCH_FIELDS(QuantizeSpec) {
   archive("budgetGiB", value.budget_gib);
   archive("activations", value.activations);
   archive("endToEndLearningRate", value.end_to_end_learning_rate);
+  archive("arithmetic", value.arithmetic);
 }
 QUENCH_FIELDS(CalibrationSpec) {
   archive("files", value.files);
@@ -71,6 +72,7 @@ QUENCH_FIELDS(EvaluateSpec) {
   archive("chat", value.chat);
   archive("timeoutSeconds", value.timeout_seconds);
   archive("sandbox", value.sandbox);
+  archive("arithmetic", value.arithmetic);
 }
 QUENCH_FIELDS(JobSpec) {
   archive("name", value.name);

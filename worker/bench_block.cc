@@ -12,6 +12,7 @@
 #include "cluster/collective/local.h"
 #include "schemas/error.h"
 #include "worker/build.h"
+#include "worker/model/arithmetic.h"
 #include "worker/quantize/block_pipeline.h"
 #include "worker/quantize/calibration.h"
 #include "worker/quantize/no_sink.h"
@@ -95,6 +96,7 @@ int bench_block(const ComputeOptions& compute, const BenchBlockArguments& argume
     throw Error(ErrorCode::bad_input, "--group-size " + std::to_string(arguments.recipe.group_size) +
                                           ": expected -1 (one group a row) or a number of columns");
   const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+  set_arithmetic(*backend, compute.arithmetic);
   const BlockMeasurement measured =
       measure_block(*backend, gang, config, arguments.recipe, arguments.sequences, arguments.length);
   if (gang.rank() != 0) return 0;

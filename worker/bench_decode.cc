@@ -10,6 +10,7 @@
 #include "schemas/error.h"
 #include "worker/build.h"
 #include "worker/generate/batch_decoder.h"
+#include "worker/model/arithmetic.h"
 #include "worker/random_model.h"
 #include "worker/stopwatch.h"
 #include "worker/verbs.h"
@@ -79,6 +80,9 @@ int bench_decode(const ComputeOptions& compute, const BenchDecodeArguments& argu
   if (arguments.tokens < 2)
     throw Error(ErrorCode::bad_input, "--tokens " + std::to_string(arguments.tokens) + ": at least two are timed");
   const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+  set_arithmetic(*backend, compute.arithmetic);
+  const std::string activations(to_string(compute.arithmetic));
+  const std::string products(compute.arithmetic == Arithmetic::bf16 ? backend->bf16_products() : "fused multiply-adds");
   const double bandwidth = read_bandwidth(compute.threads);
   const std::unique_ptr<WeightSource> source = make_random_model(config, arguments.bits, arguments.group_size);
   Transformer transformer(*backend, *source);
@@ -115,7 +119,8 @@ int bench_decode(const ComputeOptions& compute, const BenchDecodeArguments& argu
     std::cout << nlohmann::ordered_json{{"parameters", parameters},
                                         {"bits", arguments.bits},
                                         {"group_size", arguments.group_size},
-                                        {"activations", "fp32"},
+                                        {"activations", activations},
+                                        {"products", products},
                                         {"weight_bytes_per_token", read_bytes},
                                         {"threads", compute.threads},
                                         {"backend", backend->name()},
@@ -126,9 +131,9 @@ int bench_decode(const ComputeOptions& compute, const BenchDecodeArguments& argu
                      .dump(2)
               << "\n";
   else
-    std::printf("%.3f G parameters at %u bits in groups of %d, fp32 activations, %d threads (%s), %u tokens each, median "
+    std::printf("%.3f G parameters at %u bits in groups of %d, %s activations (%s), %d threads (%s), %u tokens each, median "
                 "step; memory reads %.2f GB/s; the same tokens at every batch size\n",
-                static_cast<double>(parameters) / 1e9, arguments.bits, arguments.group_size, compute.threads,
+                static_cast<double>(parameters) / 1e9, arguments.bits, arguments.group_size, activations.c_str(), products.c_str(), compute.threads,
                 std::string(backend->name()).c_str(), arguments.tokens, bandwidth / 1e9);
   return 0;
 }

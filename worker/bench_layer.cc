@@ -14,8 +14,9 @@
 #include "schemas/model_config.h"
 #include "schemas/safetensors.h"
 #include "worker/build.h"
-#include "worker/model/weights.h"
+#include "worker/model/arithmetic.h"
 #include "worker/model/linear.h"
+#include "worker/model/weights.h"
 #include "worker/quantize/aqlm/aqlm.h"
 #include "worker/quantize/methods.h"
 #include "worker/verbs.h"
@@ -84,6 +85,8 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   if (!(recipe.damping > 0 && recipe.damping <= 1))
     throw Error(ErrorCode::bad_input, "--damping " + std::to_string(recipe.damping) +
                                           ": expected a share of the mean diagonal above 0 and at most 1");
+  if (compute.arithmetic != Arithmetic::fp32 && recipe.method != Method::gptq)
+    throw Error(ErrorCode::bad_input, "--arithmetic bf16: only gptq has it; leave it out");
   const SafetensorsHeader header = read_safetensors_header(arguments.input);
   const Matrix weights = read_matrix(arguments.input, header, "W");
   const Matrix inputs = read_matrix(arguments.input, header, "X");
@@ -92,6 +95,7 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
                                           " inputs but X has " + std::to_string(inputs.cols));
   if (recipe.method == Method::aqlm) check_additive(recipe, weights.rows, weights.cols, arguments.input.string() + ": tensor W");
   const std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+  set_arithmetic(*backend, compute.arithmetic);
   const std::unique_ptr<cluster::Collective> alone = cluster::make_local_collective();
 
   auto start = std::chrono::steady_clock::now();

@@ -13,6 +13,7 @@
 #include "worker/evaluate/evaluation.h"
 #include "worker/evaluate/prompts.h"
 #include "worker/memory_use.h"
+#include "worker/model/arithmetic.h"
 #include "worker/phase_usage.h"
 
 namespace quench::worker {
@@ -72,6 +73,8 @@ LoadedModel& Evaluator::model(const EvaluateOrder& order) {
 
 void Evaluator::evaluate(const EvaluateOrder& order, PhaseUsage& usage) {
   const EvaluateSpec& spec = order.job.evaluate.at(order.evaluation);
+  const ArithmeticScope arithmetic(backend_, spec.arithmetic);
+  if (spec.arithmetic == Arithmetic::bf16) std::fprintf(stderr, "products of bf16 by %s\n", std::string(backend_.bf16_products()).c_str());
   if (!grader_ || graded_ != spec) {
     grader_.reset();
     grader_ = std::make_unique<Grader>(grader_options(spec, backend_.thread_count()));

@@ -273,6 +273,11 @@ int run(int argc, char** argv) {
   std::filesystem::path sized_job;
   CLI::App* size_verb = app.add_subcommand("evaluation-size", "tasks and tokens of a job's evaluations");
   size_verb->add_option("job", sized_job, "JOB.json")->required();
+  for (CLI::App* verb : {generate_verb, perplexity_verb, layer_verb, decode_verb, block_verb})
+    verb->add_option_function<std::string>(
+            "--arithmetic", [&](const std::string& name) { compute.arithmetic = name == "bf16" ? Arithmetic::bf16 : Arithmetic::fp32; },
+            "what products are of: fp32, or bf16 (CPU only)")
+        ->check(CLI::IsMember({"fp32", "bf16"}));
   // `quench bench` passes words on behind the verb.
   for (CLI::App* verb : {layer_verb, decode_verb, block_verb}) verb->fallthrough();
 
@@ -294,6 +299,7 @@ int run(int argc, char** argv) {
       if (to_string(kind) == calibration_kind) calibrating.kind = kind;
     return build_calibration_set(calibrating);
   }
+  block.recipe.arithmetic = layer.recipe.arithmetic = compute.arithmetic;
   if (decode_verb->parsed()) return bench_decode(compute, decode);
   if (block_verb->parsed() || profile_verb->parsed()) {
     const auto measure = [&](cluster::Collective& collective) {

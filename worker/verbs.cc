@@ -16,6 +16,7 @@
 #include "worker/evaluate/grade_file.h"
 #include "worker/generate/batch_decoder.h"
 #include "worker/generate/perplexity.h"
+#include "worker/model/arithmetic.h"
 
 namespace quench::worker {
 namespace {
@@ -25,7 +26,9 @@ using nlohmann::ordered_json;
 constexpr std::uint32_t kDefaultContext = 2048;
 
 std::unique_ptr<kernels::Backend> backend_for(const ComputeOptions& compute) {
-  return make_backend(compute.threads, compute.backend);
+  std::unique_ptr<kernels::Backend> backend = make_backend(compute.threads, compute.backend);
+  set_arithmetic(*backend, compute.arithmetic);
+  return backend;
 }
 
 // The link lives only while the model is loaded.

@@ -18,6 +18,7 @@ namespace quench::worker {
 struct ComputeOptions {
   int threads = 1;
   std::string backend;  // empty: the best that runs here
+  Arithmetic arithmetic = Arithmetic::fp32;  // of models that a verb runs
 };
 
 // A model by directory, or by ref at the store's owner.

@@ -76,6 +76,7 @@ std::string grid_text(const QuantizeSpec& recipe) {
   std::string text = fmt::format("{} bits, {}, {}", recipe.bits, recipe.symmetric ? "symmetric" : "asymmetric",
                                  recipe.group_size < 0 ? std::string("one scale a row") : fmt::format("groups of {}", recipe.group_size));
   if (recipe.activations != Activations::none) text += fmt::format(", {} activations of 8 bits", to_string(recipe.activations));
+  if (recipe.arithmetic == Arithmetic::bf16) text += ", quantized with products of bf16";
   return recipe.method == Method::gptq && recipe.act_order ? text + ", act-order" : text;
 }
 

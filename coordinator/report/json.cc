@@ -109,6 +109,7 @@ ordered_json artifact_json(const ArtifactScore& artifact, const CarbonFactor& ca
       {"method", to_string(artifact.method)},
       {"bits", artifact.bits},
       {"activations", to_string(artifact.recipe.activations)},
+      {"arithmetic", to_string(artifact.recipe.arithmetic)},
       {"digest", artifact.digest.hex()},
       {"bytes", artifact.bytes},
       {"bits_per_weight", artifact.bits_per_weight},

@@ -37,7 +37,7 @@ class CpuBackend final : public Backend {
     products_ = products;
     return true;
   }
-  bool has_bf16_instruction() const noexcept override { return uses_bf16_instruction(table_); }
+  std::string_view bf16_products() const noexcept override { return kernels::bf16_products(table_); }
 
   void gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept override;
   void gather_columns(ConstMatrixView x, std::span<const std::int32_t> permutation,

@@ -148,11 +148,13 @@ constexpr std::array<IsaEntry, 3> kPriority{{
 
 std::span<const IsaEntry> isa_priority_list() { return kPriority; }
 
-bool uses_bf16_instruction(const KernelTable& table) {
-  if (!runs_avx512() || !has_bf16()) return false;
+std::string_view bf16_products(const KernelTable& table) {
+  if (!runs_avx512() || !has_bf16()) return "fused multiply-adds (this machine has no AVX512-BF16)";
   KernelTable instruction{};
   avx512::fill_brain_dot_bf16(instruction);
-  return table.brain_block == instruction.brain_block;
+  if (table.brain_block == instruction.brain_block) return kBf16Instruction;
+  if (!bf16_is_two_multiply_adds()) return "fused multiply-adds (this machine's AVX512-BF16 gives other bits)";
+  return "fused multiply-adds (AVX512-BF16 is not of the instruction set that was asked for)";
 }
 
 KernelTable make_kernel_table(std::string_view name) {

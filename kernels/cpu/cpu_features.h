@@ -19,8 +19,9 @@ std::span<const IsaEntry> isa_priority_list();
 // A full table: scalar, then overwritten by the named set. The name is on the list and runs here.
 KernelTable make_kernel_table(std::string_view name);
 
-// Whether the table's products of bf16 are one instruction: the machine must have it and it must give the bits of two fused
-// multiply-adds, which is tried once on fixed numbers because only the vendors' words promise it.
-bool uses_bf16_instruction(const KernelTable& table);
+// What the table multiplies bf16 with (Backend::bf16_products). The instruction is taken where the machine has it and it gives the
+// bits of two fused multiply-adds: that is tried once on fixed numbers, because only the vendors' words promise it.
+inline constexpr std::string_view kBf16Instruction = "AVX512-BF16";
+std::string_view bf16_products(const KernelTable& table);
 
 }  // namespace quench::kernels

@@ -2,10 +2,10 @@
 """`quench bench decode` beside llama.cpp on a Q4_0 model of the same shape with random weights, one after the other on
 the same threads.
 
-    llama_cpp_decode.py --binaries BUILD/bin [--threads 2] [--batches 1 8 32] [--tokens 32] [--scratch DIR]
+    llama_cpp_decode.py --binaries BUILD/bin [--threads 2] [--batches 1 8 32] [--tokens 32] [--arithmetics fp32 bf16] [--scratch DIR]
 
 Needs tests/peers/requirements.txt (tests/peers/llama_cpp.py says why that wheel); `--library` names another libllama.so. Ours has 4 bits in
-groups of 128 and fp32 activations. Q4_0 has groups of 32, and llama.cpp rounds activations to 8 bits. Embedding aside, all
+groups of 128, and activations in fp32 or bf16. Q4_0 has groups of 32, and llama.cpp rounds activations to 8 bits. Embedding aside, all
 matrices are 4-bit on both sides, the head too. Median step after the first. Prints JSON lines."""
 
 import argparse
@@ -87,39 +87,46 @@ def their_rate(loaded, model, batch_size, tokens, threads):
     return batch_size / statistics.median(seconds[1:])
 
 
+def our_rates(options, arithmetic):
+    command = [f"{options.binaries}/quench", "bench", "decode", "--json", "--threads", str(options.threads), "--tokens",
+               str(options.tokens), "--arithmetic", arithmetic, "--batch", *map(str, options.batches)]
+    for name, value in SHAPE.items():
+        command += [f"--{name}", str(value)]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if finished.returncode != 0:
+        sys.exit(f"{' '.join(command)}\nended with {finished.returncode}: {finished.stderr}")
+    return json.loads(finished.stdout)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binaries", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--arithmetics", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--scratch", type=Path, default=Path("."), help="the model is written there once, 480 MB")
     parser.add_argument("--library", type=Path)
     options = parser.parse_args()
     path = options.scratch / "random-q4_0.gguf"
     if not path.exists():
         write_model(path)
-    command = [f"{options.binaries}/quench", "bench", "decode", "--json", "--threads", str(options.threads), "--tokens",
-               str(options.tokens), "--batch", *map(str, options.batches)]
-    for name, value in SHAPE.items():
-        command += [f"--{name}", str(value)]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode != 0:
-        sys.exit(f"{' '.join(command)}\nended with {finished.returncode}: {finished.stderr}")
-    ours = json.loads(finished.stdout)
     try:
         library = Library(options.library)
     except Missing as missing:
         sys.exit(f"{missing}, or give --library libllama.so")
     model = Model(library, path).handle
-    for our in ours["batches"]:
-        rate = their_rate(library, model, our["batch"], options.tokens, options.threads)
-        print(json.dumps({"batch": our["batch"], "threads": options.threads, "parameters": ours["parameters"],
-                          "ours_tokens_per_s": round(our["tokens_per_s"], 2), "ours_activations": ours["activations"],
-                          "llama_cpp_tokens_per_s": round(rate, 2), "ratio": round(our["tokens_per_s"] / rate, 3),
-                          "ours_share_of_bandwidth": round(our["share_of_bandwidth"], 3),
-                          "bandwidth_gbytes_per_s": round(ours["bandwidth_gbytes_per_s"], 2), "xllamacpp": library.version,
-                          "llama_cpp": library.c.llama_print_system_info().decode()}), flush=True)
+    for arithmetic in options.arithmetics:
+        ours = our_rates(options, arithmetic)
+        for our in ours["batches"]:
+            rate = their_rate(library, model, our["batch"], options.tokens, options.threads)
+            print(json.dumps({"batch": our["batch"], "threads": options.threads, "parameters": ours["parameters"],
+                              "ours_tokens_per_s": round(our["tokens_per_s"], 2), "ours_activations": ours["activations"],
+                              "ours_products": ours["products"],
+                              "llama_cpp_tokens_per_s": round(rate, 2), "ratio": round(our["tokens_per_s"] / rate, 3),
+                              "ours_share_of_bandwidth": round(our["share_of_bandwidth"], 3),
+                              "bandwidth_gbytes_per_s": round(ours["bandwidth_gbytes_per_s"], 2), "xllamacpp": library.version,
+                              "llama_cpp": library.c.llama_print_system_info().decode()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,12 @@ TEST(BenchDecode, TheTokensAreTheSameAtEveryBatchSizeAndRatesArePrinted) {
     for (const json& batch : printed["batches"]) EXPECT_GT(batch["tokens_per_s"], 0);
     EXPECT_GT(printed["bandwidth_gbytes_per_s"], 0);
   }
+  std::vector<std::string> in_bf16 = small("2");
+  in_bf16.insert(in_bf16.end(), {"--group-size", "32", "--arithmetic", "bf16"});
+  const Finished finished = run(in_bf16);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(json::parse(finished.out)["activations"], "bf16");
+  EXPECT_TRUE(json::parse(finished.out)["same_tokens_at_every_batch"]);
   const Finished refused = run(small("3"));
   EXPECT_EQ(refused.exit_code, 2) << refused.out;
   EXPECT_NE(refused.err.find("kv heads 3"), std::string::npos) << refused.err;

@@ -245,14 +245,13 @@ TEST(BrainDot, TheInstructionIsTwoFusedMultiplyAdds) {
   const auto names = runnable_isas();
   if (std::find(names.begin(), names.end(), "avx512") == names.end()) GTEST_SKIP() << "this machine cannot run avx512";
   const KernelTable chosen = make_kernel_table("avx512");
-  if (!uses_bf16_instruction(chosen)) GTEST_SKIP() << "this machine has no AVX512-BF16 that multiplies as ours do";
+  if (bf16_products(chosen) != kBf16Instruction) GTEST_SKIP() << bf16_products(chosen);
   KernelTable plain = chosen;
   avx512::fill_brain_dot(plain);
-  EXPECT_FALSE(uses_bf16_instruction(plain));
   CpuBackend without(plain, 1), with(chosen, 1);
   ASSERT_TRUE(without.set_products(Products::bf16) && with.set_products(Products::bf16));
-  EXPECT_TRUE(with.has_bf16_instruction());
-  EXPECT_FALSE(without.has_bf16_instruction());
+  EXPECT_EQ(with.bf16_products(), kBf16Instruction);
+  EXPECT_NE(without.bf16_products(), kBf16Instruction);
   std::mt19937 random(12);
   const float special[] = {0.0f, -0.0f, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                            std::numeric_limits<float>::quiet_NaN(), 0x1p-56f, -0x1.01p-56f, 0x1p-57f, 0x1.fep127f, 0x1p-130f};

@@ -58,6 +58,16 @@ TEST(JobFile, Int8HasFormsOfActivationsWithNamesOfTheirOwn) {
   EXPECT_NO_THROW(parse_job(job_with(R"("quantize": [{"method": "int8", "activations": "dynamic"}])"), "job.json", "/base"));
 }
 
+TEST(JobFile, ProductsOfBf16AreSaidInNamesAndDescriptions) {
+  const JobSpec job = parse_job(job_with(R"("quantize": [{}, {"arithmetic": "bf16"}], "calibration": {"files": ["a"]},
+                                            "evaluate": [{"arithmetic": "bf16"}])"),
+                                "job.json", "/base");
+  std::vector<std::string> names;
+  for (const QuantizeSpec& recipe : artifact_recipes(job)) names.push_back(recipe.name);
+  EXPECT_THAT(names, ElementsAre("none", "gptq-4bit-g128-sym", "gptq-4bit-g128-sym-bf16"));
+  EXPECT_THAT(described(job.evaluate[0]), HasSubstr("products of bf16"));
+}
+
 TEST(JobFile, EveryKeyIsRead) {
   const JobSpec job = read_job(kJobs / "full.json");
   EXPECT_EQ(job.name, "codellama-7b-bits");
@@ -257,6 +267,12 @@ const std::vector<BadJob> kBadJobs = {
     {"ActivationsOfGptq",
      job_with(R"("quantize": [{"method": "gptq", "activations": "dynamic"}], "calibration": {"files": ["a"]})"),
      {"/quantize/0/activations", "only int8 rounds them"}},
+    {"UnknownArithmetic",
+     job_with(R"("quantize": [{"arithmetic": "fp16"}], "calibration": {"files": ["a"]})"),
+     {"/quantize/0/arithmetic", "unknown name \"fp16\"", "fp32, bf16"}},
+    {"ArithmeticOfRtn",
+     job_with(R"("quantize": [{"method": "rtn", "arithmetic": "bf16"}])"),
+     {"/quantize/0/arithmetic", "only gptq has another arithmetic"}},
     {"AwqWithoutText", job_with(R"("quantize": [{"method": "awq"}])"), {"/calibration/files", "awq and aqlm need text files"}},
     {"ScalarForObject",
      job_with("\"calibration\": 3"),

@@ -25,6 +25,8 @@ inline constexpr unsigned kEnumerants<FineTuning> = 3;
 template <>
 inline constexpr unsigned kEnumerants<Activations> = 3;
 template <>
+inline constexpr unsigned kEnumerants<Arithmetic> = 2;
+template <>
 inline constexpr unsigned kEnumerants<PromptStyle> = 4;
 template <>
 inline constexpr unsigned kEnumerants<CompletionCut> = 2;

@@ -11,6 +11,7 @@
 #include "schemas/bit_budget.h"
 #include "schemas/error.h"
 #include "schemas/synthetic_model.h"
+#include "worker/model/arithmetic.h"
 #include "worker/model/transformer.h"
 #include "worker/quantize/bit_choice.h"
 #include "worker/quantize/held_blocks.h"
@@ -208,6 +209,9 @@ void quantize_artifact(const GangContext& context, const QuantizeOrder& order,
   const std::uint32_t layers = context.source.config().layers;
   QUENCH_CHECK(order.first_block <= layers, order.first_block, layers);
   check_fine_tuning(context.source.config(), recipe);
+  const ArithmeticScope arithmetic(context.backend, recipe.arithmetic);
+  if (speaks && recipe.arithmetic == Arithmetic::bf16)
+    context.sink.log(recipe.name + ": products of bf16 by " + std::string(context.backend.bf16_products()));
   if (calibrated) check_calibration(context, order, calibration);
 
   std::optional<Activations> activations;

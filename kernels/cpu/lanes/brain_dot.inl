@@ -173,7 +173,7 @@ void brain_rows(const BrainBlock& block) {
 }
 
 // How far ahead of a panel's codes memory is asked for them.
-constexpr std::int64_t kBrainPrefetchBytes = 2048;
+constexpr std::int64_t kBrainPrefetchBytes = 1024;
 
 // A line of codes of each panel. Panel by panel within a word, so that operations that wait for one another stand far apart.
 template <int Bits, int Panels, int J = 0>

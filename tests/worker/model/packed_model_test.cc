@@ -8,6 +8,7 @@
 
 #include "schemas/error.h"
 #include "tests/worker/model/model_fixtures.h"
+#include "worker/model/arithmetic.h"
 
 namespace quench::worker::test {
 namespace {
@@ -41,6 +42,39 @@ TEST_P(PackedModel, GivesTheBitsOfItsDequantizedWeights) {
     EXPECT_LT(from_packed.weight_bytes(), from_dense.weight_bytes());
     EXPECT_EQ(prefill_logits(from_packed, tokens_), prefill_logits(from_dense, tokens_)) << isa;
     EXPECT_EQ(greedy(from_packed, tokens_, 12), greedy(from_dense, tokens_, 12)) << isa;
+  }
+}
+
+// In products of bf16 every instruction set has the same logits, decoding has those of prefill, and they are near fp32's.
+TEST_P(PackedModel, HasOneSetOfBitsInBf16) {
+  std::vector<float> expected;
+  for (const std::string_view isa : kernels::runnable_isas()) {
+    const auto backend = backend_of(isa, 2);
+    const TestArtifact artifact =
+        make_artifact(fixture("odd_llama"), *backend, GetParam().bits, GetParam().group_size, ColumnOrder::shuffled);
+    const auto packed = open_artifact(artifact.manifest, artifact.chunks.reader());
+    Transformer transformer(*backend, *packed);
+    const std::vector<float> fp32 = prefill_logits(transformer, tokens_);
+    const ArithmeticScope scope(*backend, Arithmetic::bf16);
+    const std::vector<float> logits = prefill_logits(transformer, tokens_);
+    if (expected.empty()) expected = logits;
+    EXPECT_EQ(logits, expected) << isa;
+    float worst = 0, largest = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      worst = std::max(worst, std::abs(logits[i] - fp32[i]));
+      largest = std::max(largest, std::abs(fp32[i]));
+    }
+    EXPECT_GT(worst, 0);
+    EXPECT_LT(worst, 0.1f * largest) << isa;  // random weights make much of a small difference
+
+    SequenceCache cache(transformer.config(), static_cast<std::int64_t>(tokens_.size()), backend->memory());
+    std::vector<float> decoded;
+    for (const std::int32_t& token : tokens_) {
+      const SequenceStep step{&cache, {&token, 1}};
+      const kernels::ConstMatrixView row = transformer.forward({&step, 1});
+      decoded.insert(decoded.end(), row.data, row.data + row.cols);
+    }
+    EXPECT_EQ(decoded, logits) << isa;
   }
 }
 

@@ -96,6 +96,42 @@ INSTANTIATE_TEST_SUITE_P(Recipes, Quantizer, ::testing::Range<std::size_t>(0, 6)
 // Without the budget: twelve choices of every linear take the emulated device minutes.
 INSTANTIATE_TEST_SUITE_P(Recipes, QuantizerOnDevice, ::testing::Range<std::size_t>(0, 5));
 
+// In products of bf16: records of their own, the same for any ranks, threads and instruction set, with nearly fp32's losses.
+TEST(Quantizer, InBf16GivesTheSameRecordsEverywhere) {
+  QuantizeSpec recipe = gptq(4, true);
+  const CalibrationSet calibration = windows(5, 24, 131, 512);
+  struct Result {
+    std::string fingerprint;
+    double loss = 0;
+  };
+  const auto quantized = [&](std::uint32_t ranks, const std::string& isa, int threads) {
+    Store store;
+    const ScratchDirectory scratch;
+    run_gang(ranks, order_for(recipe, scratch), calibration, store, isa, threads);
+    Result result{fingerprint(store)};
+    for (const BlockDone& block : store.blocks)
+      for (const LinearLoss& linear : block.losses) result.loss += linear.relative_loss;
+    return result;
+  };
+  const Result fp32 = quantized(1, "", 1);
+  recipe.arithmetic = Arithmetic::bf16;
+  const Result bf16 = quantized(1, "", 1);
+  EXPECT_NE(bf16.fingerprint, fp32.fingerprint);
+  EXPECT_NEAR(bf16.loss, fp32.loss, 0.01 * fp32.loss);
+  RecordProperty("loss_of_fp32", std::to_string(bf16.loss / fp32.loss));
+  EXPECT_EQ(quantized(3, "", 2).fingerprint, bf16.fingerprint);
+  for (const std::string_view isa : kernels::runnable_isas())
+    EXPECT_EQ(quantized(2, std::string(isa), 1).fingerprint, bf16.fingerprint) << isa;
+  // A GPU's kernels have none: told, and nothing else in its place.
+  try {
+    quantized(1, "emulated", 1);
+    FAIL() << "a backend without products of bf16 took the recipe";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_input);
+    EXPECT_NE(std::string(error.what()).find("arithmetic bf16: the backend cuda-exact"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Quantizer, GoesOnAfterADeathAtAnyBlockOnOtherRanksWithAndWithoutItsHiddenStates) {
   const QuantizeSpec recipe = gptq(4, true);
   Store whole;
