@@ -91,10 +91,15 @@ void serve(State& state, Outbox& outbox, ConnectionId connection) {
 }
 
 void release(State& state, Outbox& outbox, ConnectionId connection, const std::string& who) {
-  std::uint32_t leases = 0;
-  for (EvaluationProgress& evaluation : state.evaluations)
-    if (evaluation.leases) leases += evaluation.leases->release_holder(connection);
-  if (leases > 0) outbox.tell("the " + std::to_string(leases) + " leases of " + who + " go to others");
+  LeaseTable::Released all;
+  for (EvaluationProgress& evaluation : state.evaluations) {
+    if (!evaluation.leases) continue;
+    const LeaseTable::Released one = evaluation.leases->release_holder(connection);
+    all.leases += one.leases, all.items += one.items, all.made += one.made;
+  }
+  if (all.leases > 0)
+    outbox.tell("the " + std::to_string(all.leases) + " leases of " + who + " go to others: " + std::to_string(all.items) +
+                " completions, " + std::to_string(all.made) + " of them generated already");
 }
 
 // A process whose end was told while its connection still stood: now that the connection is gone, it has ended.
@@ -189,10 +194,11 @@ void on_benchmark_info(State& state, Outbox& outbox, Evaluator& evaluator, const
   evaluator.described = true;
 }
 
-void on_lease_request(Evaluator& evaluator, const LeaseRequest& request) {
+void on_lease_request(State& state, ConnectionId connection, Evaluator& evaluator, const LeaseRequest& request) {
   if (evaluator.order != request.number || !evaluator.described || evaluator.items_asked > 0)
     out_of_order("LeaseRequest");
   evaluator.items_asked = std::max<std::uint32_t>(request.items_max, 1);
+  state.evaluations[request.number].leases->hand_in(connection, request.lease, request.made);
 }
 
 EvaluationProgress& opened_evaluation(State& state, std::uint32_t number, const char* what) {
@@ -287,7 +293,7 @@ void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection,
     std::visit(
         Overloaded{
             [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, evaluator, info); },
-            [&](const LeaseRequest& request) { on_lease_request(evaluator, request); },
+            [&](const LeaseRequest& request) { on_lease_request(state, connection, evaluator, request); },
             [&](const LeaseRenewal& renewal) {
               opened_evaluation(state, renewal.number, "LeaseRenewal")
                   .leases->renew(renewal.lease, state.now, kLeaseMsMax);

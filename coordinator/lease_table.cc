@@ -42,6 +42,7 @@ LeaseGrant LeaseTable::grant(std::uint64_t holder, std::uint32_t holders, std::u
     if (open_.count(item) == 0) continue;
     lease.items.push_back(item);
     grant.items.push_back({item.first, item.second});
+    if (const auto text = made_.find(item); text != made_.end()) grant.made.push_back(text->second);
   }
   if (lease.items.empty()) return grant;
   grant.lease = LeaseId{next_lease_++};
@@ -60,6 +61,7 @@ std::vector<Verdict> LeaseTable::accept(LeaseId lease, std::vector<Verdict> verd
                                             std::to_string(verdict.sample) + ", which no lease can hold");
     returned.insert(item);
     if (open_.erase(item) == 0) continue;
+    made_.erase(item);
     ++done_;
     wanted.push_back(std::move(verdict));
   }
@@ -72,14 +74,29 @@ std::vector<Verdict> LeaseTable::accept(LeaseId lease, std::vector<Verdict> verd
   return wanted;
 }
 
+void LeaseTable::hand_in(std::uint64_t holder, LeaseId lease, std::vector<MadeText> made) {
+  const auto found = leases_.find(lease.value);
+  if (found == leases_.end()) return;
+  for (MadeText& text : made) {
+    const Item item{text.task, text.sample};
+    const std::vector<Item>& items = found->second.items;
+    if (found->second.holder != holder || std::find(items.begin(), items.end(), item) == items.end())
+      throw Error(ErrorCode::bad_input, "a text names task " + std::to_string(text.task) + ", sample " +
+                                            std::to_string(text.sample) + ", which is not in its lease");
+    if (open_.count(item) != 0) made_.emplace(item, std::move(text));
+  }
+}
+
 template <typename Condition>
-std::uint32_t LeaseTable::release_if(Condition condition) {
-  std::uint32_t released = 0;
+LeaseTable::Released LeaseTable::release_if(Condition condition) {
+  Released released;
   for (auto lease = leases_.begin(); lease != leases_.end();) {
     if (condition(lease->second)) {
       give_back(lease->second);
+      ++released.leases;
+      released.items += static_cast<std::uint32_t>(lease->second.items.size());
+      for (const Item& item : lease->second.items) released.made += static_cast<std::uint32_t>(made_.count(item));
       lease = leases_.erase(lease);
-      ++released;
     } else {
       ++lease;
     }
@@ -103,12 +120,12 @@ void LeaseTable::renew(LeaseId lease, std::int64_t now_ms, std::int64_t deadline
     found->second.deadline_ms = now_ms + deadline_ms;
 }
 
-std::uint32_t LeaseTable::release_holder(std::uint64_t holder) {
+LeaseTable::Released LeaseTable::release_holder(std::uint64_t holder) {
   return release_if([&](const Lease& lease) { return lease.holder == holder; });
 }
 
 std::uint32_t LeaseTable::expire(std::int64_t now_ms) {
-  return release_if([&](const Lease& lease) { return lease.deadline_ms <= now_ms; });
+  return release_if([&](const Lease& lease) { return lease.deadline_ms <= now_ms; }).leases;
 }
 
 }  // namespace quench::coordinator

@@ -27,14 +27,22 @@ class LeaseTable {
   // holder may have several leases.
   LeaseGrant grant(std::uint64_t holder, std::uint32_t holders, std::uint32_t items_max, std::int64_t now_ms,
                    std::int64_t deadline_ms);
+  // Keeps what the holder of a lease has generated of it, for whoever gets these items when the holder is lost. Nothing
+  // happens when the lease is no more; texts of another's lease or of items that it does not hold throw Error(bad_input).
+  void hand_in(std::uint64_t holder, LeaseId lease, std::vector<MadeText> made);
   // The lease's deadline begins anew; nothing happens when it is no more.
   void renew(LeaseId lease, std::int64_t now_ms, std::int64_t deadline_ms);
   // Takes back a lease's verdicts: returns those that were still wanted. A late lease whose items
   // were finished by another holder gives none; items that are lent again are accepted from whoever
   // comes first. Verdicts of items that no lease ever held throw Error(bad_input).
   std::vector<Verdict> accept(LeaseId lease, std::vector<Verdict> verdicts);
-  // Returns a lost holder's items to the queue; how many leases those were.
-  std::uint32_t release_holder(std::uint64_t holder);
+  struct Released {
+    std::uint32_t leases = 0;
+    std::uint32_t items = 0;
+    std::uint32_t made = 0;  // items with a text: they need only be executed
+  };
+  // Returns a lost holder's items to the queue.
+  Released release_holder(std::uint64_t holder);
   // Returns the items of leases whose deadline passed to the queue; how many leases that were.
   std::uint32_t expire(std::int64_t now_ms);
 
@@ -54,7 +62,7 @@ class LeaseTable {
   };
   void give_back(const Lease& lease);
   template <typename Condition>
-  std::uint32_t release_if(Condition condition);
+  Released release_if(Condition condition);
 
   std::uint32_t tasks_;
   std::uint32_t samples_;
@@ -62,6 +70,7 @@ class LeaseTable {
   std::uint32_t done_;
   std::deque<Item> pending_;
   std::set<Item> open_;  // not done: pending or lent
+  std::map<Item, MadeText> made_;  // of items that are not done
   std::map<std::uint64_t, Lease> leases_;
   std::uint64_t next_lease_ = 1;
 };

@@ -168,9 +168,18 @@ struct BenchmarkInfo {  // E, once per EvaluateOrder, before asking for leases
   std::uint32_t number = 0;
   bool operator==(const BenchmarkInfo&) const = default;
 };
+struct MadeText {  // a completion that has no verdict yet
+  std::uint32_t task = 0;
+  std::uint32_t sample = 0;
+  std::string text;          // as it was generated, before any cut
+  std::uint32_t tokens = 0;  // generated
+  bool operator==(const MadeText&) const = default;
+};
 struct LeaseRequest {  // E: one at a time
   std::uint32_t items_max = 0;
   std::uint32_t number = 0;
+  LeaseId lease;               // that was generated last
+  std::vector<MadeText> made;  // of it: whoever gets its items when this worker dies need not generate them again
   bool operator==(const LeaseRequest&) const = default;
 };
 struct LeaseItem {
@@ -182,6 +191,7 @@ struct LeaseGrant {  // C; empty items: nothing is left for this worker, the ord
   LeaseId lease;
   std::uint32_t deadline_ms = 0;
   std::vector<LeaseItem> items;
+  std::vector<MadeText> made;  // of some of the items: by a worker that was lost
   bool operator==(const LeaseGrant&) const = default;
 };
 struct LeaseRenewal {  // E: work on the lease goes on; its deadline begins anew

@@ -294,9 +294,17 @@ QUENCH_FIELDS(BenchmarkInfo) {
   archive("taskIds", value.task_ids);
   archive("number", value.number);
 }
+QUENCH_FIELDS(MadeText) {
+  archive("task", value.task);
+  archive("sample", value.sample);
+  archive("text", value.text);
+  archive("tokens", value.tokens);
+}
 QUENCH_FIELDS(LeaseRequest) {
   archive("itemsMax", value.items_max);
   archive("number", value.number);
+  archive("lease", value.lease);
+  archive("made", value.made);
 }
 QUENCH_FIELDS(LeaseItem) {
   archive("task", value.task);
@@ -306,6 +314,7 @@ QUENCH_FIELDS(LeaseGrant) {
   archive("lease", value.lease);
   archive("deadlineMs", value.deadline_ms);
   archive("items", value.items);
+  archive("made", value.made);
 }
 QUENCH_FIELDS(LeaseRenewal) {
   archive("lease", value.lease);

@@ -143,9 +143,18 @@ struct BenchmarkInfo {
   number @2 :UInt32;
 }
 
+struct MadeText {
+  task @0 :UInt32;
+  sample @1 :UInt32;
+  text @2 :Text;
+  tokens @3 :UInt32;
+}
+
 struct LeaseRequest {
   itemsMax @0 :UInt32;
   number @1 :UInt32;
+  lease @2 :UInt64;
+  made @3 :List(MadeText);
 }
 
 struct LeaseItem {
@@ -157,6 +166,7 @@ struct LeaseGrant {
   lease @0 :UInt64;
   deadlineMs @1 :UInt32;
   items @2 :List(LeaseItem);
+  made @3 :List(MadeText);
 }
 
 struct VerdictsDone {

@@ -62,7 +62,7 @@ class FakeWorker {
       BenchmarkInfo info = problems_;
       info.number = order->number;
       connection_->send(info);
-      connection_->send(LeaseRequest{1, order->number});
+      connection_->send(LeaseRequest{1, order->number, {}, {}});
     } else if (const auto* grant = std::get_if<LeaseGrant>(&message)) {
       if (grant->items.empty()) {
         connection_->send(UsageDone{0, order_.evaluation, order_.artifact, {}});
@@ -70,6 +70,7 @@ class FakeWorker {
       }
       ++leases_;
       VerdictsDone done{grant->lease, {}, order_.number};
+      LeaseRequest next{1, order_.number, grant->lease, {}};
       for (const LeaseItem& item : grant->items) {
         Verdict& verdict = done.verdicts.emplace_back();
         verdict.task = item.task;
@@ -78,9 +79,11 @@ class FakeWorker {
         // As long as answers of such benchmarks are.
         verdict.completion = "    return " + std::string(160, 'a') + std::to_string(item.task + item.sample) + "\n";
         verdict.tokens = 60;
+        next.made.push_back({item.task, item.sample, verdict.completion, verdict.tokens});
       }
+      // A worker asks for the next lease before it executes this one.
+      connection_->send(next);
       connection_->send(done);
-      connection_->send(LeaseRequest{1, order_.number});
     } else if (std::holds_alternative<ExitOrder>(message)) {
       over_ = true;
     }

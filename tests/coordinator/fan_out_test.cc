@@ -54,7 +54,7 @@ class FanOut : public ::testing::Test {
     say(worker, BenchmarkInfo{named(problems), kTasks, order(worker).number});
   }
   void ask(ConnectionId worker, std::uint32_t items = 4) {
-    say(worker, LeaseRequest{items, order(worker).number});
+    say(worker, LeaseRequest{items, order(worker).number, {}, {}});
   }
   static std::vector<Verdict> verdicts_of(const LeaseGrant& grant, const std::string& completion = "") {
     std::vector<Verdict> verdicts;
@@ -143,8 +143,12 @@ TEST_F(FanOut, ALostWorkersLeasesGoToAnotherAndItIsStartedAgain) {
   describe(0);
   ask(0);
   const LeaseGrant lost = grant(0);
-  say(0, LeaseRequest{4, 0});  // it fetches ahead while it executes
+  // It fetches ahead while it executes, and hands in what it executes.
+  LeaseRequest request{4, 0, lost.lease, {}};
+  for (const LeaseItem& item : lost.items) request.made.push_back({item.task, item.sample, "text " + std::to_string(item.task), 7});
+  say(0, request);
   const LeaseGrant ahead = grant(0);
+  EXPECT_TRUE(ahead.made.empty());
   ASSERT_EQ(lost.items.size() + ahead.items.size(), 5u);
   describe(1);
   ask(1);
@@ -152,9 +156,14 @@ TEST_F(FanOut, ALostWorkersLeasesGoToAnotherAndItIsStartedAgain) {
   on_evaluator_lost(state, outbox, 0, "reset by peer");
   on_evaluator_exited(state, outbox, 0, "was killed by signal 9");
   EXPECT_EQ(outbox.evaluators_started, (std::vector<std::uint32_t>{0, 1, 0}));
-  EXPECT_TRUE(told("2 leases"));
+  EXPECT_TRUE(told("the 2 leases of evaluation worker 0 go to others: 5 completions, " + std::to_string(lost.items.size()) +
+                   " of them generated already"));
   ask(1);
   EXPECT_EQ(grant(1).items.size(), 4u);
+  std::size_t again = 0;
+  for (const LeaseItem& item : grant(1).items) again += std::count(lost.items.begin(), lost.items.end(), item);
+  EXPECT_EQ(grant(1).made.size(), again) << "what was generated is not generated again";
+  for (const MadeText& text : grant(1).made) EXPECT_EQ(text.text, "text " + std::to_string(text.task));
   give(1, grant(1), 0);
   ask(1);
   give(1, grant(1), 0);
@@ -220,7 +229,7 @@ TEST_F(FanOut, OneRequestAtATime) {
   describe(100);
   for (int request = 0; request < 5; ++request) ask(0, 2);  // all six items, and then one request that waits
   EXPECT_TRUE(outbox.to<Refused>(0).empty());
-  say(0, LeaseRequest{2, 0});
+  say(0, LeaseRequest{2, 0, {}, {}});
   EXPECT_EQ(outbox.to<Refused>(0).size(), 1u);
   ask(100, 100);
   EXPECT_EQ(grant(100).items.size(), 6u) << "what it held went to the other";
@@ -351,7 +360,7 @@ TEST_F(FanOut, AVerdictThatNoLeaseCanHoldEndsItsWorkerOnly) {
   say(100, VerdictsDone{grant(100).lease, {wild}, 0});
   EXPECT_EQ(outbox.to<Refused>(100).size(), 1u);
   EXPECT_EQ(kept(0), 0u);
-  say(100, LeaseRequest{1, 0});  // not heard any more
+  say(100, LeaseRequest{1, 0, {}, {}});  // not heard any more
   join(0);
   describe(0);
   ask(0, 100);

@@ -63,8 +63,8 @@ TEST(LeaseTable, ALostHoldersLeasesReturnAndNoOthers) {
   const LeaseGrant ahead = table.grant(7, 1, 1, 0, 10);  // fetched while the first one is executed
   const LeaseGrant other = table.grant(8, 1, 2, 0, 10);
   EXPECT_FALSE(table.has_pending());
-  EXPECT_EQ(table.release_holder(7), 2u);
-  EXPECT_EQ(table.release_holder(7), 0u);
+  EXPECT_EQ(table.release_holder(7).leases, 2u);
+  EXPECT_EQ(table.release_holder(7).leases, 0u);
   EXPECT_EQ(table.grant(9, 1, 9, 0, 10).items.size(), 2u);
   EXPECT_EQ(table.accept(other.lease, all_of(other)).size(), 2u);
 }
@@ -84,6 +84,23 @@ TEST(LeaseTable, VerdictsOutsideTheBenchmarkAreAnError) {
   const LeaseGrant grant = table.grant(0, 1, 2, 0, 10);
   EXPECT_THROW(table.accept(grant.lease, {verdict(2, 0)}), Error);
   EXPECT_THROW(table.accept(grant.lease, {verdict(0, 1)}), Error);
+}
+
+TEST(LeaseTable, TextsGoWithTheirItemsUntilTheyHaveAVerdict) {
+  LeaseTable table(2, 1, {});
+  const LeaseGrant lost = table.grant(7, 1, 2, 0, 10);
+  table.hand_in(7, lost.lease, {{0, 0, "a text", 3}});
+  EXPECT_THROW(table.hand_in(8, lost.lease, {{1, 0, "not his", 3}}), Error);
+  EXPECT_THROW(table.hand_in(7, lost.lease, {{1, 1, "nobody's", 3}}), Error);
+  const LeaseTable::Released released = table.release_holder(7);
+  EXPECT_EQ(released.leases, 1u);
+  EXPECT_EQ(released.items, 2u);
+  EXPECT_EQ(released.made, 1u);
+  table.hand_in(7, lost.lease, {{1, 0, "late", 3}});  // of a lease that is no more
+  const LeaseGrant again = table.grant(8, 1, 2, 0, 10);
+  EXPECT_EQ(again.made, (std::vector<MadeText>{{0, 0, "a text", 3}}));
+  table.accept(again.lease, {verdict(0, 0)});
+  EXPECT_TRUE(table.grant(9, 1, 2, 0, 10).made.empty());
 }
 
 // Whatever is lost, late or repeated, every item ends done exactly once.

@@ -19,8 +19,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kKills = 8;
-// A worker holds one lease that it generates, one that waits and one that is executed.
+// A worker holds one lease that it generates, one that waits and one that is executed; of the last two the coordinator has
+// the texts, so that of no more than one lease anything is generated again.
 constexpr int kLeasesHeldMax = 3;
+constexpr int kLeaseItems = 32;
 
 // The example's model, which has memorised HumanEval; hot enough that answers differ from sample to sample.
 nlohmann::json evaluation_job() {
@@ -105,6 +107,7 @@ TEST_F(Evaluators, WhateverIsKilledEachVerdictIsKeptOnceAndIsTheSame) {
   std::mt19937 random(20261127);
   int kills = 0;
   std::map<int, int> leases_lost;
+  int handed_in = 0, again = 0;
   for (int round = 0; kills < wanted; ++round) {
     ASSERT_LT(round, 4 + wanted) << "only " << kills << " kills hit a living worker";
     const auto store = *scratch_ / ("killed-" + std::to_string(round));
@@ -127,15 +130,19 @@ TEST_F(Evaluators, WhateverIsKilledEachVerdictIsKeptOnceAndIsTheSame) {
     std::istringstream lines(log_of(store));
     std::smatch match;
     for (std::string line; std::getline(lines, line);)
-      if (std::regex_search(line, match, std::regex("the (\\d+) leases of .* go to others"))) {
+      if (std::regex_search(line, match, std::regex("the (\\d+) leases of .* go to others: (\\d+) completions, (\\d+) of them"))) {
         EXPECT_LE(std::stoi(match[1]), kLeasesHeldMax) << line;
+        const int made_again = std::stoi(match[2]) - std::stoi(match[3]);
+        EXPECT_LE(made_again, kLeaseItems) << line;
         ++leases_lost[std::stoi(match[1])];
+        handed_in += std::stoi(match[3]);
+        again += made_again;
       }
     std::filesystem::remove_all(store);
   }
   std::cout << kills << " evaluation workers killed;";
   for (const auto& [leases, times] : leases_lost) std::cout << " " << leases << " leases went to others " << times << " times;";
-  std::cout << "\n";
+  std::cout << " " << again << " completions were generated again, " << handed_in << " were not\n";
 }
 
 TEST_F(Evaluators, AWorkerJoinsWhileTheJobRunsAndDoesAShareOfIt) {

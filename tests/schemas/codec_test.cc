@@ -54,6 +54,7 @@ TEST(ValueFields, ListEveryMember) {
   expect_all_members_listed<EvaluationKey>("EvaluationKey");
   expect_all_members_listed<RankId>("RankId");
   expect_all_members_listed<LeaseItem>("LeaseItem");
+  expect_all_members_listed<MadeText>("MadeText");
 #define EXPECT_MEMBERS(Type) expect_all_members_listed<Type>(#Type);
   QUENCH_SERVICE_TYPES(EXPECT_MEMBERS)
 #undef EXPECT_MEMBERS

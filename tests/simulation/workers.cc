@@ -122,8 +122,9 @@ Script EvaluationWorker::generate() {
       throw Violation("the artifact to be evaluated is not in the store");
     state_.manifest.reset();
     say(BenchmarkInfo{benchmark_of(order.evaluation), tasks_of(shape_), order.number});
+    LeaseRequest request{shape_.lease_items, order.number, {}, {}};
     for (;;) {
-      say(LeaseRequest{shape_.lease_items, order.number});
+      say(request);
       co_await until([this] { return !state_.grants.empty(); });
       LeaseGrant grant = std::move(state_.grants.front());
       state_.grants.pop_front();
@@ -131,7 +132,18 @@ Script EvaluationWorker::generate() {
       for (const LeaseItem& item : grant.items)
         if (item.task >= shape_.tasks || item.sample >= shape_.samples) throw Violation("a lease names what there is not");
       leases_.emplace(order.number, grant.lease);
-      for (std::size_t item = 0; item < grant.items.size(); ++item) {
+      request.lease = grant.lease;
+      request.made.clear();
+      for (const LeaseItem& item : grant.items) {
+        const auto left = std::find_if(grant.made.begin(), grant.made.end(), [&](const MadeText& text) {
+          return text.task == item.task && text.sample == item.sample;
+        });
+        const std::string text = verdict_of(order.artifact, order.evaluation, item).completion;
+        if (left != grant.made.end()) {
+          if (left->text != text) throw Violation("a lease holds the text of another completion");
+          continue;
+        }
+        request.made.push_back({item.task, item.sample, text, 1});
         co_await compute(dice_.between(1, kItemMsMax));
         renew();
       }

@@ -1,6 +1,7 @@
 #include "worker/evaluate/evaluation.h"
 
 #include <chrono>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -102,6 +103,34 @@ std::vector<Verdict> execute(Grader& grader, const EvaluateSpec& spec, const Pro
   return verdicts;
 }
 
+// A text for each item of the lease: another worker's where it has left one, else generated here.
+struct LeaseTexts {
+  MadeTexts texts;
+  std::vector<MadeText> fresh;
+};
+LeaseTexts make_texts(const LeaseGrant& grant, const std::function<MadeTexts(const std::vector<LeaseItem>&)>& make) {
+  std::map<std::pair<std::uint32_t, std::uint32_t>, const MadeText*> left;
+  for (const MadeText& text : grant.made) left[{text.task, text.sample}] = &text;
+  std::vector<LeaseItem> missing;
+  for (const LeaseItem& item : grant.items)
+    if (!left.contains({item.task, item.sample})) missing.push_back(item);
+  LeaseTexts all;
+  MadeTexts made;
+  if (!missing.empty()) made = make(missing);
+  all.texts.failure = made.failure;
+  std::size_t next = 0;
+  for (const LeaseItem& item : grant.items) {
+    if (const auto found = left.find({item.task, item.sample}); found != left.end()) {
+      all.texts.texts.push_back(GeneratedText{found->second->text, found->second->tokens});
+      continue;
+    }
+    std::optional<GeneratedText>& text = made.texts.at(next++);
+    if (text) all.fresh.push_back({item.task, item.sample, std::string(bounded(text->text)), text->tokens});
+    all.texts.texts.push_back(std::move(text));
+  }
+  return all;
+}
+
 // The items that have a text; the coordinator lends the others again.
 GeneratedLease generated(const LeaseGrant& grant, std::vector<std::optional<GeneratedText>> texts) {
   GeneratedLease lease;
@@ -156,20 +185,24 @@ EvaluationTimes run_evaluation(const EvaluateSpec& spec, std::uint32_t number, c
       },
       // The compute thread may be waiting for a lease that only comes when this one's verdicts are in.
       [&](const std::exception_ptr& failure) { leases.abandon(as_error(failure)); });
+  LeaseRequest request{kLeaseItems, number, {}, {}};
   for (;;) {
-    const LeaseGrant grant = leases.next_lease({kLeaseItems, number});
+    const LeaseGrant grant = leases.next_lease(request);
     if (grant.items.empty()) break;
     check_items(grant, problems);
     held.add(grant.lease);
-    if (!completions) {
-      completions = open(problems);
-      began = Clock::now();
-    }
-    MadeTexts made = [&] {
+    LeaseTexts texts = make_texts(grant, [&](const std::vector<LeaseItem>& items) {
+      if (!completions) {
+        completions = open(problems);
+        began = Clock::now();
+      }
       const Stopwatch watch(times.generating_seconds);
-      return completions->make(grant.items, on_progress);
-    }();
-    times.completions += static_cast<std::uint32_t>(grant.items.size());
+      times.completions += static_cast<std::uint32_t>(items.size());
+      return completions->make(items, on_progress);
+    });
+    request.lease = grant.lease;
+    request.made = std::move(texts.fresh);
+    MadeTexts& made = texts.texts;
     execution.put(generated(grant, std::move(made.texts)));
     if (made.failure) {
       // The verdicts on what was generated before it are worth having.

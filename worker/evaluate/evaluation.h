@@ -1,5 +1,6 @@
 // One worker's part in scoring an artifact: lease after lease it generates completions, executes them in the
-// sandbox and returns the verdicts. The next lease is generated while the last one is executed.
+// sandbox and returns the verdicts. The next lease is generated while the last one is executed; its request hands the
+// texts of the last one in, so that what is generated is not generated again when this worker dies.
 #pragma once
 
 #include <functional>
