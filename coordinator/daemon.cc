@@ -121,8 +121,9 @@ std::vector<quench::JournalEvent> Daemon::journal() const {
 
 // --- Decisions of the queue -----------------------------------------------------------------------
 
-JobNumber Daemon::submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes) {
-  const JobNumber number = submit_job(queue_, *this, job, priority, caller, unix_now_ms(), bytes);
+JobNumber Daemon::submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes,
+                         const std::vector<JobNumber>& after) {
+  const JobNumber number = submit_job(queue_, *this, job, priority, caller, unix_now_ms(), bytes, after);
   settle();
   return number;
 }

@@ -49,7 +49,8 @@ class Daemon final : private QueueOutbox {
 
   // --- What HTTP asks for ---------------------------------------------------------------------
   // The job must have passed check_submission. Each throws QueueRefusal, or Error(failed) when the store takes no writes.
-  JobNumber submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes = {});
+  JobNumber submit(const JobSpec& job, std::int32_t priority, const QueueCaller& caller, const SubmittedBytes& bytes = {},
+                   const std::vector<JobNumber>& after = {});
   void cancel(JobNumber number, const std::string& reason, const QueueCaller& caller);
   void retry(JobNumber number, const QueueCaller& caller);
   NewToken create_token(const TokenRequest& request, const std::string& by);

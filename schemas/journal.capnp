@@ -83,6 +83,7 @@ struct JobMoved {
   errorCode @8 :Text;
   rankSeconds @9 :Float64;  # used since it was started
   plannedBytes @10 :UInt64;  # at its submission: what its artifacts will take
+  after @11 :List(UInt64);  # at its submission: the jobs that must be done before it starts
 }
 
 struct TokenChanged {

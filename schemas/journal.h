@@ -95,6 +95,7 @@ struct JobMoved {
   std::string error_code;
   double rank_seconds = 0;  // used since it was started
   std::uint64_t planned_bytes = 0;  // at its submission: what its artifacts will take
+  std::vector<std::uint64_t> after;  // at its submission: the jobs that must be done before it starts
   bool operator==(const JobMoved&) const = default;
 };
 struct TokenChanged {

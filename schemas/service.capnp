@@ -89,6 +89,7 @@ struct JobView {
   errorCode @13 :Text;
   digest @14 :Data;  # of the work: equal jobs have equal ones; known once it has started
   progress @15 :JobProgress;
+  after @16 :List(UInt64);  # the jobs that must be done before it starts
 }
 
 struct JobList {

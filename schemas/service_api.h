@@ -96,6 +96,7 @@ struct JobView {
   std::string error_code;
   Digest digest;  // of the work: equal jobs have equal ones; known once it has started
   std::optional<JobProgress> progress;
+  std::vector<std::uint64_t> after;  // the jobs that must be done before it starts
   bool operator==(const JobView&) const = default;
 };
 

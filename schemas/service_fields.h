@@ -75,6 +75,7 @@ QUENCH_FIELDS(JobView) {
   archive("errorCode", value.error_code);
   archive("digest", value.digest);
   archive("progress", value.progress);
+  archive("after", value.after);
 }
 QUENCH_FIELDS(JobList) {
   archive("jobs", value.jobs);

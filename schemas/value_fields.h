@@ -424,6 +424,7 @@ QUENCH_FIELDS(JobMoved) {
   archive("errorCode", value.error_code);
   archive("rankSeconds", value.rank_seconds);
   archive("plannedBytes", value.planned_bytes);
+  archive("after", value.after);
 }
 QUENCH_FIELDS(TokenChanged) {
   archive("id", value.id);

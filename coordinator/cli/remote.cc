@@ -183,8 +183,9 @@ int submit(const SubmitArguments& arguments) {
   JobSpec job = read_job(arguments.job);
   if (arguments.ranks > 0) job.ranks = arguments.ranks;
   const ServiceAddress service = service_address(arguments.remote.store);
-  std::string target = "/v1/jobs";
-  if (arguments.priority != 0) target += "?priority=" + std::to_string(arguments.priority);
+  std::string after;
+  for (const std::uint64_t number : arguments.after) after += (after.empty() ? "&after=" : ",") + std::to_string(number);
+  const std::string target = "/v1/jobs?priority=" + std::to_string(arguments.priority) + after;
   const std::string answer = ask_service(service, "POST", target, job_to_json(job));
   const json view = parsed(answer);
   if (arguments.remote.json) {

@@ -30,6 +30,7 @@ struct SubmitArguments {
   std::filesystem::path job;
   std::uint32_t ranks = 0;  // 0: the job's
   std::int32_t priority = 0;
+  std::vector<std::uint64_t> after;  // jobs that must be done before it starts
   bool watch = false;  // until it ends
 };
 int submit(const SubmitArguments& arguments);

@@ -47,6 +47,9 @@ ServiceCommands::ServiceCommands(CLI::App& app) : parsed_(std::make_unique<Parse
   submit_command->add_option("--ranks", p.submission.ranks, "MPI ranks, instead of the job's")->check(CLI::Range(1, 4096));
   submit_command->add_option("--priority", p.submission.priority, "larger ones go first; above 0 for administrators")
       ->check(CLI::Range(-1000, 1000));
+  submit_command->add_option("--after", p.submission.after, "numbers of jobs that must be done before it starts")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   submit_command->add_flag("--watch", p.submission.watch, "until the job ends");
 
   CLI::App* const status_command = add_remote(app, "status", "jobs, or one job", [&p] { return status(p.remote); });

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/clock.h"
@@ -25,6 +26,7 @@ constexpr std::uint64_t kListMax = 1000;
 constexpr std::uint64_t kLogBytesMax = 1u << 20;
 constexpr std::int64_t kPriorityMax = 1000;
 constexpr std::size_t kResultRefsMax = 100;
+constexpr std::size_t kAfterMax = 100;
 
 HttpReply json_reply(std::string body, unsigned status = 200) {
   HttpReply reply;
@@ -56,6 +58,20 @@ std::int64_t number_in(const std::string& what, const std::string& text, std::in
 std::int64_t query_number(const HttpRequest& request, const std::string& name, std::int64_t otherwise, std::int64_t low,
                           std::int64_t high) {
   return request.has_query(name) ? number_in(name, request.query_value(name), low, high) : otherwise;
+}
+
+// "3,17": sorted, each once.
+std::vector<JobNumber> jobs_in(const std::string& text) {
+  std::set<JobNumber> numbers;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    numbers.insert(static_cast<JobNumber>(
+        number_in("after", text.substr(begin, end - begin), 1, std::numeric_limits<std::int64_t>::max())));
+    begin = end + 1;
+  }
+  if (numbers.size() > kAfterMax)
+    throw HttpProblem(400, "bad_input", "after names " + std::to_string(numbers.size()) + " jobs: expected at most " + std::to_string(kAfterMax));
+  return {numbers.begin(), numbers.end()};
 }
 
 // A misspelt parameter must not be a default.
@@ -311,15 +327,16 @@ void Api::submit(const Call& call) {
   const std::int64_t priority = query_number(call.request, "priority", 0, -kPriorityMax, kPriorityMax);
   if (priority > 0) require_scope(call.caller, Scope::admin);
   // A relative path has nothing that it could be relative to.
+  const std::vector<JobNumber> after = jobs_in(call.request.query_value("after"));
   const JobSpec job = parse_job(call.request.body, "the job", "/");
-  daemon_.run_aside([this, call, job, priority, work = daemon_.work_of(call.caller.user)]() -> std::function<void()> {
+  daemon_.run_aside([this, call, job, priority, after, work = daemon_.work_of(call.caller.user)]() -> std::function<void()> {
     try {
       const JobSpec checked = daemon_.check_submission(job);
       SubmittedBytes bytes;
       if (daemon_.config().bytes_per_user_max > 0) bytes = {bytes_to_publish(checked), daemon_.stored_bytes(call.caller.user, work)};
-      return [this, call, priority, checked, bytes] {
+      return [this, call, priority, after, checked, bytes] {
         try {
-          const JobNumber number = daemon_.submit(checked, static_cast<std::int32_t>(priority), queue_caller(call), bytes);
+          const JobNumber number = daemon_.submit(checked, static_cast<std::int32_t>(priority), queue_caller(call), bytes, after);
           HttpReply reply = json_reply(to_json(daemon_.view(number)), 201);
           reply.headers.emplace_back("Location", "/v1/jobs/" + std::to_string(number));
           call.reply(std::move(reply));

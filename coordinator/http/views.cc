@@ -93,6 +93,7 @@ JobView job_view(const QueueState& state, const QueueSurvey& queue, const Queued
   view.starts = job.starts;
   view.error_code = job.error_code;
   view.digest = job.job_id;
+  view.after = job.after;
   if (job.state == JobState::queued) {
     view.place = queue.places.at(job.number);
     view.reason = why_waiting(state, queue, job.number);

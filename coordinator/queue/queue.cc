@@ -64,6 +64,29 @@ QueuedJob& job_of(QueueState& state, JobNumber number, const QueueCaller& caller
   return job;
 }
 
+bool has_no_result(const QueuedJob& job) {
+  return job.state == JobState::failed || job.state == JobState::cancelled;
+}
+
+// The first of those that `job` comes after which will not be done unless it is tried again.
+const QueuedJob* failed_before(const QueueState& state, const QueuedJob& job) {
+  for (const JobNumber number : job.after)
+    if (const QueuedJob& before = state.jobs.at(number); has_no_result(before)) return &before;
+  return nullptr;
+}
+
+bool comes_after_others(const QueueState& state, const QueuedJob& job) {
+  return std::any_of(job.after.begin(), job.after.end(),
+                     [&](JobNumber number) { return state.jobs.at(number).state != JobState::done; });
+}
+
+// Since when nothing but room has kept it.
+std::int64_t startable_since(const QueueState& state, const QueuedJob& job) {
+  std::int64_t since = job.queued_ms;
+  for (const JobNumber number : job.after) since = std::max(since, state.jobs.at(number).ended_ms);
+  return since;
+}
+
 [[noreturn]] void wrong_state(const QueuedJob& job, const std::string& remedy) {
   throw QueueRefusal(Kind::wrong_state, "job " + std::to_string(job.number) + " is " +
                                             std::string(to_string(job.state)) + ": " + remedy);
@@ -82,6 +105,7 @@ void apply(QueueState& state, const JobMoved& moved) {
     job.user = moved.by;
     job.priority = moved.priority;
     job.planned_bytes = moved.planned_bytes;
+    job.after = moved.after;
     job.submitted_ms = job.queued_ms = moved.unix_ms;
     state.next_number = std::max(state.next_number, moved.number + 1);
     return;
@@ -159,11 +183,16 @@ void check_bytes(const UserLimit& limit, std::uint64_t stored, std::uint64_t mor
 }
 
 JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job, std::int32_t priority,
-                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes) {
+                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes,
+                     const std::vector<JobNumber>& after) {
   if (state.stopping) throw QueueRefusal(Kind::stopping, "the service is stopping: submit again when it is back");
   if (job.ranks > state.limits.slots)
     throw QueueRefusal(Kind::too_large, "the job asks for " + std::to_string(job.ranks) + " ranks and this service has " +
                                             std::to_string(state.limits.slots) + ": ask for fewer (\"ranks\")");
+  for (const JobNumber number : after) {
+    const QueuedJob& before = queued_job(state, number);
+    if (has_no_result(before)) wrong_state(before, "nothing that comes after it can start; try it again first (quench retry)");
+  }
   const std::uint32_t waiting = count(state, [](const QueuedJob& one) { return one.state == JobState::queued; });
   if (waiting >= state.limits.queued_max)
     throw QueueRefusal(Kind::full, "the queue is full: " + std::to_string(waiting) +
@@ -179,6 +208,7 @@ JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job,
   moved.planned_bytes = bytes.planned;
   moved.job = job;
   moved.priority = priority;
+  moved.after = after;
   move(state, outbox, moved);
   return moved.number;
 }
@@ -201,6 +231,8 @@ void retry_job(QueueState& state, QueueOutbox& outbox, JobNumber number, const Q
   if (state.stopping) throw QueueRefusal(Kind::stopping, "the service is stopping: try again when it is back");
   if (job.state != JobState::failed && job.state != JobState::cancelled)
     wrong_state(job, "only failed and cancelled jobs can be tried again");
+  if (const QueuedJob* before = failed_before(state, job))
+    wrong_state(*before, "job " + std::to_string(number) + " comes after it; try it again first");
   JobMoved moved = transition(number, JobState::queued, now_ms);
   moved.by = caller.user;
   moved.reason = "tried again by " + caller.user;
@@ -269,12 +301,12 @@ namespace {
 
 std::vector<JobNumber> waiting_order(const QueueState& state, std::int64_t now_ms) {
   const std::map<std::string, double> used = shares(state, now_ms);
-  // Smaller ones go first.
-  std::vector<std::tuple<bool, std::int64_t, double, JobNumber>> waiting;
+  // Smaller ones go first; those that cannot start, last.
+  std::vector<std::tuple<bool, bool, std::int64_t, double, JobNumber>> waiting;
   for (const auto& [number, job] : state.jobs) {
     if (job.state != JobState::queued) continue;
     const auto share = used.find(job.user);
-    waiting.emplace_back(!job.interrupted, -std::int64_t{job.priority}, share == used.end() ? 0 : share->second, number);
+    waiting.emplace_back(comes_after_others(state, job), !job.interrupted, -std::int64_t{job.priority}, share == used.end() ? 0 : share->second, number);
   }
   std::sort(waiting.begin(), waiting.end());
   std::vector<JobNumber> order;
@@ -292,12 +324,13 @@ void find_next(QueueSurvey& queue, const QueueState& state, std::int64_t now_ms)
   if (state.stopping || !state.store_fault.empty() || queue.gangs >= state.limits.gangs_max) return;
   for (const JobNumber number : queue.order) {
     const QueuedJob& job = state.jobs.at(number);
+    if (comes_after_others(state, job)) return;  // and so do all behind it
     if (held_by_twin(state, job) || job.job.ranks > state.limits.slots) continue;
     if (queue.slots_used + job.job.ranks <= state.limits.slots) {
       queue.next = number;
       return;
     }
-    if (now_ms - job.queued_ms >= state.limits.keep_order_ms) {
+    if (now_ms - startable_since(state, job) >= state.limits.keep_order_ms) {
       queue.kept_by = number;
       return;
     }
@@ -328,7 +361,35 @@ QueueSurvey survey(const QueueState& state, std::int64_t now_ms) {
   return queue;
 }
 
+namespace {
+
+// Those that come after a job without a result fail with it. Numbers grow from what goes first to what comes after, so
+// one pass reaches all.
+void fail_with_those_before(QueueState& state, QueueOutbox& outbox, std::int64_t now_ms) {
+  for (const auto& [number, job] : state.jobs) {
+    const QueuedJob* before = job.state == JobState::queued ? failed_before(state, job) : nullptr;
+    if (before == nullptr) continue;
+    JobMoved moved = transition(number, JobState::failed, now_ms);
+    moved.reason = "job " + std::to_string(before->number) + ", which it comes after, " +
+                   (before->state == JobState::failed ? "failed" : "was cancelled") + " (" + before->reason +
+                   "): try that one again first, then this one";
+    moved.error_code = to_string(ErrorCode::failed);
+    move(state, outbox, moved);
+  }
+}
+
+std::string what_it_comes_after(const QueueState& state, const QueuedJob& job) {
+  std::string text;
+  for (const JobNumber number : job.after)
+    if (const JobState now = state.jobs.at(number).state; now != JobState::done)
+      text += (text.empty() ? "job " : ", job ") + std::to_string(number) + " (" + std::string(to_string(now)) + ")";
+  return text;
+}
+
+}  // namespace
+
 void start_jobs(QueueState& state, QueueOutbox& outbox, std::int64_t now_ms) {
+  if (state.store_fault.empty()) fail_with_those_before(state, outbox, now_ms);
   while (const std::optional<JobNumber> number = survey(state, now_ms).next) {
     move(state, outbox, transition(*number, JobState::running, now_ms));
     outbox.start(state.jobs.at(*number));
@@ -340,6 +401,7 @@ std::string why_waiting(const QueueState& state, const QueueSurvey& queue, JobNu
   QUENCH_CHECK(job.state == JobState::queued, number);
   if (state.stopping) return "the service is stopping; the job goes on when it is back";
   if (!state.store_fault.empty()) return "the store takes no writes: " + state.store_fault;
+  if (comes_after_others(state, job)) return "it comes after " + what_it_comes_after(state, job);
   if (held_by_twin(state, job)) return "job " + std::to_string(*job.same_work) + " does the same work now";
   const std::uint32_t slots = state.limits.slots;
   if (job.job.ranks > slots)

@@ -59,9 +59,11 @@ struct SubmittedBytes {
   std::uint64_t planned = 0;
   std::uint64_t stored = 0;
 };
-// Takes a job that parse_job accepted. Throws QueueRefusal.
+// Takes a job that parse_job accepted. It starts once all jobs of `after` are done, and fails when one of them fails or is
+// cancelled. Throws QueueRefusal.
 JobNumber submit_job(QueueState& state, QueueOutbox& outbox, const JobSpec& job, std::int32_t priority,
-                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes = {});
+                     const QueueCaller& caller, std::int64_t now_ms, const SubmittedBytes& bytes = {},
+                     const std::vector<JobNumber>& after = {});
 // What the user's jobs that wait or work will publish.
 std::uint64_t planned_bytes(const QueueState& state, const std::string& user);
 std::uint32_t active_jobs(const QueueState& state, const std::string& user);
@@ -100,7 +102,7 @@ void on_service_started(QueueState& state, QueueOutbox& outbox, std::int64_t now
 // Nothing is started any more and what is at work ends.
 void on_service_stopping(QueueState& state, QueueOutbox& outbox, const std::string& reason);
 
-// Starts what there is room for. Call it after every change.
+// Starts what there is room for, and fails what comes after a job without a result. Call it after every change.
 void start_jobs(QueueState& state, QueueOutbox& outbox, std::int64_t now_ms);
 
 // The queue at one moment: looked at once for any number of jobs.

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "schemas/digest.h"
 #include "schemas/job_spec.h"
@@ -36,6 +37,7 @@ struct QueuedJob {
   std::string error_code;  // of a failure
   Digest job_id;           // once the model has been read
   std::uint64_t planned_bytes = 0;  // of its artifacts
+  std::vector<JobNumber> after;     // it starts when these are done; each is smaller than its own
   std::int64_t submitted_ms = 0;
   std::int64_t queued_ms = 0;   // the last time
   std::int64_t started_ms = 0;  // the last time

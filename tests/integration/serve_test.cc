@@ -98,6 +98,8 @@ TEST_F(Serve, TwoJobsGoThroughTheQueueAndOneIsCancelled) {
   EXPECT_EQ(state_of(second), "queued");
   EXPECT_EQ(ask_json({"status", second})["job"]["reason"], "it asks for 2 ranks and 0 of 2 are free");
   ASSERT_TRUE(wait_for([&] { return ask_json({"status", first})["workers"].size() == 2; }, std::chrono::seconds(60)));
+  const std::string third = submit(job_named("third"), {"--after", first + "," + second});
+  EXPECT_EQ(ask_json({"status", third})["job"]["reason"], "it comes after job " + first + " (running), job " + second + " (queued)");
   const Finished cancelled = ask({"cancel", first, "--reason", "wrong calibration"});
   EXPECT_EQ(cancelled.exit_code, 0) << cancelled.err;
   const Finished watched = ask({"watch", second});
@@ -105,6 +107,10 @@ TEST_F(Serve, TwoJobsGoThroughTheQueueAndOneIsCancelled) {
   EXPECT_THAT(watched.err, HasSubstr("job " + second + " is done"));
   EXPECT_EQ(state_of(first), "cancelled");
   EXPECT_EQ(ask({"watch", first}).exit_code, 1);
+  EXPECT_EQ(state_of(third), "failed");
+  EXPECT_THAT(ask_json({"status", third})["job"].value("reason", ""),
+              HasSubstr("job " + first + ", which it comes after, was cancelled (wrong calibration): try that one again first"));
+  EXPECT_EQ(ask({"retry", third}).exit_code, 2) << "not before that one";
   EXPECT_THAT(ask({"status"}).out, HasSubstr("wrong calibration"));
   EXPECT_EQ(digests(second), digests_of_run(job_named("second")));
   const Finished log = ask({"logs", second});

@@ -163,6 +163,8 @@ TEST(BadRequests, BadJobsNameEveryMistake) {
   const HttpAnswer priority = http_request(service.local(), "POST", "/v1/jobs?priority=high", job_json());
   EXPECT_EQ(priority.status, 400u);
   EXPECT_THAT(priority.body, HasSubstr("from -1000 to 1000"));
+  EXPECT_THAT(http_request(service.local(), "POST", "/v1/jobs?after=1,x", job_json()).body, HasSubstr("after \\\"x\\\": expected a whole number"));
+  EXPECT_EQ(http_request(service.local(), "POST", "/v1/jobs?after=99", job_json()).status, 404u);
 }
 
 TEST(BadRequests, ModelsLieWhereTheyMay) {

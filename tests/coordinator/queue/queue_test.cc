@@ -37,12 +37,13 @@ class Queue : public testing::Test {
  protected:
   Queue() { state.limits.slots = 8; }
 
-  JobNumber submit(std::uint32_t ranks, const QueueCaller& caller = kAlice, std::int32_t priority = 0) {
+  JobNumber submit(std::uint32_t ranks, const QueueCaller& caller = kAlice, std::int32_t priority = 0,
+                   const std::vector<JobNumber>& after = {}) {
     JobSpec job;
     job.name = "job";
     job.model = "/models/m";
     job.ranks = ranks;
-    return submit_job(state, outbox, job, priority, caller, now);
+    return submit_job(state, outbox, job, priority, caller, now, {}, after);
   }
   void start() { start_jobs(state, outbox, now); }
   void end(JobNumber number, const JobEnding& ending) { on_job_ended(state, outbox, number, ending, now); }
@@ -252,6 +253,59 @@ TEST_F(Queue, TheSameWorkIsNotDoneTwiceAtOnce) {
   EXPECT_TRUE(on_job_identified(state, outbox, second, sha256("work"), now));
 }
 
+TEST_F(Queue, AJobWaitsUntilThoseBeforeItAreDone) {
+  const JobNumber first = submit(8), second = submit(1);
+  const JobNumber after = submit(1, kBob, 9, {first, second});
+  const JobNumber free = submit(1);
+  start();
+  end(first, kDone);
+  EXPECT_EQ(why(after), "it comes after job " + std::to_string(second) + " (queued)");
+  EXPECT_EQ(survey(state, now).order.back(), after) << "its priority does not help what cannot start";
+  now += state.limits.keep_order_ms;
+  start();
+  EXPECT_THAT(outbox.started, ElementsAre(first, second, free));
+  EXPECT_EQ(why(after), "it comes after job " + std::to_string(second) + " (running)");
+  EXPECT_EQ(queued_job(replayed(), after).after, (std::vector<JobNumber>{first, second}));
+  // It waits for room from now on only, so that it does not hold up others at once.
+  const JobNumber large = submit(7, kRoot, 10);
+  end(second, kDone);
+  start();
+  EXPECT_EQ(state_of(large), JobState::running);
+  EXPECT_EQ(survey(state, now).kept_by, std::nullopt);
+  end(free, kDone);
+  start();
+  EXPECT_EQ(state_of(after), JobState::running);
+}
+
+TEST_F(Queue, AJobFailsWithTheOneBeforeItAndIsTriedAgainAfterIt) {
+  const JobNumber first = submit(1);
+  const JobNumber second = submit(1, kAlice, 0, {first}), third = submit(1, kBob, 0, {second});
+  EXPECT_EQ(refusal_of([&] { submit(1, kAlice, 0, {99}); }), Kind::no_such_job);
+  start();
+  end(first, kFailed);
+  QueueState next = replayed();  // the service died before it had failed the others
+  start();
+  start_jobs(next, outbox, now);
+  for (const QueueState* one : std::initializer_list<const QueueState*>{&state, &next}) {
+    EXPECT_EQ(queued_job(*one, second).reason, "job 1, which it comes after, failed (rank 1 was killed): try that one again first, then this one");
+    EXPECT_EQ(queued_job(*one, third).state, JobState::failed);
+    EXPECT_EQ(queued_job(*one, third).error_code, "failed");
+  }
+  EXPECT_EQ(refusal_of([&] { submit(1, kAlice, 0, {third}); }), Kind::wrong_state);
+  EXPECT_EQ(refusal_of([&] { retry_job(state, outbox, second, kAlice, now); }), Kind::wrong_state);
+  retry_job(state, outbox, first, kAlice, now);
+  retry_job(state, outbox, second, kAlice, now);
+  start();
+  cancel_job(state, outbox, second, "not wanted", kAlice, now);
+  retry_job(state, outbox, second, kAlice, now);
+  end(first, kDone);
+  start();
+  EXPECT_EQ(state_of(second), JobState::running);
+  cancel_job(state, outbox, second, "not wanted", kAlice, now);
+  end(second, kInterrupted);
+  EXPECT_EQ(refusal_of([&] { retry_job(state, outbox, third, kBob, now); }), Kind::wrong_state);
+}
+
 TEST_F(Queue, AStoppingServiceLeavesWhatRunsForTheNextOne) {
   const JobNumber job = submit(8), waiting = submit(1);
   start();
@@ -325,7 +379,12 @@ TEST_F(Queue, RandomHistoriesReplayToTheSameQueue) {
       try {
         switch (below(6)) {
           case 0:
-          case 1: submit(1 + below(9), caller, static_cast<std::int32_t>(below(3))); break;
+          case 1: {
+            std::vector<JobNumber> after;
+            if (const auto job = pick([](JobState) { return true; }); job && below(3) == 0) after.push_back(*job);
+            submit(1 + below(9), caller, static_cast<std::int32_t>(below(3)), after);
+            break;
+          }
           case 2:
             if (const auto job = pick([](JobState) { return true; })) cancel_job(state, outbox, *job, "", caller, now);
             break;
@@ -346,6 +405,9 @@ TEST_F(Queue, RandomHistoriesReplayToTheSameQueue) {
       const QueueSurvey queue = survey(state, now);
       ASSERT_LE(queue.slots_used, 8u);
       ASSERT_LE(queue.gangs, 3u);
+      for (const auto& [number, job] : state.jobs)
+        for (const JobNumber before : job.after)
+          ASSERT_TRUE(state_of(before) == JobState::done || !at_work(job.state)) << number << " is at work before " << before;
       for (const JobNumber number : queue.order) ASSERT_FALSE(why(number).empty());
     }
     const QueueState again = replayed();
@@ -359,6 +421,7 @@ TEST_F(Queue, RandomHistoriesReplayToTheSameQueue) {
       EXPECT_EQ(other.user, job.user);
       EXPECT_EQ(other.job, job.job);
       EXPECT_EQ(other.queued_ms, job.queued_ms);
+      EXPECT_EQ(other.after, job.after);
     }
     for (const auto& [user, usage] : state.usage) EXPECT_DOUBLE_EQ(again.usage.at(user).rank_seconds, usage.rank_seconds);
     for (int rounds = 0; rounds < 200; ++rounds) {

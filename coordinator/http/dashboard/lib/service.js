@@ -101,8 +101,8 @@ export class Service extends EventTarget {
     if (before && before.state !== view.state) this.#tell("moved", view);
     this.#changed();
   }
-  async submit(text, priority) {
-    const view = await api.post(`/v1/jobs${priority ? `?priority=${priority}` : ""}`, text);
+  async submit(text, priority, after) {
+    const view = await api.post(`/v1/jobs?priority=${priority}${after ? `&after=${encodeURIComponent(after)}` : ""}`, text);
     this.put(view);
     return view;
   }

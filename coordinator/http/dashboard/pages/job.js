@@ -103,6 +103,7 @@ export function open({ service }, text) {
         ["User", job.user],
         ["Ranks", String(job.ranks)],
         ["Priority", String(job.priority)],
+        ["After", job.after?.length ? job.after.map((id) => `#${id}`).join(", ") : null],
         ["Submitted", words.time(job.submitted_unix_ms)],
         [job.ended_unix_ms ? "Took" : "For", Number.isFinite(took) ? words.duration(took) : null],
         ["Starts", job.starts > 1 ? String(job.starts) : null],

@@ -19,12 +19,15 @@ export function open({ service, update, go }) {
     if (file.files[0]) text.value = await file.files[0].text();
   } });
   const priority = h("input", { id: "job-priority", type: "number", min: -1000, max: 1000, step: 1, value: 0 });
+  const after = h("input", { id: "job-after", type: "text", inputmode: "numeric", pattern: "[0-9]+(,[0-9]+)*" });
   const fields = h("div", { key: "fields", own: true, class: "form" },
     h("p", { class: "field" }, h("label", { for: "job-file" }, "Job file"), file),
     h("p", { class: "field" }, h("label", { for: "job-text" }, "Its text"), text,
       h("small", { id: "job-help" }, "JSON, as for ", h("code", null, "quench run"), ". Paths are those of the service's host and absolute.")),
     h("p", { class: "field short" }, h("label", { for: "job-priority" }, "Priority"), priority,
-      h("small", null, "Larger goes first; above 0 takes the scope admin.")));
+      h("small", null, "Larger goes first; above 0 takes the scope admin.")),
+    h("p", { class: "field short" }, h("label", { for: "job-after" }, "After jobs"), after,
+      h("small", null, "Numbers, with commas between them: it starts when these are done.")));
 
   async function send(event) {
     event.preventDefault();
@@ -33,7 +36,7 @@ export function open({ service, update, go }) {
     problem = null;
     update();
     try {
-      const job = await service.submit(text.value, Number(priority.value) || 0);
+      const job = await service.submit(text.value, Number(priority.value) || 0, after.value.trim());
       go(`#/jobs/${job.id}`);
     } catch (failure) {
       problem = failure;
