@@ -332,6 +332,9 @@ void Daemon::schedule_tick() {
 
 void Daemon::on_tick() {
   for (const auto& [number, run] : runs_) run->tell_reading();
+  // A write of whoever met it, a submission or an upload, need not have been the queue's.
+  if (const auto reason = store_.read_only_reason(); reason && queue_.store_fault.empty())
+    return on_store_fault(Error(ErrorCode::failed, *reason));
   if (!queue_.store_fault.empty()) {
     try {
       if (store_.read_only_reason()) store_.reopen();

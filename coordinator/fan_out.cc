@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/http/routes.h"
 #include "coordinator/overloaded.h"
 #include "coordinator/phase_usage.h"
 #include "coordinator/records.h"
@@ -197,8 +198,8 @@ void on_benchmark_info(State& state, Outbox& outbox, Evaluator& evaluator, const
 void on_lease_request(State& state, ConnectionId connection, Evaluator& evaluator, const LeaseRequest& request) {
   if (evaluator.order != request.number || !evaluator.described || evaluator.items_asked > 0)
     out_of_order("LeaseRequest");
-  evaluator.items_asked = std::max<std::uint32_t>(request.items_max, 1);
   state.evaluations[request.number].leases->hand_in(connection, request.lease, request.made);
+  evaluator.items_asked = std::max<std::uint32_t>(request.items_max, 1);
 }
 
 EvaluationProgress& opened_evaluation(State& state, std::uint32_t number, const char* what) {
@@ -290,6 +291,7 @@ void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection,
   Evaluator& evaluator = found->second;
   const std::string who = name_of(evaluator, connection);
   try {
+    if (!may_send(PeerRole::evaluator, message)) out_of_order("a message that evaluation workers do not send");
     std::visit(
         Overloaded{
             [&](const BenchmarkInfo& info) { on_benchmark_info(state, outbox, evaluator, info); },
@@ -306,7 +308,7 @@ void on_evaluator_message(State& state, Outbox& outbox, ConnectionId connection,
             [&](const Failure& failure) { on_failure(state, outbox, who, evaluator, failure); },
             [&](const LogLine& line) { outbox.tell(who + ": " + line.text); },
             [&](const WorkerStatus& status) { evaluator.status = status; },
-            [&](const auto&) { out_of_order("a message that evaluation workers do not send"); },
+            [&](const auto&) { out_of_order("a message that the service answers"); },
         },
         message);
   } catch (const Error& error) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "coordinator/fan_out.h"
+#include "coordinator/http/routes.h"
 #include "coordinator/overloaded.h"
 #include "coordinator/phase_usage.h"
 #include "schemas/codec.h"
@@ -369,6 +370,7 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
   const std::optional<std::uint32_t> rank = rank_of(state, connection);
   if (!rank || state.phase == Phase::failed || state.phase == Phase::waiting) return;  // of a gang that ends
   try {
+    if (!may_send(PeerRole::rank, message)) out_of_order("a message that ranks do not send");
     std::visit(
         Overloaded{
             [&](const OuterDone& done) { on_outer_done(state, outbox, connection, done); },
@@ -382,7 +384,7 @@ void on_rank_message(State& state, Outbox& outbox, ConnectionId connection, cons
             },
             [&](const Failure& failure) { on_failure(state, outbox, *rank, failure); },
             [&](const LogLine& line) { outbox.tell("rank " + std::to_string(*rank) + ": " + line.text); },
-            [&](const auto&) { out_of_order("a message that ranks do not send"); },
+            [&](const auto&) { out_of_order("a message that the service answers"); },
         },
         message);
   } catch (const Error& error) {

@@ -12,6 +12,7 @@
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
+#include "coordinator/http/routes.h"
 #include "coordinator/repository/signing.h"
 #include "schemas/codec.h"
 
@@ -165,20 +166,21 @@ void Service::admit(std::unique_ptr<cluster::Connection> connection, const Hello
 
 void Service::on_message(ConnectionId id, const Message& message, const Bytes& payload) {
   Peer& peer = peers_.at(id);
-  // Commands are for readers on the store's own socket: they may write files of this host.
-  if (!std::holds_alternative<StoreCommand>(message) && store_server_.answer(*peer.connection, message)) return;
+  // What is not for this peer to say is left to the reactors, which take no part of it.
+  const bool taken = may_send(peer.role, message);
+  if (taken && store_server_.answer(*peer.connection, message)) return;
   if (peer.role == PeerRole::evaluator) {
     decide([&] { on_evaluator_message(state_, *this, id, message); });
     return;
   }
-  if (const auto* chunk = std::get_if<ChunkPut>(&message)) {
+  if (const auto* chunk = std::get_if<ChunkPut>(&message); chunk != nullptr && taken) {
     decide([&] {
       store_.put_chunk(chunk->digest, payload);
       peer.connection->send(ChunkStored{++peer.chunks_stored});
     });
     return;
   }
-  if (const auto* progress = std::get_if<Progress>(&message)) {
+  if (const auto* progress = std::get_if<Progress>(&message); progress != nullptr && taken) {
     sink_.step("block " + std::to_string(progress->block) + " " + progress->step);
     return;
   }

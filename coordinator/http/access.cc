@@ -9,7 +9,8 @@
 namespace quench::coordinator {
 namespace {
 
-constexpr std::array<std::string_view, 5> kScopeNames = {"open", "read", "submit", "publish", "admin"};
+constexpr std::array<std::string_view, 9> kScopeNames = {"open", "read",      "submit", "publish",    "admin",
+                                                         "rank", "evaluator", "worker", "coordinator"};
 constexpr std::array kScopes = {Scope::read, Scope::submit, Scope::publish, Scope::admin};
 constexpr std::string_view kTokenPrefix = "quench_";
 constexpr std::string_view kBearer = "Bearer ";

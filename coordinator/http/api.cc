@@ -121,7 +121,8 @@ JobNumber job_number(const std::map<std::string, std::string>& parameters) {
 Api::Api(Daemon& daemon) : daemon_(daemon) {
   for (auto&& group : {open_handlers(), job_handlers(), store_handlers(), token_handlers(), transfer_handlers()})
     for (auto&& [name, handler] : group) handlers_[name] = handler;
-  for (const Route& route : routes()) QUENCH_CHECK(handlers_.contains(route.name), route.name);
+  for (const Route& route : routes())
+    if (route.port == Port::http) QUENCH_CHECK(handlers_.contains(route.name), route.name);
 }
 
 void Api::answer(HttpRequest request, std::function<void(HttpReply)> reply) {
@@ -326,8 +327,8 @@ std::map<std::string, Api::Handler> Api::token_handlers() {
 void Api::submit(const Call& call) {
   const std::int64_t priority = query_number(call.request, "priority", 0, -kPriorityMax, kPriorityMax);
   if (priority > 0) require_scope(call.caller, Scope::admin);
-  // A relative path has nothing that it could be relative to.
   const std::vector<JobNumber> after = jobs_in(call.request.query_value("after"));
+  // A relative path has nothing that it could be relative to.
   const JobSpec job = parse_job(call.request.body, "the job", "/");
   daemon_.run_aside([this, call, job, priority, after, work = daemon_.work_of(call.caller.user)]() -> std::function<void()> {
     try {

@@ -1,10 +1,14 @@
 #include "coordinator/http/routes.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 #include "schemas/build_id.h"
 #include "schemas/service_json.h"
+#include "schemas/value_fields.h"
 
 namespace quench::coordinator {
 namespace {
@@ -107,13 +111,69 @@ const std::vector<Route>& routes() {
       {"create_token", "POST", "/v1/tokens", Scope::admin, "makes a token; it is shown this once", "TokenRequest", "TokenCreated", {}},
       {"revoke_token", "DELETE", "/v1/tokens/{id}", Scope::admin, "ends a token", "", "TokenView", {}},
       {"audit", "GET", "/v1/audit", Scope::admin, "who changed what, oldest first", "", "AuditLog", {"limit: the newest so many (1000)"}},
+      {"hello", "SEND", "", Scope::open, "who it is, with the proof that it knows the secret; nothing else is taken before", "", "", {}, Port::worker},
+      {"heartbeat", "SEND", "", Scope::worker, "it lives", "", "", {}, Port::worker},
+      {"failure", "SEND", "", Scope::worker, "why it is about to end", "", "", {}, Port::worker},
+      {"logLine", "SEND", "", Scope::worker, "a line for the log", "", "", {}, Port::worker},
+      {"workerStatus", "SEND", "", Scope::worker, "memory, GPUs, power", "", "", {}, Port::worker},
+      {"usageDone", "SEND", "", Scope::worker, "what a phase took", "", "", {}, Port::worker},
+      {"manifestRequest", "SEND", "", Scope::worker, "a manifest of the store", "", "", {}, Port::worker},
+      {"chunkRequest", "SEND", "", Scope::worker, "a chunk of the store", "", "", {}, Port::worker},
+      {"chunkPut", "SEND", "", Scope::rank, "a chunk of a block", "", "", {}, Port::worker},
+      {"outerDone", "SEND", "", Scope::rank, "tensors outside of the blocks are stored", "", "", {}, Port::worker},
+      {"blockDone", "SEND", "", Scope::rank, "a block is stored", "", "", {}, Port::worker},
+      {"artifactDone", "SEND", "", Scope::rank, "all blocks are stored", "", "", {}, Port::worker},
+      {"progress", "SEND", "", Scope::rank, "what it is doing", "", "", {}, Port::worker},
+      {"resuming", "SEND", "", Scope::rank, "it comes from a coordinator that was lost", "", "", {}, Port::worker},
+      {"benchmarkInfo", "SEND", "", Scope::evaluator, "the tasks of a benchmark", "", "", {}, Port::worker},
+      {"leaseRequest", "SEND", "", Scope::evaluator, "asks for completions to make, hands in what was generated", "", "", {}, Port::worker},
+      {"leaseRenewal", "SEND", "", Scope::evaluator, "work on a lease goes on", "", "", {}, Port::worker},
+      {"verdictsDone", "SEND", "", Scope::evaluator, "the verdicts of a lease", "", "", {}, Port::worker},
+      {"challenge", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"welcome", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"refused", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"quantizeOrder", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"evaluateOrder", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"exitOrder", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"chunkStored", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"blockCommitted", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"leaseGrant", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"manifestReply", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"chunkReply", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"storeReply", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"requestFailed", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"usageKept", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"resumed", "SEND", "", Scope::coordinator, "what the coordinator says", "", "", {}, Port::worker},
+      {"storeCommand", "SEND", "", Scope::coordinator, "readers on the socket of the store say it, which no worker reaches", "", "", {}, Port::worker},
   };
   return kRoutes;
+}
+
+namespace {
+
+template <std::size_t... kIndex>
+std::array<Scope, sizeof...(kIndex)> scopes_of_messages(std::index_sequence<kIndex...>) {
+  const auto scope_of = [](std::string_view name) {
+    const auto route = std::find_if(routes().begin(), routes().end(),
+                                    [&](const Route& one) { return one.port == Port::worker && one.name == name; });
+    QUENCH_CHECK(route != routes().end(), name);
+    return route->scope;
+  };
+  return {scope_of(kAlternativeName<std::variant_alternative_t<kIndex, Message>>)...};
+}
+
+}  // namespace
+
+bool may_send(PeerRole role, const Message& message) {
+  static const auto kScopes = scopes_of_messages(std::make_index_sequence<std::variant_size_v<Message>>());
+  const Scope scope = kScopes[message.index()];
+  return scope == Scope::worker || scope == (role == PeerRole::rank ? Scope::rank : Scope::evaluator);
 }
 
 RouteMatch match_route(const HttpRequest& request) {
   std::string allowed;
   for (const Route& route : routes()) {
+    if (route.port != Port::http) continue;
     std::optional<RouteMatch> found = match(route, request.segments);
     if (!found) continue;
     if (request.method == route.method) return *std::move(found);
@@ -129,6 +189,7 @@ std::string openapi_json() {
                            {"info", {{"title", "Quench"}, {"version", kBuildId}, {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
                            {"paths", ordered_json::object()}};
   for (const Route& route : routes()) {
+    if (route.port != Port::http) continue;
     std::string method = route.method;
     for (char& c : method) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     document["paths"][route.path][method] = operation_of(route);

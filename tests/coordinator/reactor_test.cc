@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/http/routes.h"
 #include "tests/coordinator/fake_outbox.h"
+#include "tests/coordinator/messages_by_name.h"
 
 namespace quench::coordinator {
 namespace {
@@ -482,6 +484,27 @@ TEST_F(Reactor, ASignalEndsTheRunAsInterrupted) {
   ASSERT_TRUE(state.failure);
   EXPECT_EQ(state.failure->code, ErrorCode::interrupted);
   EXPECT_EQ(outbox.started.size(), 1u);
+}
+
+// The table of routes says what a rank may send; with anything else the job fails, and nothing is written.
+TEST_F(Reactor, TakesFromRanksWhatTheTableNames) {
+  std::uint32_t refused = 0;
+  for (const Route& route : routes()) {
+    if (route.port != Port::worker) continue;
+    const Message message = message_named(route.name);
+    const bool taken = route.scope == Scope::rank || route.scope == Scope::worker;
+    EXPECT_EQ(may_send(PeerRole::rank, message), taken) << route.name;
+    if (taken) continue;
+    outbox = FakeOutbox();
+    start();
+    const std::size_t written = outbox.journal.size();
+    say(1, message);
+    ASSERT_EQ(state.phase, Phase::failed) << route.name;
+    EXPECT_NE(state.failure->message.find("a message that ranks do not send"), std::string::npos) << route.name;
+    EXPECT_EQ(outbox.journal.size(), written) << route.name;
+    ++refused;
+  }
+  EXPECT_GT(refused, 15u);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Every route of the table × every kind of caller, against a real service.
+// Every route of HTTP in the table × every kind of caller, against a real service; worker_port_test has the others.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -92,7 +92,13 @@ TEST_P(EveryRoute, RefusesParametersThatItDoesNotHave) {
   EXPECT_THAT(answer.body, testing::HasSubstr("no_such_parameter"));
 }
 
-INSTANTIATE_TEST_SUITE_P(, EveryRoute, testing::ValuesIn(routes()),
+std::vector<Route> routes_of_http() {
+  std::vector<Route> all = routes();
+  std::erase_if(all, [](const Route& route) { return route.port != Port::http; });
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(, EveryRoute, testing::ValuesIn(routes_of_http()),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace

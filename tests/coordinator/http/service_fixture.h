@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/http/api.h"
@@ -19,7 +20,10 @@ namespace quench::coordinator {
 
 class RunningService {
  public:
-  explicit RunningService(ServeConfig config = {}, HttpLimits limits = {}) {
+  // `worker`: what is started as an evaluation worker.
+  explicit RunningService(ServeConfig config = {}, HttpLimits limits = {},
+                          std::filesystem::path worker = "/nonexistent/quench-worker")
+      : worker_(std::move(worker)) {
     std::string name = (std::filesystem::temp_directory_path() / "quench-service-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
     folder_ = name;
@@ -31,9 +35,14 @@ class RunningService {
     port_ = port.get();
   }
   ~RunningService() {
-    boost::asio::post(*loop_, [] { std::raise(SIGTERM); });
+    stop();
     thread_.join();
     std::filesystem::remove_all(folder_);
+  }
+
+  // It answers until nothing of a job is left.
+  void stop() {
+    if (!std::exchange(stopped_, true)) boost::asio::post(*loop_, [] { std::raise(SIGTERM); });
   }
 
   ServiceAddress local() const {
@@ -61,7 +70,7 @@ class RunningService {
   void serve(const ServeConfig& config, const HttpLimits& limits, std::promise<std::uint16_t>& ready) {
     DaemonOptions options;
     options.config = config;
-    options.worker = "/nonexistent/quench-worker";  // nothing is run here
+    options.worker = worker_;
     options.build = "test";
     Daemon daemon(options, answer_store_command);
     Api api(daemon);
@@ -78,6 +87,8 @@ class RunningService {
   }
 
   std::filesystem::path folder_;
+  std::filesystem::path worker_;
+  bool stopped_ = false;
   Daemon* daemon_ = nullptr;
   cluster::Loop* loop_ = nullptr;
   std::uint16_t port_ = 0;
