@@ -5,14 +5,16 @@
 #include <boost/asio/ip/host_name.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "cluster/launch/gang_script.h"
 #include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
+#include "coordinator/http/routes.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
-#include "coordinator/http/routes.h"
 #include "coordinator/repository/signing.h"
 #include "schemas/codec.h"
 
@@ -30,6 +32,12 @@ TimeMs steady_now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+// What ranks and evaluation workers of this environment want of a batch system.
+std::uint32_t gpus_of_each() {
+  const char* const backend = std::getenv("QUENCH_BACKEND");
+  return backend != nullptr && std::string_view(backend).starts_with("cuda") ? 1 : 0;
 }
 
 std::string make_secret() {
@@ -244,6 +252,7 @@ void Service::start_gang(AttemptNumber attempt) {
   command.certificate = certificate_;
   command.ranks = ranks_wished_;
   command.threads = options_.threads;
+  command.gpus = gpus_of_each();
   roster_.expect(attempt, launcher_->elastic() ? 0 : ranks_wished_, command.secret);
   gang_ = launcher_->start(
       command, gang_handlers("rank ", [this](const cluster::GangExit& exit) { on_gang_ended(exit); }));
@@ -281,6 +290,7 @@ void Service::start_workers() {
   command.certificate = certificate_;
   command.ranks = ranks_wished_;
   command.threads = options_.threads;
+  command.gpus = gpus_of_each();
   worker_slots_ = std::exchange(awaited_slots_, {});
   workers_ = launcher_->start(command, gang_handlers("evaluation worker ", [this](const cluster::GangExit& exit) {
                                 on_workers_ended(exit);

@@ -71,6 +71,9 @@ class StepGang final : public Gang {
                                     command.kind == GangKind::ranks ? "--mpi=pmix" : "--mpi=none",
                                     command.kind == GangKind::ranks ? "--kill-on-bad-exit=1" : "--kill-on-bad-exit=0"};
     if (command.kind == GangKind::workers) all.emplace_back("--wait=0");
+    // Where there are fewer, ranks of a node share them by their SLURM_LOCALID.
+    if (command.gpus > 0 && std::uint64_t{command.ranks} * command.gpus <= std::uint64_t{allocation.nodes} * allocation.gpus_of_node)
+      all.push_back("--gpus-per-task=" + std::to_string(command.gpus));
     const bool fits = std::uint64_t{command.ranks} * command.threads <=
                       std::uint64_t{allocation.ranks} * allocation.threads;
     if (!fits) all.insert(all.end(), {"--overcommit", "--nodes=" + std::to_string(std::min(allocation.nodes, command.ranks))});

@@ -34,6 +34,7 @@ struct GangCommand {
   std::string certificate;                         // PEM: by which they know an encrypted coordinator; a file beside the secret
   std::uint32_t ranks = 1;                         // processes; an elastic launcher may start more or fewer
   std::uint32_t threads = 1;  // per rank; more than the machine has cores is allowed
+  std::uint32_t gpus = 0;     // of each rank, for it alone: asked of Slurm; on this machine ranks share what there is
   // Goes on when its coordinator dies, so that the next one can adopt it.
   bool outlives = false;
 };

@@ -51,6 +51,7 @@ struct SlurmJob {
   GangKind kind = GangKind::ranks;
   std::uint32_t ranks = 0;
   std::uint32_t threads = 0;
+  std::uint32_t gpus = 0;
 };
 
 class SlurmGang final : public Gang {
@@ -70,6 +71,7 @@ class SlurmGang final : public Gang {
     job_->kind = command.kind;
     job_->ranks = command.ranks;
     job_->threads = command.threads;
+    job_->gpus = command.gpus;
     outlives_ = command.outlives;
     if (job_->id.empty()) write_private_file(job_->folder->path() / "script", fill());
     write_gang_command(job_->folder->path(), command, job_->folder->name());
@@ -112,7 +114,7 @@ class SlurmGang final : public Gang {
 
  private:
   std::string fill() const {
-    SlurmFields fields{job_->ranks, job_->threads, job_->kind, gang_script_command(job_->folder->path())};
+    SlurmFields fields{job_->ranks, job_->threads, job_->kind, gang_script_command(job_->folder->path()), job_->gpus};
     return script_.fill(fields);
   }
 

@@ -28,7 +28,7 @@ extern "C" __attribute__((visibility("hidden"))) const char quench_slurm_templat
 namespace quench::cluster {
 namespace {
 
-constexpr std::array<std::string_view, 4> kFields = {"ranks", "command", "threads", "srun_options"};
+constexpr std::array<std::string_view, 5> kFields = {"ranks", "command", "threads", "srun_options", "gpu_options"};
 constexpr std::array<std::string_view, 2> kRequired = {"ranks", "command"};
 constexpr std::size_t kTemplateBytesMax = 1 << 20;
 
@@ -122,6 +122,7 @@ std::string SlurmTemplate::fill(const SlurmFields& fields) const {
     if (field == "ranks") filled += std::to_string(fields.ranks);
     if (field == "threads") filled += std::to_string(fields.threads);
     if (field == "command") filled += fields.command;
+    if (field == "gpu_options" && fields.gpus > 0) filled += "--gpus-per-task=" + std::to_string(fields.gpus);
     if (field == "srun_options") filled += srun_options(fields);
     copied = end;
   });

@@ -3,6 +3,7 @@
 //   {{ranks}}         required: how many processes are wanted; an upper bound where the site asks for a range of nodes
 //   {{command}}       required: what each task runs; stands behind srun or mpirun
 //   {{threads}}       cores of each
+//   {{gpu_options}}   for an #SBATCH line: a GPU for each of them, the only one that it sees; nothing where none is wanted
 //   {{srun_options}}  what srun must be told: ranks of one MPI job, or workers that live and die alone
 #pragma once
 
@@ -20,6 +21,7 @@ struct SlurmFields {
   std::uint32_t threads = 1;
   GangKind kind = GangKind::ranks;
   std::string command;
+  std::uint32_t gpus = 0;  // of each
 };
 
 class SlurmTemplate {

@@ -135,9 +135,9 @@ std::optional<SlurmAllocation> slurm_allocation(const Variable& variable) {
   if (id == nullptr || *id == '\0' || list == nullptr || *list == '\0') return std::nullopt;
   SlurmAllocation allocation{.job_id = id, .node_list = list};
   allocation.nodes = std::max(1u, number_of(variable, "SLURM_JOB_NUM_NODES").value_or(1));
-  const std::uint32_t gpus = number_of(variable, "SLURM_GPUS_ON_NODE").value_or(0);
+  allocation.gpus_of_node = number_of(variable, "SLURM_GPUS_ON_NODE").value_or(0);
   const auto tasks = number_of(variable, "SLURM_NTASKS");
-  allocation.ranks = std::max(1u, tasks.value_or(allocation.nodes * std::max(1u, gpus)));
+  allocation.ranks = std::max(1u, tasks.value_or(allocation.nodes * std::max(1u, allocation.gpus_of_node)));
   const std::uint32_t cores = first_number(variable("SLURM_JOB_CPUS_PER_NODE")).value_or(1);
   const std::uint32_t ranks_on_node = (allocation.ranks + allocation.nodes - 1) / allocation.nodes;
   allocation.threads =

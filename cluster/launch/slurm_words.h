@@ -52,6 +52,7 @@ struct SlurmAllocation {
   std::uint32_t nodes = 1;
   std::uint32_t ranks = 1;    // tasks that were asked for; without those, one for each GPU, else one for each node
   std::uint32_t threads = 1;  // cores of each
+  std::uint32_t gpus_of_node = 0;
 };
 using Variable = std::function<const char*(const char* name)>;  // getenv
 // Empty outside of Slurm. Throws Error(bad_input) naming a variable that is no number.

@@ -116,6 +116,28 @@ TEST_F(Slurm, GangAndEvaluationWorkersRunInTheQueueWithTheBuiltInTemplate) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch_ / "store/gangs")) << "secrets and scripts go with their gang";
 }
 
+// Two ranks on one node: each sees one GPU, and not the other's. The GPUs are none, so the ranks compute without.
+TEST_F(Slurm, EachRankSeesAGpuOfItsOwn) {
+  nlohmann::json job = small_job();
+  job["quantize"] = {{{"method", "rtn"}, {"bits", 4}, {"groupSize", 32}}};
+  write_text(scratch_ / "job.json", job.dump());
+  write_text(scratch_ / "see", "#!/bin/sh\necho \"rank $SLURM_PROCID: local $SLURM_LOCALID sees $CUDA_VISIBLE_DEVICES\" >> " +
+                                   (scratch_ / "seen").string() + "\nunset QUENCH_BACKEND\nexec \"$@\"\n");
+  std::filesystem::permissions(scratch_ / "see", std::filesystem::perms::owner_all);
+  std::string script = read_text(std::filesystem::path(QUENCH_SOURCE_DIR) / "cluster/launch/slurm.sbatch");
+  script.replace(script.find("srun {{srun_options}} {{command}}"), std::string::npos,
+                 "srun {{srun_options}} " + (scratch_ / "see").string() + " {{command}}\n");
+  script.insert(script.find("#SBATCH"), "#SBATCH --nodes=1\n");
+  Environment environment = cluster_->environment();
+  environment["QUENCH_BACKEND"] = "cuda";
+  const Finished there = run(slurm_arguments(2, script), environment);
+  ASSERT_EQ(there.exit_code, 0) << there.err << log_of(scratch_ / "store");
+  const std::string seen = read_text(scratch_ / "seen");
+  EXPECT_EQ(count(seen, "rank "), 2u) << seen;
+  EXPECT_EQ(count(seen, "sees 0\n"), 1u) << seen;
+  EXPECT_EQ(count(seen, "sees 1\n"), 1u) << seen;
+}
+
 // The ranks dial in over TLS, go on without their service when it is killed, and come back to the next one.
 TEST_F(Slurm, AServiceSendsItsJobsThereAndFindsThemAgain) {
   const auto digests = expected(slow_job());

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -67,6 +69,11 @@ void SlurmCluster::start() {
   ::gethostname(host, sizeof host - 1);
   const std::string name = std::string(host).substr(0, std::string(host).find('.'));
   const std::string first = std::to_string(free_port()), second = std::to_string(free_port());
+  // What Slurm hands out as GPUs: twins of /dev/null, which nobody opens.
+  for (const char* const gpu : {"gpu0", "gpu1"})
+    if (::mknod((directory_ / gpu).c_str(), S_IFCHR | 0600, makedev(1, 3)) != 0)
+      throw std::runtime_error("device files cannot be made here");
+  write_text(directory_ / "gres.conf", "NodeName=n[1-2] Name=gpu File=" + place + "/gpu[0-1]\n");
   // A job that was put back may not begin for as long as an old credential could be replayed, 120 s by default;
   // nodes are said to have four cores each, whatever this machine has.
   write_text(directory_ / "slurm.conf",
@@ -77,11 +84,11 @@ void SlurmCluster::start() {
                  "/slurmctld.pid\nSlurmdPidFile=" + place + "/slurmd-%n.pid\n"
                  "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nSwitchType=switch/none\nMpiDefault=none\n"
                  "JobAcctGatherType=jobacct_gather/none\nAccountingStorageType=accounting_storage/none\n"
-                 "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nSlurmdParameters=config_overrides\n"
+                 "GresTypes=gpu\nSelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nSlurmdParameters=config_overrides\n"
                  "SchedulerType=sched/backfill\nSchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0\n"
                  "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\nKillWait=10\nReturnToService=2\n"
-                 "NodeName=n1 NodeHostname=" + name + " NodeAddr=127.0.0.1 Port=" + first + " CPUs=4 State=UNKNOWN\n"
-                 "NodeName=n2 NodeHostname=" + name + " NodeAddr=127.0.0.1 Port=" + second + " CPUs=4 State=UNKNOWN\n"
+                 "NodeName=n1 NodeHostname=" + name + " NodeAddr=127.0.0.1 Port=" + first + " CPUs=4 Gres=gpu:2 State=UNKNOWN\n"
+                 "NodeName=n2 NodeHostname=" + name + " NodeAddr=127.0.0.1 Port=" + second + " CPUs=4 Gres=gpu:2 State=UNKNOWN\n"
                  "PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE\n"
                  "PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE\n");
   const char* const path = ::getenv("PATH");

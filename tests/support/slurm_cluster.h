@@ -1,5 +1,6 @@
 // A real Slurm for tests: its own munged, slurmctld and slurmds (two nodes, n1 and n2, both this machine) with their own
-// configuration, ports, keys and files in a scratch directory. Partitions `low` (what runs there is preempted and put
+// configuration, ports, keys and files in a scratch directory. Each node has two GPUs, which are twins of /dev/null: Slurm
+// binds them, nothing computes on them. Partitions `low` (what runs there is preempted and put
 // back into the queue) and `high`.
 #pragma once
 

@@ -55,6 +55,8 @@ TEST(SlurmTemplate, TheBuiltInOneHasWhatPreemptionAndTimeLimitsNeed) {
   EXPECT_THAT(filled, HasSubstr("--mpi=pmix --kill-on-bad-exit=1 COMMAND\n"));
   EXPECT_EQ(filled.find("{{"), std::string::npos);
   EXPECT_EQ(built_in.signal_seconds(), 60u);
+  EXPECT_EQ(filled.find("gpus"), std::string::npos);
+  EXPECT_THAT(built_in.fill({8, 4, GangKind::ranks, "COMMAND", 1}), HasSubstr("\n#SBATCH --cpus-per-task=4 --gpus-per-task=1\n"));
 }
 
 TEST(SlurmTemplate, NamesTheFileAndTheFieldThatIsMissingOrUnknown) {
