@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -243,6 +244,20 @@ TEST(Grader, NamesWhatIsMissing) {
   EXPECT_THAT(error_of(options), HasSubstr("bad_input: there is no /nowhere/python3"));
   options.python = "/usr/bin/true";
   EXPECT_THAT(error_of(options), HasSubstr("bad_input: the sandbox does not start"));
+}
+
+// As the kernel does where memory is short: another try may find room.
+TEST(Grader, ASandboxThatIsKilledWhileItStartsIsNoFaultOfTheHost) {
+  char bwrap[] = "/tmp/quench-killed-XXXXXX";
+  const int file = ::mkstemp(bwrap);
+  constexpr std::string_view kScript = "#!/bin/sh\nkill -KILL $$\n";
+  ASSERT_EQ(::write(file, kScript.data(), kScript.size()), static_cast<ssize_t>(kScript.size()));
+  ::fchmod(file, 0755);
+  ::close(file);
+  GraderOptions options = short_options(1);
+  options.bwrap = bwrap;
+  EXPECT_THAT(error_of(options), HasSubstr("failed: the sandbox was killed while it started"));
+  std::filesystem::remove(bwrap);
 }
 
 bool write_file(const char* path, const std::string& text) {

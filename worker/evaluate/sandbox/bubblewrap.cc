@@ -12,9 +12,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "schemas/error.h"
@@ -239,6 +241,17 @@ void SandboxProcess::drop_sources() {
   if (sources_.empty()) return;
   std::error_code ignored;
   fs::remove_all(std::exchange(sources_, {}), ignored);
+}
+
+bool SandboxProcess::was_killed() const {
+  // Its sockets close shortly before its end can be seen.
+  for (int tries = 0; tries < 1000; ++tries) {
+    siginfo_t end{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == pid_)
+      return end.si_code != CLD_EXITED || end.si_status > 128;  // as bubblewrap says it of its child
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
 }
 
 std::string SandboxProcess::errors() const {

@@ -68,6 +68,9 @@ class SandboxProcess {
   int control() const { return control_.get(); }
   // What the sandbox and the zygote have written to stderr, at most 4 KiB; does not wait for more.
   std::string errors() const;
+  // Once it has closed its end of the control socket: whether a signal has ended it, or what it ran. That is somebody's doing,
+  // such as the kernel's where memory is short, and says nothing of how this host is set up.
+  bool was_killed() const;
   // The warm program has read its sources: a folder that held them goes.
   void drop_sources();
 

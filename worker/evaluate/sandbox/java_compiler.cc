@@ -68,6 +68,8 @@ JavaCompiler::JavaCompiler(const SandboxHost& host, const JavaHost& java, const 
     }
   } catch (const Error& error) {
     std::string errors = process_.errors();
+    if (errors.empty() && process_.was_killed())
+      throw Error(ErrorCode::failed, "the Java compiler was killed while it started: is memory short on this host?");
     throw Error(ErrorCode::bad_input, "the Java compiler " + java.java.string() +
                                           " does not start in the sandbox (" +
                                           (errors.empty() ? error.what() : errors) + ")");

@@ -56,9 +56,15 @@ Zygote::Zygote(const SandboxHost& host, const SandboxLimits& limits, const Sandb
     python_version_ = hello.at("ready").get<std::string>();
     process_.drop_sources();
     if (kind == ZygoteKind::answers) send({{"limits", run_request(0, "answer", limits, limits.end_ms())}});
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     std::string errors = process_.errors();
-    if (errors.empty()) errors = "it said nothing within 30 s";
+    const auto* const late = dynamic_cast<const Error*>(&error);
+    // A host that is too busy now may have time later.
+    if (errors.empty() && late != nullptr && late->code() == ErrorCode::timed_out)
+      throw Error(ErrorCode::timed_out, "the sandbox did not start within 30 s: is this host overloaded?");
+    if (errors.empty() && process_.was_killed())
+      throw Error(ErrorCode::failed, "the sandbox was killed while it started: is memory short on this host?");
+    if (errors.empty()) errors = error.what();
     throw Error(ErrorCode::bad_input, "the sandbox does not start (" + errors + "); " + remedy_for(errors));
   }
 }

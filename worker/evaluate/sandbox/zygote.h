@@ -23,7 +23,8 @@ class Zygote {
 
   // Starts bwrap and waits until the warm Python is ready. `more` has files and folders (no command) for the
   // programs that it will start. Throws Error(bad_input) with bwrap's own words
-  // and the remedy when the sandbox cannot be made on this host.
+  // and the remedy when the sandbox cannot be made on this host, Error(timed_out) when it is not ready in time,
+  // Error(failed) when somebody has killed it.
   Zygote(const SandboxHost& host, const SandboxLimits& limits, const SandboxProgram& more = {},
          ZygoteKind kind = ZygoteKind::answers);
 
