@@ -107,7 +107,7 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
   start = std::chrono::steady_clock::now();
   std::optional<Factor> factor;
   if (needs_calibration(recipe))
-    factor = factor_hessian(*backend, *alone, hessian, recipe.damping, "layer");
+    factor = factor_hessian(*backend, *alone, hessian, recipe.method == Method::aqlm ? kStartDamping : recipe.damping, "layer");
   const double factor_s = seconds_since(start);
   const std::int64_t rows_per_tile =
       tile_rows(static_cast<std::uint32_t>(weights.rows), static_cast<std::uint32_t>(weights.cols));

@@ -115,7 +115,8 @@ class CalibratedPass {
     const Hessian hessian = sum_hessian(context_.backend, context_.gang, sequences, columns, total_tokens,
                                         recipe_.act_order, names);
     on_step("factor " + names);
-    const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, recipe_.damping, names);
+    const double damping = recipe_.method == Method::aqlm ? kStartDamping : recipe_.damping;
+    const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, damping, names);
     on_step("solve " + names);
     for (std::size_t i = 0; i < linears_.size(); ++i) {
       if (linears_[i].stage != stage) continue;

@@ -239,7 +239,7 @@ AdditiveSolution solve(const Layer& layer, const QuantizeSpec& recipe, double* r
   const auto gang = cluster::make_local_collective();
   const kernels::ConstMatrixView sequence(layer.inputs.data(), layer.tokens, layer.cols);
   const Hessian hessian = sum_hessian(*backend, *gang, std::span(&sequence, 1), layer.cols, layer.tokens, false, "layer");
-  const Factor factor = factor_hessian(*backend, *gang, hessian, recipe.damping, "layer");
+  const Factor factor = factor_hessian(*backend, *gang, hessian, kStartDamping, "layer");
   const kernels::ConstMatrixView weights(layer.weights.data(), layer.rows, layer.cols);
   const LinearRows rows{layer.rows, layer.cols,
                         [&](std::int64_t row, float* out) { std::copy_n(weights.row(row), layer.cols, out); }};

@@ -26,6 +26,10 @@
 
 namespace quench::worker {
 
+// Of H's mean diagonal, added to it before it is factored for the start. With GPTQ's 0.01 the start pushes errors into
+// directions that the calibration text hardly uses, where no later round finds out again and other text suffers.
+inline constexpr double kStartDamping = 1.0;
+
 struct AdditiveSolution {
   AdditiveTileShape shape;              // of all own rows together
   std::vector<std::uint16_t> codebook;  // fp16 [codebooks][2^bits][group], the same on every rank
@@ -45,7 +49,7 @@ struct AdditiveSolution {
 void check_additive(const QuantizeSpec& recipe, std::int64_t rows, std::int64_t cols, const std::string& label);
 
 // `own` [R, K] are this rank's rows (R may be 0), `linear` all of them. H and its factor are in the reversed order of
-// hessian.h, without act-order. Collective; throws what the gang throws.
+// hessian.h, without act-order, the factor damped by kStartDamping. Collective; throws what the gang throws.
 AdditiveSolution solve_additive(kernels::Backend& backend, cluster::Collective& gang, const QuantizeSpec& recipe,
                                 kernels::ConstMatrixView own, const LinearRows& linear, const Hessian& hessian,
                                 const Factor& factor, const std::string& label);
