@@ -50,10 +50,10 @@ void CpuBackend::integer_gemm(ConstMatrixView x, float scale, const WeightView& 
       const auto panels_of_x = static_cast<std::int64_t>(starts.size()) - 1;
       pool_.for_range(panels_of_x, kGrainElements / (table_.gemm_rows * words) + 1, [&](int, std::int64_t begin, std::int64_t end) {
         for (std::int64_t p = begin; p < end; ++p) {
-          const std::int64_t first = starts[static_cast<std::size_t>(p)], last = starts[static_cast<std::size_t>(p) + 1];
-          std::int8_t* to = packed + first * stride;
+          const std::int64_t top = starts[static_cast<std::size_t>(p)], last = starts[static_cast<std::size_t>(p) + 1];
+          std::int8_t* to = packed + top * stride;
           for (std::int64_t word = 0; word < words; ++word)
-            for (std::int64_t row = first; row < last; ++row, to += 4) std::memcpy(to, bytes + row * stride + word * 4, 4);
+            for (std::int64_t row = top; row < last; ++row, to += 4) std::memcpy(to, bytes + row * stride + word * 4, 4);
         }
       });
       block.x = packed;

@@ -129,7 +129,9 @@ TEST(Study, OtherModelsGetRowsOfTheirOwn) {
       *find_row(tables[0], {"tiny_coder", "python", "4 bits"}),
       (Row{"tiny_coder", "python", "4 bits", "-", "-", "-", "-", "gptq-4", "30.00", "1/0", "inf", "1"}));
   for (const Row& row : tables[0].rows)
-    if (row[0] != "tiny_coder") EXPECT_EQ(Row(row.begin() + 7, row.end()), (Row{"-", "-", "-", "-", "-"}));
+    if (row[0] != "tiny_coder") {
+      EXPECT_EQ(Row(row.begin() + 7, row.end()), (Row{"-", "-", "-", "-", "-"}));
+    }
 }
 
 TEST(Study, IsPrintedWhenTheReportAsksForIt) {

@@ -30,7 +30,7 @@ TEST(ServiceJson, KeysAreSnakeCaseAndEmptyTextIsLeftOut) {
   EXPECT_EQ(to_json(view),
             "{\"id\":7,\"name\":\"small\",\"priority\":0,\"state\":\"cancelling\",\"place\":0,\"ranks\":0,"
             "\"submitted_unix_ms\":0,\"started_unix_ms\":0,\"ended_unix_ms\":0,\"starts\":0,\"digest\":null,"
-            "\"progress\":{\"what\":\"int8\",\"done\":3,\"total\":5,\"seconds_left\":1.5}}");
+            "\"progress\":{\"what\":\"int8\",\"done\":3,\"total\":5,\"seconds_left\":1.5},\"after\":[]}");
 }
 
 TEST(ServiceJson, TextThatIsNotUtf8StaysReadableJson) {

@@ -135,7 +135,9 @@ TEST(CalibrationSet, MixedIsHalfQuestionsThatFollowEachOther) {
     // Behind the question before, and its end-of-text token.
     EXPECT_EQ(line["first_token"], tokens[index]);
     tokens[index] += line["tokens"].get<std::uint64_t>();
-    if (tokens[index] < 300) EXPECT_EQ(set.sequences[index][tokens[index]], tokenizer().eos_id().value());
+    if (tokens[index] < 300) {
+      EXPECT_EQ(set.sequences[index][tokens[index]], tokenizer().eos_id().value());
+    }
     ++tokens[index];
   }
   EXPECT_EQ(sequences["question"].size(), 4u);
@@ -171,7 +173,9 @@ TEST(CalibrationSet, LeavesBenchmarksOutAndCountsThem) {
   const BuiltSet set = build(options_of(CalibrationKind::code, root, 6, 64));
   EXPECT_EQ(left_out(set, Reason::benchmark), 3u);
   for (const auto& line : lines_of(set))
-    if (line["form"] == "python") EXPECT_GE(line["repository"].get<std::string>(), "code/repo3");
+    if (line["form"] == "python") {
+      EXPECT_GE(line["repository"].get<std::string>(), "code/repo3");
+    }
   const std::string error = error_of(options_of(CalibrationKind::code, root, 8, 64));
   EXPECT_NE(error.find("3 holds a benchmark's text"), std::string::npos) << error;
 }

@@ -168,7 +168,7 @@ TEST(FineTuning, GoesOnInsideTheTuningOfTheWholeModel) {
   test::write_model(model.path(), test::tiny_config(), test::tiny_model(3));
   QuantizeSpec recipe = tuned(aqlm(2, 4), FineTuning::end_to_end);
   recipe.fine_tune_epochs = recipe.patience = 4;
-  const CalibrationSet text = windows(24, 20, 31, 50);  // enough for the validation to gain
+  const CalibrationSet text = windows(48, 20, 31, 50);  // enough for the validation to gain
   const auto divergences = [](const Store& store) {
     double before = 0, after = 0;
     for (const std::string& line : store.lines)

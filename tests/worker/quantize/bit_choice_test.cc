@@ -76,8 +76,9 @@ TEST(BitChoice, HoldsALargeBudgetAndUsesIt) {
   for (const std::uint64_t budget : {low, low + 1, low + (high - low) / 3, high - 1, high, 2 * high}) {
     const std::uint64_t bytes = bytes_of(linears, cheapest_choices(linears, budget));
     EXPECT_LE(bytes, budget);
-    if (budget > low + 1 && budget < high)
+    if (budget > low + 1 && budget < high) {
       EXPECT_GT(bytes, budget - (high - low) / 500) << "little is left over";
+    }
   }
   EXPECT_EQ(bytes_of(linears, cheapest_choices(linears, high)), high) << "everything fits";
 }

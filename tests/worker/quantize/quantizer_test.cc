@@ -200,7 +200,9 @@ TEST(Quantizer, BudgetsOfOneJobShareThePassThatPredicts) {
       CountingSink sink(shared[i]);
       quantize_artifact({*backend, gang, *source, sink, {}, &priced}, order_for(runs[i].first, scratch), calibration,
                         [](const ChunkRef&) -> std::vector<std::uint8_t> { throw Error(ErrorCode::internal, "nothing is committed"); });
-      if (gang.rank() == 0) EXPECT_EQ(sink.predicted, runs[i].second) << "run " << i;
+      if (gang.rank() == 0) {
+        EXPECT_EQ(sink.predicted, runs[i].second) << "run " << i;
+      }
     }
   });
   for (std::size_t i = 0; i < runs.size(); ++i) {
