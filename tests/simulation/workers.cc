@@ -71,7 +71,10 @@ Script Rank::work() {
         take_commit(artifact, kOuterBlock);
       }
     }
-    // A gang that resumes reads what was committed.
+    // A gang that resumes goes on behind what was committed, and reads it.
+    std::size_t tensors_before = 0;
+    for (std::uint32_t block = 0; block < order->first_block; ++block) tensors_before += tensors_of(shape_, artifact, block).size();
+    if (order->committed.size() != tensors_before) throw Violation("a gang is to begin elsewhere than behind the last committed block");
     if (!order->committed.empty()) {
       const TensorRecord& record = order->committed[dice_.below(order->committed.size())];
       say(ChunkRequest{record.chunks.front().digest});
