@@ -97,8 +97,9 @@ class CpuBackend final : public Backend {
   void brain_gemm(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;
   void add_brain_leaf(ConstMatrixView leaf, const SumScale& scale, const TrianglePanels& layout,
                       std::int64_t* const* sums) noexcept;
-  template <typename Tile>
-  void for_hessian_tiles(const TrianglePanels& layout, std::int64_t* const* sums, const Tile& tile) noexcept;
+  template <typename Tile, typename Multiply>
+  void for_hessian_tiles(const TrianglePanels& layout, const SumScale& scale, std::int64_t* const* sums,
+                         const Multiply& multiply) noexcept;
   template <typename Pack>
   void pack_hessian_blocks(const SumScale& scale, std::int64_t columns, float* factors, const Pack& pack) noexcept;
   void multiply_rows(ConstMatrixView x, const WeightView& weight, MatrixView y) noexcept;

@@ -41,9 +41,12 @@ void CpuBackend::column_exponents(ConstMatrixView x, std::span<std::int32_t> exp
   });
 }
 
-// tile(row, rows, panel, top, sums of the panel from `row` on) for every block of rows and panel of the triangle that is held, on all threads.
-template <typename Tile>
-void CpuBackend::for_hessian_tiles(const TrianglePanels& layout, std::int64_t* const* sums, const Tile& tile) noexcept {
+// multiply(tile, row, top) for every block of rows and panel of the triangle that is held, on all threads: `tile` lacks its packed
+// columns, which begin at columns `row` and `top`.
+template <typename Tile, typename Multiply>
+void CpuBackend::for_hessian_tiles(const TrianglePanels& layout, const SumScale& scale, std::int64_t* const* sums,
+                                   const Multiply& multiply) noexcept {
+  const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
   pool_.run([&](int thread) {
     std::int64_t index = 0;
     for (std::int64_t first = 0; first < layout.count(); first += kPanelsPerPass) {
@@ -52,7 +55,13 @@ void CpuBackend::for_hessian_tiles(const TrianglePanels& layout, std::int64_t* c
         for (std::int64_t p = first; p < std::min(first + kPanelsPerPass, layout.count()); ++p) {
           const std::int64_t top = layout.first_column(p);
           if (row < top || sums[p] == nullptr) continue;
-          tile(row, std::min(kHessianBlock, layout.columns - row), p, top, sums[p] + (row - top) * layout.width);
+          Tile tile;
+          tile.rows = std::min(kHessianBlock, layout.columns - row);
+          tile.panels = (layout.column_count(p) + 15) / 16;
+          tile.unit = unit;
+          tile.sums = sums[p] + (row - top) * layout.width;
+          tile.stride = layout.width;
+          multiply(tile, row, top);
         }
       }
     }
@@ -90,17 +99,10 @@ void CpuBackend::add_hessian_leaf(ConstMatrixView leaf, const SumScale& scale, c
     table_.pack_block(leaf.data + first, leaf.stride, tokens, count, factors + first, as_rows + first * tokens);
     table_.pack_lanes(leaf.data + first, leaf.stride, tokens, count, factors + first, as_lanes + first * tokens);
   });
-  const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
-  for_hessian_tiles(layout, sums, [&](std::int64_t row, std::int64_t rows, std::int64_t p, std::int64_t top, std::int64_t* to) {
-    HessianTile tile;
+  for_hessian_tiles<HessianTile>(layout, scale, sums, [&](HessianTile& tile, std::int64_t row, std::int64_t top) {
     tile.a = as_rows + row * tokens;
-    tile.rows = rows;
     tile.b = as_lanes + top * tokens;
-    tile.panels = (layout.column_count(p) + 15) / 16;
     tile.tokens = tokens;
-    tile.unit = unit;
-    tile.sums = to;
-    tile.stride = layout.width;
     table_.hessian_tile(tile);
   });
 }
@@ -116,17 +118,10 @@ void CpuBackend::add_brain_leaf(ConstMatrixView leaf, const SumScale& scale, con
     table_.brain_columns(leaf.data + first, leaf.stride, leaf.rows, count, factors + first, as_rows + first * words);
     table_.brain_lanes(leaf.data + first, leaf.stride, leaf.rows, count, factors + first, as_lanes + first * words);
   });
-  const double unit = std::ldexp(1.0, sum_shift(scale.tokens));
-  for_hessian_tiles(layout, sums, [&](std::int64_t row, std::int64_t rows, std::int64_t p, std::int64_t top, std::int64_t* to) {
-    BrainHessianTile tile;
+  for_hessian_tiles<BrainHessianTile>(layout, scale, sums, [&](BrainHessianTile& tile, std::int64_t row, std::int64_t top) {
     tile.a = as_rows + row * words;
-    tile.rows = rows;
     tile.b = as_lanes + top * words;
-    tile.panels = (layout.column_count(p) + 15) / 16;
     tile.words = words;
-    tile.unit = unit;
-    tile.sums = to;
-    tile.stride = layout.width;
     table_.brain_hessian_tile(tile);
   });
 }

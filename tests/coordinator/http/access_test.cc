@@ -92,13 +92,7 @@ TEST_P(EveryRoute, RefusesParametersThatItDoesNotHave) {
   EXPECT_THAT(answer.body, testing::HasSubstr("no_such_parameter"));
 }
 
-std::vector<Route> routes_of_http() {
-  std::vector<Route> all = routes();
-  std::erase_if(all, [](const Route& route) { return route.port != Port::http; });
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(, EveryRoute, testing::ValuesIn(routes_of_http()),
+INSTANTIATE_TEST_SUITE_P(, EveryRoute, testing::ValuesIn(routes_of(Port::http)),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace

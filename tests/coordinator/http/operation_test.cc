@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <csignal>
 #include <fstream>
@@ -16,28 +15,25 @@
 #include "coordinator/trust/base64.h"
 #include "schemas/codec.h"
 #include "tests/coordinator/http/service_fixture.h"
+#include "tests/support/script_file.h"
+#include "tests/support/waiting.h"
 
 namespace quench::coordinator {
 namespace {
 
 using nlohmann::json;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr char kModel[] = QUENCH_SOURCE_DIR "/tests/fixtures/stories260k";
 
 template <typename Condition>
-bool comes_true(Condition condition, std::chrono::seconds within = std::chrono::seconds(20)) {
-  const auto until = std::chrono::steady_clock::now() + within;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
+bool comes_true(Condition condition) {
+  return quench::testing::wait_for(condition, std::chrono::seconds(20));
 }
 
 // A service on which alice, with a token, submits and publishes.
-class Operation : public testing::Test {
+class Operation : public ::testing::Test {
  protected:
   void serve(const ServeConfig& config = {}, const std::filesystem::path& worker = "/nonexistent/quench-worker") {
     service_ = std::make_unique<RunningService>(config, HttpLimits{}, worker);
@@ -100,7 +96,7 @@ TEST_F(Operation, TheAuditLogHasEveryChange) {
   expected.insert(expected.end(), {"alice: name set lab/one", "alice: name set lab/other", me + ": token revoked " + token_.changed.id});
   EXPECT_EQ(changes, expected) << log.dump(1);
   EXPECT_EQ(log.back().value("reason", ""), "alice") << "whose token it was";
-  EXPECT_THAT(log.dump(), testing::Not(HasSubstr(token_.secret)));
+  EXPECT_THAT(log.dump(), ::testing::Not(HasSubstr(token_.secret)));
 }
 
 TEST_F(Operation, ACancellationIsAuditedWithItsReason) {
@@ -169,7 +165,9 @@ TEST_F(Operation, MetricsAreOpenMetricsAndMove) {
   EXPECT_EQ(after.at("quench_events_total"), before.at("quench_events_total") + 3);
   EXPECT_EQ(after.at("quench_http_requests_total"), before.at("quench_http_requests_total") + 4);
   for (const auto& [name, value] : before)
-    if (name.find("_total") != std::string::npos) EXPECT_GE(after.at(name), value) << name;
+    if (name.find("_total") != std::string::npos) {
+      EXPECT_GE(after.at(name), value) << name;
+    }
 }
 
 // While it lives no file of this process can grow, which to a store is a full disk.
@@ -207,17 +205,11 @@ TEST_F(Operation, AServiceWithoutAWritableStoreIsNotReadyUntilItIsAgain) {
 
 TEST_F(Operation, AServiceThatStopsIsNotReady) {
   // A worker that takes its time to end.
-  char script[] = "/tmp/quench-slow-worker-XXXXXX";
-  const int file = ::mkstemp(script);
-  constexpr std::string_view kText = "#!/bin/sh\ntrap 'sleep 0.4; exit 0' TERM\n: > \"$0.ready\"\nwhile :; do sleep 0.05; done\n";
-  ASSERT_EQ(::write(file, kText.data(), kText.size()), static_cast<ssize_t>(kText.size()));
-  ::fchmod(file, 0700);
-  ::close(file);
-  serve({}, script);
+  const ScriptFile worker("#!/bin/sh\ntrap 'sleep 0.4; exit 0' TERM\n: > \"$0.ready\"\nwhile :; do sleep 0.05; done\n");
+  serve({}, worker.path());
   const json job = {{"name", "job"}, {"model", "http://127.0.0.1:9/v1"}, {"modelName", "m"}, {"evaluate", {{{"benchmark", "humaneval"}}}}};
   ASSERT_EQ(ask("POST", "/v1/jobs", job.dump()).status, 201u);
-  const std::string is_there = std::string(script) + ".ready";
-  ASSERT_TRUE(comes_true([&] { return std::filesystem::exists(is_there); }));
+  ASSERT_TRUE(comes_true([&] { return std::filesystem::exists(worker.ready()); }));
   EXPECT_EQ(ask("GET", "/readyz").status, 200u);
   service_->stop();
   HttpAnswer ready, healthy, late;
@@ -227,9 +219,7 @@ TEST_F(Operation, AServiceThatStopsIsNotReady) {
   EXPECT_EQ(ready.body, "stopping\n");
   EXPECT_EQ(healthy.status, 200u);
   EXPECT_EQ(late.status, 503u) << late.body;
-  service_.reset();
-  std::filesystem::remove(script);
-  std::filesystem::remove(is_there);
+  service_.reset();  // before its worker's file goes
 }
 
 TEST_F(Operation, NobodyPublishesMoreThanHisShare) {

@@ -10,13 +10,21 @@
 #include <future>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/http/api.h"
 #include "coordinator/http/client.h"
+#include "coordinator/http/routes.h"
 #include "coordinator/http/server.h"
 
 namespace quench::coordinator {
+
+inline std::vector<Route> routes_of(Port port) {
+  std::vector<Route> all = routes();
+  std::erase_if(all, [port](const Route& route) { return route.port != port; });
+  return all;
+}
 
 class RunningService {
  public:

@@ -2,7 +2,6 @@
 // job evaluates an endpoint, so it has no gang: what ranks may not say is asked of the reactor in reactor_test.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "tests/cluster/net/net_fixture.h"
 #include "tests/coordinator/http/service_fixture.h"
 #include "tests/coordinator/messages_by_name.h"
+#include "tests/support/script_file.h"
 
 namespace quench::coordinator {
 namespace {
@@ -32,14 +32,8 @@ class EveryMessage : public testing::TestWithParam<Route> {
  protected:
   static void SetUpTestSuite() {
     // It starts a worker of its own, which has nothing to say here.
-    char name[] = "/tmp/quench-silent-worker-XXXXXX";
-    const int file = ::mkstemp(name);
-    constexpr std::string_view kScript = "#!/bin/sh\nexec sleep 600\n";
-    ASSERT_EQ(::write(file, kScript.data(), kScript.size()), static_cast<ssize_t>(kScript.size()));
-    ::fchmod(file, 0700);
-    ::close(file);
-    silent_worker_ = name;
-    service_ = new RunningService({}, {}, silent_worker_);
+    silent_worker_ = new ScriptFile("#!/bin/sh\nexec sleep 600\n");
+    service_ = new RunningService({}, {}, silent_worker_->path());
     begin("ended");
     ended_secret_ = text_of(join(1) / "secret");
     ASSERT_EQ(http_request(service_->local(), "POST", "/v1/jobs/1/cancel").status, 200u);
@@ -50,7 +44,7 @@ class EveryMessage : public testing::TestWithParam<Route> {
   }
   static void TearDownTestSuite() {
     delete service_;
-    std::filesystem::remove(silent_worker_);
+    delete silent_worker_;
   }
   static std::filesystem::path join(int job) { return service_->folder() / "store" / ("join-" + std::to_string(job)); }
   static void begin(const std::string& name) {
@@ -104,7 +98,8 @@ class EveryMessage : public testing::TestWithParam<Route> {
   }
 
   static inline RunningService* service_ = nullptr;
-  static inline std::string silent_worker_, secret_, ended_secret_;
+  static inline ScriptFile* silent_worker_ = nullptr;
+  static inline std::string secret_, ended_secret_;
   static inline cluster::Endpoint endpoint_;
   cluster::Loop loop_;
 };
@@ -148,18 +143,12 @@ TEST_P(EveryMessage, IsTakenFromThoseWhomTheTableNames) {
   EXPECT_EQ(json::parse(http_request(service_->local(), "GET", "/v1/jobs/2").body)["job"]["state"], "running") << "the job goes on";
 }
 
-std::vector<Route> routes_of_workers() {
-  std::vector<Route> all = routes();
-  std::erase_if(all, [](const Route& route) { return route.port != Port::worker; });
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(, EveryMessage, testing::ValuesIn(routes_of_workers()),
+INSTANTIATE_TEST_SUITE_P(, EveryMessage, testing::ValuesIn(routes_of(Port::worker)),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(WorkerPort, EveryMessageOfTheWireHasOneRoute) {
   std::set<std::string> names;
-  for (const Route& route : routes_of_workers()) EXPECT_TRUE(names.insert(route.name).second) << route.name;
+  for (const Route& route : routes_of(Port::worker)) EXPECT_TRUE(names.insert(route.name).second) << route.name;
   EXPECT_EQ(names.size(), std::variant_size_v<Message>);
 }
 

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "schemas/error.h"
+#include "tests/support/script_file.h"
 #include "tests/worker/evaluate/grading.h"
 #include "worker/evaluate/sandbox/probe.h"
 #include "worker/evaluate/sandbox/sandbox.h"
@@ -248,16 +249,10 @@ TEST(Grader, NamesWhatIsMissing) {
 
 // As the kernel does where memory is short: another try may find room.
 TEST(Grader, ASandboxThatIsKilledWhileItStartsIsNoFaultOfTheHost) {
-  char bwrap[] = "/tmp/quench-killed-XXXXXX";
-  const int file = ::mkstemp(bwrap);
-  constexpr std::string_view kScript = "#!/bin/sh\nkill -KILL $$\n";
-  ASSERT_EQ(::write(file, kScript.data(), kScript.size()), static_cast<ssize_t>(kScript.size()));
-  ::fchmod(file, 0755);
-  ::close(file);
+  const ScriptFile bwrap("#!/bin/sh\nkill -KILL $$\n");
   GraderOptions options = short_options(1);
-  options.bwrap = bwrap;
+  options.bwrap = bwrap.path();
   EXPECT_THAT(error_of(options), HasSubstr("failed: the sandbox was killed while it started"));
-  std::filesystem::remove(bwrap);
 }
 
 bool write_file(const char* path, const std::string& text) {
