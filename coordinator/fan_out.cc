@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "coordinator/http/routes.h"
 #include "coordinator/overloaded.h"
 #include "coordinator/phase_usage.h"
 #include "coordinator/records.h"
+#include "coordinator/routes.h"
 #include "schemas/error.h"
 
 namespace quench::coordinator {

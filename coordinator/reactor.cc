@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "coordinator/fan_out.h"
-#include "coordinator/http/routes.h"
 #include "coordinator/overloaded.h"
 #include "coordinator/phase_usage.h"
+#include "coordinator/routes.h"
 #include "schemas/codec.h"
 #include "schemas/endpoint_url.h"
 

@@ -12,10 +12,10 @@
 #include "cluster/launch/gang_script.h"
 #include "coordinator/clock.h"
 #include "coordinator/fan_out.h"
-#include "coordinator/http/routes.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
 #include "coordinator/repository/signing.h"
+#include "coordinator/routes.h"
 #include "schemas/codec.h"
 
 namespace quench::coordinator {

@@ -60,14 +60,7 @@ class SlurmGang final : public Gang {
 
   SlurmGang(Loop& loop, const SlurmTemplate& script, const GangCommand& command, GangHandlers handlers,
             std::unique_ptr<SlurmJob> job, Keep keep)
-      : loop_(loop),
-        script_(script),
-        handlers_(std::move(handlers)),
-        job_(std::move(job)),
-        keep_(std::move(keep)),
-        look_(loop),
-        grace_(loop),
-        give_up_(loop) {
+      : SlurmGang(loop, script, std::move(handlers), std::move(job), std::move(keep)) {
     job_->kind = command.kind;
     job_->ranks = command.ranks;
     job_->threads = command.threads;
@@ -75,7 +68,6 @@ class SlurmGang final : public Gang {
     outlives_ = command.outlives;
     if (job_->id.empty()) write_private_file(job_->folder->path() / "script", fill());
     write_gang_command(job_->folder->path(), command, job_->folder->name());
-    look_again(milliseconds(0));
   }
 
   // Takes over a batch job that an earlier coordinator submitted.

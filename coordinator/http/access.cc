@@ -9,8 +9,6 @@
 namespace quench::coordinator {
 namespace {
 
-constexpr std::array<std::string_view, 9> kScopeNames = {"open", "read",      "submit", "publish",    "admin",
-                                                         "rank", "evaluator", "worker", "coordinator"};
 constexpr std::array kScopes = {Scope::read, Scope::submit, Scope::publish, Scope::admin};
 constexpr std::string_view kTokenPrefix = "quench_";
 constexpr std::string_view kBearer = "Bearer ";
@@ -56,8 +54,6 @@ bool is_user_name(std::string_view name) {
 [[noreturn]] void unauthorized(const std::string& message) { throw HttpProblem(401, "unauthorized", message); }
 
 }  // namespace
-
-std::string_view to_string(Scope scope) { return kScopeNames[static_cast<std::size_t>(scope)]; }
 
 Scope scope_from_string(std::string_view name) {
   for (const Scope scope : kScopes)

@@ -9,16 +9,12 @@
 #include <vector>
 
 #include "coordinator/http/exchange.h"
+#include "coordinator/routes.h"
 #include "schemas/journal.h"
 #include "schemas/service_api.h"
 
 namespace quench::coordinator {
 
-// None includes another, but that `admin` includes all of those before it. Those behind it are no token's: what a peer on
-// the worker port has shown to be by the secret of its gang (`rank`) or of STORE/join (`evaluator`; `worker` is either),
-// and what only the coordinator says.
-enum class Scope : std::uint8_t { open, read, submit, publish, admin, rank, evaluator, worker, coordinator };
-std::string_view to_string(Scope scope);
 // Throws Error(bad_input) naming the four.
 Scope scope_from_string(std::string_view name);
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "coordinator/daemon.h"
-#include "coordinator/http/routes.h"
+#include "coordinator/http/paths.h"
 #include "coordinator/http/server.h"
 
 namespace quench::coordinator {

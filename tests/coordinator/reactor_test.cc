@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "coordinator/http/routes.h"
+#include "coordinator/routes.h"
 #include "tests/coordinator/fake_outbox.h"
 #include "tests/coordinator/messages_by_name.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "coordinator/http/exchange.h"
-#include "coordinator/http/routes.h"
+#include "coordinator/http/paths.h"
 #include "coordinator/http/server.h"
 #include "schemas/service_json.h"
 #include "tests/fuzz/targets.h"

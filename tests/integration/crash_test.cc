@@ -25,13 +25,6 @@ constexpr std::chrono::seconds kUnnoticedMax{10};
 
 enum class Victim { rank, gang, coordinator };
 
-std::string log_of(const std::filesystem::path& store) {
-  std::string text;
-  std::error_code ignored;
-  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) text += read_text(log.path());
-  return text;
-}
-
 std::size_t log_lines(const std::filesystem::path& store) { return count(log_of(store), "\n"); }
 
 // What a coordinator says once it knows that a gang is not whole any more.

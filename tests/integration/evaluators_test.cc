@@ -50,13 +50,6 @@ std::string kept_lines(const std::filesystem::path& store) {
   return all;
 }
 
-std::string log_of(const std::filesystem::path& store) {
-  std::string text;
-  std::error_code ignored;
-  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) text += read_text(log.path());
-  return text;
-}
-
 std::size_t log_lines(const std::filesystem::path& store, const std::string& word) { return count(log_of(store), word); }
 
 class Evaluators : public ::testing::Test {

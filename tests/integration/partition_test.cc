@@ -78,13 +78,7 @@ class Hosts : public ::testing::Test {
     if (HasFailure()) std::cerr << read_text(scratch_ / "err.txt") << log();
   }
 
-  std::string log() const {
-    std::string all;
-    std::error_code ignored;
-    for (const auto& file : std::filesystem::directory_iterator(scratch_ / "store/logs", ignored))
-      all += read_text(file.path());
-    return all;
-  }
+  std::string log() const { return log_of(scratch_ / "store"); }
   std::vector<std::string> run_on_head(int ranks, const std::vector<std::string>& more) {
     auto arguments = run_arguments(scratch_ / "job.json", scratch_ / "store", ranks);
     arguments.insert(arguments.end(), {"--threads", "1", "--plain-network", "--listen"});

@@ -34,13 +34,6 @@ nlohmann::json slow_job() {
   return job;
 }
 
-std::string log_of(const std::filesystem::path& store) {
-  std::string all;
-  std::error_code ignored;
-  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) all += read_text(log.path());
-  return all;
-}
-
 class Slurm : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {

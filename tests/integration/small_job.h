@@ -75,6 +75,14 @@ inline std::vector<std::string> run_arguments(const std::filesystem::path& job,
   return {quench_program(), "run", job, "--store", store, "--ranks", std::to_string(ranks), "--json"};
 }
 
+// The logs of all of a store's jobs; those that are there yet.
+inline std::string log_of(const std::filesystem::path& store) {
+  std::string all;
+  std::error_code ignored;
+  for (const auto& log : std::filesystem::directory_iterator(store / "logs", ignored)) all += read_text(log.path());
+  return all;
+}
+
 // `quench` with these arguments on a store.
 inline Finished run_quench(std::vector<std::string> arguments, const std::filesystem::path& store) {
   arguments.insert(arguments.begin(), quench_program());

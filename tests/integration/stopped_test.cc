@@ -39,13 +39,7 @@ class Stopped : public ::testing::Test {
   void TearDown() override {
     if (HasFailure()) std::cerr << read_text(scratch_ / "err.txt") << log();
   }
-  std::string log() const {
-    std::string all;
-    std::error_code ignored;
-    for (const auto& file : std::filesystem::directory_iterator(scratch_ / "store/logs", ignored))
-      all += read_text(file.path());
-    return all;
-  }
+  std::string log() const { return log_of(scratch_ / "store"); }
   // Runs the job, and stops one rank or the coordinator in the middle of it.
   void run_and_stop(const std::string& whom, seconds pause) {
     Running coordinator(run_arguments(scratch_ / "job.json", scratch_ / "store", 2), {{"QUENCH_STOPPED_TEST", "1"}},

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "coordinator/http/routes.h"
+#include "coordinator/http/paths.h"
 #include "schemas/codec.h"
 #include "tests/coordinator/http/service_fixture.h"
 

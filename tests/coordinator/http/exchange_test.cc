@@ -6,7 +6,7 @@
 #include "coordinator/http/access.h"
 #include "coordinator/http/client.h"
 #include "coordinator/http/events.h"
-#include "coordinator/http/routes.h"
+#include "coordinator/http/paths.h"
 
 namespace quench::coordinator {
 namespace {

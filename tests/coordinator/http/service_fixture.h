@@ -15,7 +15,7 @@
 #include "coordinator/cli/artifacts.h"
 #include "coordinator/http/api.h"
 #include "coordinator/http/client.h"
-#include "coordinator/http/routes.h"
+#include "coordinator/http/paths.h"
 #include "coordinator/http/server.h"
 
 namespace quench::coordinator {

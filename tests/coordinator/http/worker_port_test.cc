@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster/net/handshake.h"
-#include "coordinator/http/routes.h"
+#include "coordinator/routes.h"
 #include "tests/cluster/net/net_fixture.h"
 #include "tests/coordinator/http/service_fixture.h"
 #include "tests/coordinator/messages_by_name.h"

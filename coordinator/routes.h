@@ -3,16 +3,19 @@
 // caller are made from it.
 #pragma once
 
-#include <map>
-#include <optional>
-#include <string>
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
-#include "coordinator/http/access.h"
-#include "coordinator/http/exchange.h"
 #include "schemas/messages.h"
 
 namespace quench::coordinator {
+
+// None includes another, but that `admin` includes all of those before it. Those behind it are no token's: what a peer on
+// the worker port has shown to be by the secret of its gang (`rank`) or of STORE/join (`evaluator`; `worker` is either),
+// and what only the coordinator says.
+enum class Scope : std::uint8_t { open, read, submit, publish, admin, rank, evaluator, worker, coordinator };
+std::string_view to_string(Scope scope);
 
 enum class Port { http, worker };
 
@@ -32,15 +35,5 @@ const std::vector<Route>& routes();
 
 // Whether the worker port takes the message from a peer that has shown to be `role`. Each message has a route.
 bool may_send(PeerRole role, const Message& message);
-
-struct RouteMatch {
-  const Route* route = nullptr;
-  std::map<std::string, std::string> parameters;
-};
-// Throws HttpProblem: 404 for an unknown path, 405 for a known one with another method.
-RouteMatch match_route(const HttpRequest& request);
-
-// OpenAPI 3.1, from the table and the schemas.
-std::string openapi_json();
 
 }  // namespace quench::coordinator
