@@ -35,10 +35,11 @@ struct EmbeddingView {
   std::int64_t cols = 0;  // hidden size
 };
 
-// What gemm and add_hessian_leaf multiply; sums are fp32 in both.
+// What gemm, add_hessian_leaf and solve_gptq multiply; sums are fp32 in both.
 enum class Products : std::uint8_t {
   fp32,
-  bf16,  // x, dense weights and a leaf's scaled values rounded to bf16, codes as they are (cpu/lanes/brain_dot.inl)
+  bf16,  // x, dense weights, a leaf's scaled values and the errors that GPTQ feeds back rounded to bf16, codes as they are
+         // (cpu/lanes/brain_dot.inl, gptq.h)
 };
 
 class Backend {

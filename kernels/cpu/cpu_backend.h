@@ -114,6 +114,7 @@ class CpuBackend final : public Backend {
   Scratch solver_current_;
   Scratch solver_errors_;
   Scratch solver_codes_;
+  Scratch solver_words_;
   std::vector<Scratch> own_;  // one per thread
   CpuCodebooks codebooks_;
   CpuTraining training_;

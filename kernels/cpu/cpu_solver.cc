@@ -1,8 +1,9 @@
 // GPTQ and rounding to nearest on threads. Threads share out panels of sixteen rows.
 //
-// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, and with several groups 8
-// bytes * R * (group size + kGridColumns).
+// Working memory of solve_gptq for R rows (rounded up to 16): 9 bytes * R * C, 11 in products of bf16, and with several
+// groups 8 bytes * R * (group size + kGridColumns).
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -15,6 +16,15 @@ namespace {
 // Columns solved between two matrix products, and the depth of one step of a product.
 constexpr std::int64_t kSolveColumns = 64;
 constexpr std::int64_t kBlockColumns = 512;
+// Columns whose products of bf16 are one chain: part of the result (gptq.h).
+constexpr std::int64_t kRunColumns = 256;
+
+// Factors of values that are packed as they are.
+constexpr auto kOnes = [] {
+  std::array<float, 128> factors{};
+  factors.fill(1.0f);
+  return factors;
+}();
 
 // S[j][k] of the header, j < k, straight from the factor's panels.
 class Feedback {
@@ -40,6 +50,23 @@ class Feedback {
         to += count * used;
       }
     }
+  }
+  // visit(k, count, done): columns k, k-1, ... k-count+1 lie side by side in a panel of the factor; `done` columns of
+  // [begin, end) were visited before. From the last column to the first.
+  template <typename Visit>
+  void for_neighbours(std::int64_t begin, std::int64_t end, const Visit& visit) const {
+    for (std::int64_t k = end - 1, count = 0; k >= begin; k -= count) {
+      count = std::min(width() - (last_ - k) % width(), k + 1 - begin);
+      visit(k, count, end - 1 - k);
+    }
+  }
+  // The same columns for brain_update over the words of j in [first, first + count), an even number: the neighbours'
+  // micro-panels one behind the other.
+  void pack_brain(const KernelTable& table, std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t count,
+                  std::uint32_t* out) const {
+    for_neighbours(begin, end, [&](std::int64_t k, std::int64_t some, std::int64_t done) {
+      table.brain_columns(column(k) + (last_ - first) * width(), -width(), count, some, kOnes.data(), out + done * (count / 2));
+    });
   }
   float pivot(std::int64_t k) const { return factor_.pivots[last_ - k]; }
   std::int64_t width() const { return factor_.layout.width; }
@@ -88,10 +115,11 @@ void check_output(ConstMatrixView w, const GridSpec& grid, const SolveOutput& ou
   }
 }
 
-// The results of one panel, from lanes to rows.
+// The results of one panel, from lanes to rows. In blocks of columns whose lines in sixteen rows fit the sets of the
+// first-level cache: rows of a power of two share them.
 void write_panel(ConstMatrixView w, std::int64_t panel, std::int64_t group_size, const std::uint8_t* codes,
-                 std::int64_t code_stride, const std::uint16_t* scale_bits, const float* scales,
-                 const float* zeros, const SolveOutput& out) {
+                 const std::uint16_t* scale_bits, const float* scales, const float* zeros, const SolveOutput& out) {
+  constexpr std::int64_t block_columns = 64;
   const std::int64_t groups = group_count(w.cols, group_size);
   const std::int64_t first = panel * 16, rows = std::min<std::int64_t>(16, w.rows - first);
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -102,13 +130,15 @@ void write_panel(ConstMatrixView w, std::int64_t panel, std::int64_t group_size,
       out.zeros[(first + lane) * groups + g] = static_cast<std::uint8_t>(zero[lane]);
     }
     const std::int64_t end = std::min((g + 1) * group_size, w.cols);
-    for (std::int64_t k = g * group_size; k < end; ++k) {
-      const std::uint8_t* column = codes + k * code_stride;
-      for (std::int64_t lane = 0; lane < rows; ++lane) out.codes[(first + lane) * w.cols + k] = column[lane];
-      if (out.dequantized.data == nullptr) continue;
-      float* value = out.dequantized.row(first) + k;
+    for (std::int64_t k = g * group_size, count = 0; k < end; k += count) {
+      count = std::min(block_columns - k % block_columns, end - k);
+      const std::uint8_t* from = codes + k * 16;
       for (std::int64_t lane = 0; lane < rows; ++lane) {
-        value[lane * out.dequantized.stride] = (static_cast<float>(column[lane]) - zero[lane]) * scale[lane];
+        std::uint8_t* code = out.codes + (first + lane) * w.cols + k;
+        for (std::int64_t i = 0; i < count; ++i) code[i] = from[i * 16 + lane];
+        if (out.dequantized.data == nullptr) continue;
+        float* value = out.dequantized.row(first + lane) + k;
+        for (std::int64_t i = 0; i < count; ++i) value[i] = (static_cast<float>(code[i]) - zero[lane]) * scale[lane];
       }
     }
   }
@@ -136,28 +166,29 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   QUENCH_KERNEL_CHECK_EQ(w.cols, factor.layout.columns);
   check_output(w, grid, out);
   const std::int64_t columns = w.cols, panels = panel_count(w.rows);
-  // An odd number of cache lines, so that a panel's lanes of successive columns spread over the sets of a cache.
-  const std::int64_t lanes = (panels + 1 - panels % 2) * 16;
   const std::int64_t group_size = grid.group_size < 0 ? columns : grid.group_size;
   const std::int64_t groups = group_count(columns, group_size);
   const Feedback feedback(factor);
-  float* current = solver_current_.floats(columns * lanes);  // [C][lanes]
-  float* errors = solver_errors_.floats(columns * lanes);    // [panel][C][16]
-  std::uint8_t* codes =
-      reinterpret_cast<std::uint8_t*>(solver_codes_.floats(columns * lanes / 4));  // [C][lanes]
-  std::vector<double> losses(static_cast<std::size_t>(lanes), 0.0);
+  // All are [panel][C][16]: what is done to a panel stays in few pages and sets of a cache.
+  const std::int64_t panel_values = columns * 16;
+  float* current = solver_current_.floats(panels * panel_values);
+  float* errors = solver_errors_.floats(panels * panel_values);
+  auto* codes = reinterpret_cast<std::uint8_t*>(solver_codes_.floats(panels * panel_values / 4));
+  // Errors of blocks that are behind, rounded to bf16: [panel][word][16].
+  const std::int64_t panel_words = columns / kGridColumns * (kGridColumns / 2) * 16;
+  auto* words = products_ == Products::bf16 ? reinterpret_cast<std::uint32_t*>(solver_words_.floats(panels * panel_words + 1)) : nullptr;
+  std::vector<double> losses(static_cast<std::size_t>(panels * 16), 0.0);
   std::vector<PanelGrids> grids(static_cast<std::size_t>(panels), PanelGrids(groups));
 
   const auto fit = [&](std::int64_t panel, std::int64_t group) {
     const std::int64_t begin = group * group_size, end = std::min(begin + group_size, columns);
-    table_.fit_grid(grid_columns(current + panel * 16, lanes, begin, end, grid,
+    table_.fit_grid(grid_columns(current + panel * panel_values, 16, begin, end, grid,
                                  grids[static_cast<std::size_t>(panel)], group));
   };
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
-      float* weights = errors + p * 16 * columns;
-      transpose_panel(w, p, weights, 16);
-      for (std::int64_t k = 0; k < columns; ++k) std::copy_n(weights + k * 16, 16, current + k * lanes + p * 16);
+      transpose_panel(w, p, errors + p * panel_values, 16);
+      std::copy_n(errors + p * panel_values, panel_values, current + p * panel_values);
       if (rule == GroupRule::original) {
         for (std::int64_t g = 0; g < groups; ++g) fit(p, g);
       }
@@ -182,13 +213,14 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
       GemmBlock block;
       block.rows = rows;
       block.weight.format = WeightFormat::f32;
-      block.weight.rows = lanes;
+      block.weight.rows = panels * 16;
       block.weight.cols = columns;
       block.weight.panels = errors;
       block.panel_begin = from;
       block.panel_end = to;
-      block.y = current + begin * lanes;
-      block.y_stride = lanes;
+      block.y = current + begin * 16;
+      block.y_stride = 16;
+      block.y_panel_stride = panel_values;
       block.carry = true;
       for (std::int64_t j = 0; j < count; j += kBlockColumns) {
         block.k_begin = first + j;
@@ -197,6 +229,45 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
         table_.gemm_block(block);
       }
     });
+  };
+
+  // The same in products of bf16, of errors that are in `words`: `first` and `last` are even.
+  const auto bring_up_in_bf16 = [&](std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
+    if (first >= last || begin >= end) return;
+    const std::int64_t rows = end - begin, first_run = first / kRunColumns;
+    auto* packed = reinterpret_cast<std::uint32_t*>(shared_second_.floats(rows * ((last - first) / 2)));
+    const auto run_begin = [&](std::int64_t run) { return std::clamp((first_run + run) * kRunColumns, first, last); };
+    const auto packed_run = [&](std::int64_t run) { return packed + rows * ((run_begin(run) - first) / 2); };
+    const std::int64_t runs = (last + kRunColumns - 1) / kRunColumns - first_run;
+    pool_.for_range(runs, 1, [&](int, std::int64_t from, std::int64_t to) {
+      for (std::int64_t run = from; run < to; ++run) {
+        const std::int64_t j = run_begin(run);
+        feedback.pack_brain(table_, begin, end, j, run_begin(run + 1) - j, packed_run(run));
+      }
+    });
+    pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
+      BrainUpdate update;
+      update.panel_stride = panel_words;
+      update.panels = to - from;
+      update.y_stride = -16;
+      update.y_panel_stride = panel_values;
+      for (std::int64_t run = 0; run < runs; ++run) {
+        const std::int64_t j = run_begin(run);
+        update.words = (run_begin(run + 1) - j) / 2;
+        update.b = words + from * panel_words + j / 2 * 16;
+        feedback.for_neighbours(begin, end, [&](std::int64_t k, std::int64_t count, std::int64_t done) {
+          update.a = packed_run(run) + done * update.words;
+          update.rows = count;
+          update.y = current + from * panel_values + k * 16;
+          table_.brain_update(update);
+        });
+      }
+    });
+  };
+  // For columns of blocks that are behind.
+  const auto bring_up_blocks = [&](std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
+    if (words != nullptr) return bring_up_in_bf16(begin, end, first, last);
+    bring_up(begin, end, first, last);
   };
 
   float within[kSolveColumns * kSolveColumns];
@@ -213,9 +284,9 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   };
   const auto columns_of = [&](std::int64_t panel, std::int64_t begin, std::int64_t end) {
     SolveColumns solve;
-    solve.current = current + panel * 16;
-    solve.stride = lanes;
-    solve.errors = errors + panel * 16 * columns;
+    solve.current = current + panel * panel_values;
+    solve.stride = 16;
+    solve.errors = errors + panel * panel_values;
     solve.begin = begin;
     solve.end = end;
     solve.feedback = within;
@@ -226,34 +297,28 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   // range_end) holds the first of its sums and `errors` the weights; both do so again afterwards, because the
   // chains of the columns to solve go on from there.
   const bool keeps = rule == GroupRule::updated && columns > kGridColumns && groups > 1;
-  std::vector<float> kept(keeps ? static_cast<std::size_t>((kGridColumns + group_size) * lanes * 2) : 0);
+  std::vector<float> kept(keeps ? static_cast<std::size_t>((kGridColumns + group_size) * panels * 32) : 0);
   const auto fit_updated = [&](std::int64_t block, std::int64_t range_end, std::int64_t first_group,
                                std::int64_t last_group) {
-    const auto for_columns = [&](std::int64_t panel, auto&& handle) {
-      for (std::int64_t k = block; k < range_end; ++k) {
-        handle(current + k * lanes + panel * 16, errors + (panel * columns + k) * 16,
-               kept.data() + ((k - block) * panels + panel) * 32);
-      }
-    };
+    const std::int64_t range_values = (range_end - block) * 16;
     for (std::int64_t begin = block; begin < range_end; begin += kSolveColumns) {
       const std::int64_t end = std::min(begin + kSolveColumns, range_end);
       bring_up(begin, end, block, begin);
       load_within(begin, end);
       pool_.for_range(panels, 1, [&](int, std::int64_t from, std::int64_t to) {
         for (std::int64_t p = from; p < to; ++p) {
+          float* sums = current + p * panel_values + block * 16;
+          float* weights = errors + p * panel_values + block * 16;
+          float* keep = kept.data() + p * 2 * range_values;
           if (begin == block) {
-            for_columns(p, [](const float* sums, const float* weights, float* keep) {
-              std::copy_n(sums, 16, keep);
-              std::copy_n(weights, 16, keep + 16);
-            });
+            std::copy_n(sums, range_values, keep);
+            std::copy_n(weights, range_values, keep + range_values);
           }
           table_.update_columns(columns_of(p, begin, end));
           if (end < range_end) continue;
           for (std::int64_t g = first_group; g < last_group; ++g) fit(p, g);
-          for_columns(p, [](float* sums, float* weights, const float* keep) {
-            std::copy_n(keep, 16, sums);
-            std::copy_n(keep + 16, 16, weights);
-          });
+          std::copy_n(keep, range_values, sums);
+          std::copy_n(keep + range_values, range_values, weights);
         }
       });
     }
@@ -270,8 +335,8 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
     const bool fits = rule == GroupRule::updated && first_group < last_group;
     const std::int64_t range_end =
         fits ? std::max(block_end, std::min(last_group * group_size, columns)) : block_end;
-    bring_up(block, std::min(ahead_end, range_end), ahead_at, block);
-    bring_up(std::max(block, ahead_end), range_end, 0, block);
+    bring_up_blocks(block, std::min(ahead_end, range_end), ahead_at, block);
+    bring_up_blocks(std::max(block, ahead_end), range_end, 0, block);
     if (range_end > ahead_end) ahead_at = block, ahead_end = range_end;
     if (fits && block == 0) {
       pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
@@ -295,10 +360,12 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
           solve.scale = &panel_grids.scales[static_cast<std::size_t>(g * 16)];
           solve.zero = &panel_grids.zeros[static_cast<std::size_t>(g * 16)];
           solve.code_max = static_cast<float>((1 << grid.bits) - 1);
-          solve.codes = codes + p * 16;
-          solve.code_stride = lanes;
+          solve.codes = codes + p * panel_values;
+          solve.code_stride = 16;
           solve.losses = &losses[static_cast<std::size_t>(p * 16)];
           table_.solve_columns(solve);
+          if (words == nullptr || end < block_end || block_end - block < kGridColumns) continue;
+          table_.brain_lanes(errors + p * panel_values + block * 16, 16, kGridColumns, 16, kOnes.data(), words + p * panel_words + block / 2 * 16);
         }
       });
     }
@@ -307,7 +374,7 @@ void CpuBackend::solve_gptq(ConstMatrixView w, const FactorView& factor, const G
   pool_.for_range(panels, 1, [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       const PanelGrids& g = grids[static_cast<std::size_t>(p)];
-      write_panel(w, p, group_size, codes + p * 16, lanes, g.bits.data(), g.scales.data(), g.zeros.data(),
+      write_panel(w, p, group_size, codes + p * panel_values, g.bits.data(), g.scales.data(), g.zeros.data(),
                   out);
     }
   });
@@ -344,7 +411,7 @@ void CpuBackend::round_to_nearest(ConstMatrixView w, const GridSpec& grid, const
         solve.code_stride = 16;
         table_.solve_columns(solve);
       }
-      write_panel(w, p, group_size, codes.data(), 16, grids.bits.data(), grids.scales.data(),
+      write_panel(w, p, group_size, codes.data(), grids.bits.data(), grids.scales.data(),
                   grids.zeros.data(), out);
     }
   });

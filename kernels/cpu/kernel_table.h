@@ -22,6 +22,7 @@ struct GemmBlock {
   std::int64_t panel_end = 0;
   float* y = nullptr;  // row 0 of the block, output column 0 (panel p writes columns 16p ...)
   std::int64_t y_stride = 0;
+  std::int64_t y_panel_stride = 16;
   bool carry = false;        // go on with the chains in y instead of starting at 0
   float* scratch = nullptr;  // k_count * 16 * gemm_panels floats
 };
@@ -106,6 +107,19 @@ struct BrainHessianTile {
   double unit = 1.0;
   std::int64_t* sums = nullptr;
   std::int64_t stride = 0;
+};
+
+// y += the products of words of two columns, one chain of pairs each.
+struct BrainUpdate {
+  const std::uint32_t* a = nullptr;  // brain_columns
+  std::int64_t rows = 0;
+  const std::uint32_t* b = nullptr;  // brain_lanes: panel p at b + p * panel_stride
+  std::int64_t panel_stride = 0;
+  std::int64_t panels = 0;
+  std::int64_t words = 0;
+  float* y = nullptr;  // row i of panel p at y + i * y_stride + p * y_panel_stride
+  std::int64_t y_stride = 0;
+  std::int64_t y_panel_stride = 0;
 };
 
 // Sixteen weight rows being solved; the lanes are rows.
@@ -235,6 +249,7 @@ struct KernelTable {
   void (*brain_columns)(const float* x, std::int64_t stride, std::int64_t tokens, std::int64_t count, const float* factors,
                         std::uint32_t* out);
   void (*brain_hessian_tile)(const BrainHessianTile& tile);
+  void (*brain_update)(const BrainUpdate& update);
 
   std::int64_t attention_rows;  // at most kAttentionRowsMax: keys and values pass through the caches once for all of them
   void (*attention)(const AttentionTile& tile);

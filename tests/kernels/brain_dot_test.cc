@@ -7,33 +7,12 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_features.h"
-#include "tests/kernels/backend_fixture.h"
+#include "tests/kernels/brain_fixture.h"
 
 namespace quench::kernels {
 namespace {
 
-class BrainDotTest : public BackendTest {
- protected:
-  void SetUp() override {
-    BackendTest::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    if (on_cpu()) {
-      ASSERT_TRUE(backend->set_products(Products::bf16));
-      return;
-    }
-    // A GPU has none, says so and stays as it is.
-    EXPECT_FALSE(backend->set_products(Products::bf16));
-    EXPECT_TRUE(backend->set_products(Products::fp32));
-    GTEST_SKIP() << backend->name() << " has no products of bf16";
-  }
-};
-
-float rounded(float x) {
-  if (std::isnan(x)) return x;
-  if (std::fabs(x) < 0x1p-56f) return 0;
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
-}
+using BrainDotTest = BrainTest;
 
 // A weight's parts as numbers that a bf16 holds: code + offset, of eight bits in two halves.
 struct Weight {

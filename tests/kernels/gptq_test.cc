@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "tests/kernels/backend_fixture.h"
+#include "tests/kernels/gptq_layer.h"
 
 namespace quench::kernels {
 namespace {
@@ -19,92 +19,6 @@ class GptqTest : public BackendTest {
   }
   bool same_bits(const std::vector<float>& a, const std::vector<float>& b) const { return kernels::same_bits(a, b); }
 };
-
-struct Solved {
-  std::vector<std::uint8_t> codes;
-  std::vector<std::uint16_t> scales;
-  std::vector<std::uint8_t> zeros;
-  Matrix dequantized;
-  std::vector<double> losses;
-  Solved(std::int64_t rows, std::int64_t cols, std::int64_t groups)
-      : codes(static_cast<std::size_t>(rows * cols)),
-        scales(static_cast<std::size_t>(rows * groups)),
-        zeros(scales.size()),
-        dequantized(rows, cols),
-        losses(static_cast<std::size_t>(rows)) {}
-  SolveOutput output() {
-    return {codes.data(), scales.data(), zeros.data(), dequantized.view(), losses.data()};
-  }
-  bool same_as(const Solved& o) const {
-    return codes == o.codes && scales == o.scales && zeros == o.zeros && same_bits(losses, o.losses) &&
-           same_bits(dequantized.values, o.dequantized.values);
-  }
-};
-
-// A layer: correlated inputs, their Hessian as sums, its factor in reversed order, and H itself.
-struct Layer {
-  Matrix x, w;
-  std::vector<std::int32_t> exponents;
-  TriangleBuffer<float> h, l;
-  std::vector<float> pivots;
-  std::vector<std::vector<double>> dense;  // damped H in processing order, by definition
-  double damping = 0;
-  FactorView factor() const { return {l.layout(), l.panels(), pivots.data()}; }
-};
-
-Layer make_layer(Backend& backend, std::int64_t rows, std::int64_t cols, std::int64_t width,
-                 std::uint32_t seed, float loudest = 1.0f) {
-  const std::int64_t tokens = 4 * cols;
-  Layer layer{
-      random_matrix(tokens, cols, seed), random_matrix(rows, cols, seed + 1, 0.05f), {}, {}, {}, {}, {}};
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    for (std::int64_t c = 1; c < cols; ++c) layer.x.at(t, c) += 0.6f * layer.x.at(t, c - 1);
-    layer.x.at(t, cols / 3) *= loudest;
-  }
-  const TrianglePanels layout{cols, width};
-  layer.exponents.assign(static_cast<std::size_t>(cols), -126);
-  backend.column_exponents(layer.x.view(), layer.exponents);
-  TriangleBuffer<std::int64_t> sums(layout);
-  const SumScale scale{tokens, layer.exponents};
-  backend.add_hessian_leaf(layer.x.view(), scale, layout, sums.panels());
-  std::vector<double> diagonal(static_cast<std::size_t>(cols));
-  hessian_diagonal(layout, sums.panels(), scale, diagonal);
-  const double add = layer.damping = damping(diagonal, 0.01);
-  const std::vector<std::int32_t> order = factor_order({}, cols);
-  layer.h = TriangleBuffer<float>(layout);
-  layer.l = TriangleBuffer<float>(layout);
-  layer.pivots.resize(static_cast<std::size_t>(cols));
-  for (std::int64_t p = 0; p < layout.count(); ++p) {
-    backend.build_factor_panel(layout, p, sums.panels(), scale, {}, 0.0, layer.h.panels()[p]);
-    backend.build_factor_panel(layout, p, sums.panels(), scale, order, add, layer.l.panels()[p]);
-  }
-  EXPECT_EQ(factor_triangle(backend, layout, layer.l.panels(), layer.pivots.data()), -1);
-  layer.dense.assign(static_cast<std::size_t>(cols), std::vector<double>(static_cast<std::size_t>(cols)));
-  for (std::int64_t i = 0; i < cols; ++i) {
-    for (std::int64_t j = 0; j < cols; ++j) {
-      double sum = 0;
-      for (std::int64_t t = 0; t < tokens; ++t)
-        sum += static_cast<double>(layer.x.at(t, i)) * layer.x.at(t, j);
-      layer.dense[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)] =
-          sum / static_cast<double>(tokens) + (i == j ? add : 0.0);
-    }
-  }
-  return layer;
-}
-
-Solved solve(Backend& backend, const Layer& layer, const GridSpec& grid, GroupRule rule) {
-  Solved s(layer.w.rows, layer.w.cols, group_count(layer.w.cols, grid.group_size));
-  backend.solve_gptq(layer.w.view(), layer.factor(), grid, rule, s.output());
-  return s;
-}
-
-Solved round_nearest(Backend& backend, const Matrix& w, const GridSpec& grid) {
-  Solved s(w.rows, w.cols, group_count(w.cols, grid.group_size));
-  SolveOutput out = s.output();
-  out.losses = nullptr;
-  backend.round_to_nearest(w.view(), grid, out);
-  return s;
-}
 
 TEST_P(GptqTest, TheSameBitsOnEveryBackendForEveryGrid) {
   const Layer layer = make_layer(*reference, 37, 200, 64, 1);
@@ -148,7 +62,7 @@ TEST_P(GptqTest, ARowDoesNotDependOnItsTile) {
 std::vector<std::vector<double>> inverse_factor(const Layer& layer) {
   const std::size_t n = static_cast<std::size_t>(layer.w.cols);
   // Inverse by Gauss-Jordan.
-  std::vector<std::vector<double>> a = layer.dense, inverse(n, std::vector<double>(n, 0.0));
+  std::vector<std::vector<double>> a = dense_hessian(layer), inverse(n, std::vector<double>(n, 0.0));
   for (std::size_t i = 0; i < n; ++i) inverse[i][i] = 1.0;
   for (std::size_t p = 0; p < n; ++p) {
     const double pivot = a[p][p];
@@ -260,6 +174,7 @@ TEST_P(GptqTest, TheGridsAreThoseOfPublishedGptq) {
 
 TEST_P(GptqTest, LossIsTheQuadraticFormAndBelowRoundingToNearest) {
   const Layer layer = make_layer(*backend, 33, 130, 64, 6);
+  const std::vector<std::vector<double>> dense = dense_hessian(layer);
   for (const int bits : {4, 3, 2}) {
     const GridSpec grid{bits, 32, GridKind::symmetric, ScaleRule::range};
     const Solved gptq = solve(*backend, layer, grid, GroupRule::updated),
@@ -275,7 +190,7 @@ TEST_P(GptqTest, LossIsTheQuadraticFormAndBelowRoundingToNearest) {
       for (std::size_t i = 0; i < 130; ++i) {
         for (std::size_t j = 0; j < 130; ++j) {
           const std::int64_t a = static_cast<std::int64_t>(i), b = static_cast<std::int64_t>(j);
-          const double h = layer.dense[i][j];
+          const double h = dense[i][j];
           with_damping += (layer.w.at(r, a) - gptq.dequantized.at(r, a)) * h *
                           (layer.w.at(r, b) - gptq.dequantized.at(r, b));
           weight += static_cast<double>(layer.w.at(r, a)) * h * layer.w.at(r, b);

@@ -19,6 +19,7 @@ constexpr bool kUnrollLines = true;
 constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 2;
 constexpr int kPairRows = 4;  // the halves of weights take four registers
+constexpr int kColumnTile = 4;
 constexpr bool kTwoPositions = false;
 
 struct F {

@@ -19,6 +19,7 @@ constexpr bool kUnrollLines = true;
 constexpr int kAttentionRows = 8;
 constexpr int kGemvPanels = 4;
 constexpr int kPairRows = 12;
+constexpr int kColumnTile = 8;
 constexpr bool kTwoPositions = true;
 
 struct F {

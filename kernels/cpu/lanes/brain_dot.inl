@@ -327,6 +327,27 @@ void brain_hessian_tile(const BrainHessianTile& t) {
   }
 }
 
+void brain_update(const BrainUpdate& u) {
+  float products[kPairRows * kTilePanels * 16];
+  for (std::int64_t panel = 0; panel < u.panels; panel += kTilePanels) {
+    const std::int64_t panels = u.panels - panel < kTilePanels ? u.panels - panel : kTilePanels;
+    const std::uint32_t* b[kTilePanels] = {};
+    for (std::int64_t p = 0; p < panels; ++p) b[p] = u.b + (panel + p) * u.panel_stride;
+    for (std::int64_t row = 0, rows = 0; row < u.rows; row += rows) {
+      rows = micro_panel_rows(u.rows - row, kPairRows);
+      float* y = u.y + row * u.y_stride + panel * u.y_panel_stride;
+      for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t p = 0; p < panels; ++p) prefetch(y + i * u.y_stride + p * u.y_panel_stride);
+      any_pair_tile(rows, panels, u.words, u.a + row * u.words, b, products, kTilePanels * 16);
+      for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t p = 0; p < panels; ++p) {
+          float* at = y + i * u.y_stride + p * u.y_panel_stride;
+          store(at, add(load(products + (i * kTilePanels + p) * 16), load(at)));
+        }
+    }
+  }
+}
+
 }  // namespace
 
 void QUENCH_FILL_BRAIN_DOT(KernelTable& table) {
@@ -337,6 +358,7 @@ void QUENCH_FILL_BRAIN_DOT(KernelTable& table) {
   table.brain_lanes = brain_lanes;
   table.brain_columns = brain_columns;
   table.brain_hessian_tile = brain_hessian_tile;
+  table.brain_update = brain_update;
 }
 
 }  // namespace quench::kernels::QUENCH_ISA

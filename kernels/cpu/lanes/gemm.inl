@@ -107,17 +107,17 @@ void gemm_block(const GemmBlock& block) {
     }
     const std::int64_t columns_left = w.rows - (panel + panels - 1) * 16;
     const std::int64_t last_lanes = columns_left < 16 ? columns_left : 16;
-    float* y = block.y + panel * 16;
+    float* y = block.y + panel * block.y_panel_stride;
     for (std::int64_t row = 0, rows = 0; row < block.rows; row += rows) {
       rows = micro_panel_rows(block.rows - row, kTileRows);
       // What the next tile goes on from: one line a row and panel, which no stream brings in.
       if (block.carry && row + rows < block.rows) {
         for (std::int64_t i = row + rows; i < row + rows + kTileRows && i < block.rows; ++i) {
-          for (std::int64_t p = 0; p < panels; ++p) prefetch(y + i * block.y_stride + p * 16);
+          for (std::int64_t p = 0; p < panels; ++p) prefetch(y + i * block.y_stride + p * block.y_panel_stride);
         }
       }
       any_tile(rows, panels, block.k_count, block.packed + row * block.k_count, b, y + row * block.y_stride,
-               block.y_stride, last_lanes, block.carry);
+               block.y_stride, block.y_panel_stride, last_lanes, block.carry);
     }
   }
 }

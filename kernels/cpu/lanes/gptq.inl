@@ -72,13 +72,39 @@ void factor_rows(const FactorRows& f) {
   for (; row < f.rows; row += 16) factor_row_groups<1>(f, row);
 }
 
-void solve_columns(const SolveColumns& s) {
+// Columns [first, first + Count), whose sums stay in registers: error = handle(k, value) of each, in order.
+template <int Count, typename Handle>
+QUENCH_INLINE void column_tile(const SolveColumns& s, std::int64_t first, const Handle& handle) {
   const std::int64_t width = s.end - s.begin;
+  F value[Count];
+#pragma GCC unroll 8
+  for (int c = 0; c < Count; ++c) value[c] = load(s.current + (first + c) * s.stride);
+  const float* row = s.feedback + (first - s.begin);  // of j = s.begin
+  for (std::int64_t j = s.begin; s.feedback != nullptr && j < first; ++j, row += width) {
+    const F error = load(s.errors + j * 16);
+#pragma GCC unroll 8
+    for (int c = 0; c < Count; ++c) value[c] = fma(error, set1(row[c]), value[c]);
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < Count; ++c) {
+    const F error = handle(first + c, value[c]);
+    if (s.feedback == nullptr) continue;
+#pragma GCC unroll 8
+    for (int next = c + 1; next < Count; ++next) value[next] = fma(error, set1(row[c * width + next]), value[next]);
+  }
+}
+
+template <typename Handle> QUENCH_INLINE void column_tiles(const SolveColumns& s, const Handle& handle) {
+  std::int64_t k = s.begin;
+  for (; k + kColumnTile <= s.end; k += kColumnTile) column_tile<kColumnTile>(s, k, handle);
+  for (; k < s.end; ++k) column_tile<1>(s, k, handle);
+}
+
+void solve_columns(const SolveColumns& s) {
+  const F scale = load(s.scale), grid_zero = load(s.zero), code_max = set1(s.code_max);
   D loss = s.losses != nullptr ? double_load(s.losses) : double_zero();
-  for (std::int64_t k = s.begin; k < s.end; ++k) {
-    const F scale = load(s.scale), grid_zero = load(s.zero);
-    const F value = load(s.current + k * s.stride);
-    const F level = nearest_level(div(value, scale), grid_zero, set1(s.code_max));
+  column_tiles(s, [&](std::int64_t k, F value) {
+    const F level = nearest_level(div(value, scale), grid_zero, code_max);
     const F rounded = mul(level, scale);
     store_u8(s.codes + k * s.code_stride, add(level, grid_zero));
     if (s.pivots != nullptr && s.losses != nullptr) {
@@ -87,29 +113,19 @@ void solve_columns(const SolveColumns& s) {
     }
     const F error = sub(load(s.errors + k * 16), rounded);
     store(s.errors + k * 16, error);
-    if (s.feedback != nullptr) {
-      const float* row = s.feedback + (k - s.begin) * width;
-      for (std::int64_t next = k + 1; next < s.end; ++next) {
-        float* at = s.current + next * s.stride;
-        store(at, fma(error, set1(row[next - s.begin]), load(at)));
-      }
-    }
-  }
+    return error;
+  });
   if (s.losses != nullptr) double_store(s.losses, loss);
 }
 
 // current[k] becomes W'_k of gptq.h and errors[k] = W_k - W'_k: feedback with nothing rounded.
 void update_columns(const SolveColumns& s) {
-  const std::int64_t width = s.end - s.begin;
-  for (std::int64_t k = s.begin; k < s.end; ++k) {
-    const F error = sub(load(s.errors + k * 16), load(s.current + k * s.stride));
+  column_tiles(s, [&](std::int64_t k, F value) {
+    store(s.current + k * s.stride, value);
+    const F error = sub(load(s.errors + k * 16), value);
     store(s.errors + k * 16, error);
-    const float* row = s.feedback + (k - s.begin) * width;
-    for (std::int64_t next = k + 1; next < s.end; ++next) {
-      float* at = s.current + next * s.stride;
-      store(at, fma(error, set1(row[next - s.begin]), load(at)));
-    }
-  }
+    return error;
+  });
 }
 
 // sums += Δ_j (H Δ)_j over the columns j of a block, in double; a product of two floats is exact there.

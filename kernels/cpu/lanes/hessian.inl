@@ -57,7 +57,7 @@ void hessian_tile(const HessianTile& t) {
       for (std::int64_t i = 0, rows = 0; i < t.rows; i += rows) {
         rows = micro_panel_rows(t.rows - i, kTileRows);
         if (token + tokens == t.tokens) prefetch_sums(t.sums + i * t.stride + panel * 16, t.stride, rows, panels);
-        any_tile(rows, panels, tokens, t.a + i * t.tokens + token * rows, b, product + i * stride, stride, 16, token > 0);
+        any_tile(rows, panels, tokens, t.a + i * t.tokens + token * rows, b, product + i * stride, stride, 16, 16, token > 0);
       }
     }
     for (std::int64_t i = 0; i < t.rows; ++i) {

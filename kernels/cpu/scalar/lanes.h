@@ -20,6 +20,7 @@ constexpr int kAttentionRows = 4;
 constexpr int kGemvPanels = 1;
 // Rows of a tile whose values are pairs (pairs.inl).
 constexpr int kPairRows = 2;
+constexpr int kColumnTile = 2;
 // Whether registers suffice for two forms of a grid (packed_gemv.inl).
 constexpr bool kTwoPositions = false;
 
