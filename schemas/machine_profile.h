@@ -28,6 +28,13 @@ struct DecodeRate {
   bool operator==(const DecodeRate&) const = default;
 };
 
+// The rates that products of bf16 have in place of those of fp32 (JobSpec's "arithmetic"); the others are the same.
+struct BrainRates {
+  RateCurve forward_flops, hessian_flops, hessian_sums, solve_flops;
+  std::vector<DecodeRate> decode;
+  bool operator==(const BrainRates&) const = default;
+};
+
 struct MachineProfile {
   std::string host, cpu, date, build, backend;
   // In words where the figures come from; what is not measured says so.
@@ -46,6 +53,7 @@ struct MachineProfile {
   double layout_bytes_per_s = 0;   // of weights put into the layout of products
   double scratch_bytes_per_s = 0;  // hidden states written with their digest
   std::vector<DecodeRate> decode;
+  std::optional<BrainRates> bf16;  // nothing where the backend has none, and in profiles from before there were any
   std::optional<double> programs_per_s;  // of one rank's sandboxes, all ranks at work
 
   // Of the gang, inside a host and between hosts; nothing where it is not known, as for one rank alone.
@@ -64,6 +72,9 @@ struct MachineProfile {
 
   bool operator==(const MachineProfile&) const = default;
 };
+
+// `profile` for work in products of bf16, fp32's rates where it has no others.
+MachineProfile in_bf16(MachineProfile profile);
 
 std::string profile_to_json(const MachineProfile& profile);
 // Throws Error(bad_input) naming `origin`, the key, what was found and what was expected.

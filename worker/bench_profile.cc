@@ -10,6 +10,8 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <tuple>
+#include <utility>
 
 #include "cluster/collective/local.h"
 #include "schemas/error.h"
@@ -19,6 +21,7 @@
 #include "worker/energy/meter.h"
 #include "worker/evaluate/grader.h"
 #include "worker/generate/batch_decoder.h"
+#include "worker/model/arithmetic.h"
 #include "worker/quantize/hidden_states.h"
 #include "worker/quantize/methods.h"
 #include "worker/random_model.h"
@@ -97,6 +100,11 @@ class CurveBuilder {
   std::map<double, Sum> sums_;
 };
 
+// By kind of step of a block, in one arithmetic.
+struct BlockRates {
+  CurveBuilder forward, factor, solve;
+};
+
 class Profiler {
  public:
   Profiler(kernels::Backend& backend, cluster::Collective& gang, const ProfileArguments& arguments)
@@ -107,24 +115,42 @@ class Profiler {
   }
 
   MachineProfile run() {
-    for (const ModelConfig& shape : shapes_) measure_one_block(shape);
-    profile_.forward_flops = forward_.curve();
-    profile_.factor_flops = factor_.curve();
-    profile_.solve_flops = solve_.curve();
+    const BlockRates rates = measure_blocks();
+    profile_.forward_flops = rates.forward.curve();
+    profile_.factor_flops = rates.factor.curve();
+    profile_.solve_flops = rates.solve.curve();
     profile_.layout_bytes_per_s = layout_bytes_ / layout_s_;
-    measure_hessians();
+    std::tie(profile_.hessian_flops, profile_.hessian_sums) = measure_hessians();
     measure_rounding();
     measure_scratch();
     measure_link();
     if (arguments_.evaluation) {
-      measure_decoding();
+      profile_.decode = measure_decoding();
       measure_sandbox();
     }
+    if (arguments_.bf16 && !backend_.bf16_products().empty()) profile_.bf16 = measure_bf16();
     return profile_;
   }
 
  private:
-  void measure_one_block(const ModelConfig& shape) {
+  BrainRates measure_bf16() {
+    const ArithmeticScope arithmetic(backend_, Arithmetic::bf16);
+    const BlockRates block = measure_blocks();
+    BrainRates rates;
+    rates.forward_flops = block.forward.curve();
+    rates.solve_flops = block.solve.curve();
+    std::tie(rates.hessian_flops, rates.hessian_sums) = measure_hessians();
+    if (arguments_.evaluation) rates.decode = measure_decoding();
+    return rates;
+  }
+
+  BlockRates measure_blocks() {
+    BlockRates rates;
+    for (const ModelConfig& shape : shapes_) measure_one_block(shape, rates);
+    return rates;
+  }
+
+  void measure_one_block(const ModelConfig& shape, BlockRates& rates) {
     // Small blocks are over too soon to be measured once.
     const std::uint32_t own = shape.hidden_size <= 512 ? 8 : shape.hidden_size <= 1024 ? 4 : 2;
     const std::uint32_t sequences = own * timed_gang_.world();
@@ -133,11 +159,11 @@ class Profiler {
       timed_gang_.clear();
       const BlockMeasurement measured =
           measure_block(backend_, timed_gang_, shape, recipe_, sequences, arguments_.length);
-      take_block(shape, own, measured);
+      take_block(shape, own, measured, rates);
     }
   }
 
-  void take_block(const ModelConfig& shape, std::uint32_t own_sequences, const BlockMeasurement& measured) {
+  void take_block(const ModelConfig& shape, std::uint32_t own_sequences, const BlockMeasurement& measured, BlockRates& rates) {
     const double own_tokens = double{1} * own_sequences * arguments_.length;
     double forward_s = 0, weights = 0, bytes_s = 0;
     for (const auto& [step, seconds] : measured.detail_s)
@@ -155,14 +181,14 @@ class Profiler {
         waiting += timed_gang_.seconds("tiles " + linear.short_name);
         bytes_s += timed_gang_.seconds("weights " + linear.short_name);
       }
-      solve_.add(columns, solve_flops, measured.detail_s.at("solve " + names) - waiting);
+      rates.solve.add(columns, solve_flops, measured.detail_s.at("solve " + names) - waiting);
       const double factor_waiting = timed_gang_.seconds("factor panel " + names) +
                                     timed_gang_.seconds("factor status " + names) +
                                     timed_gang_.seconds("factor pivots " + names);
-      factor_.add(columns, factor_flops(columns), measured.detail_s.at("factor " + names) - factor_waiting);
+      rates.factor.add(columns, factor_flops(columns), measured.detail_s.at("factor " + names) - factor_waiting);
     }
     const double attention = 4 * own_tokens * (arguments_.length + 1) / 2.0 * shape.heads * shape.head_dim;
-    forward_.add(shape.hidden_size, 2 * own_tokens * weights + attention, forward_s);
+    rates.forward.add(shape.hidden_size, 2 * own_tokens * weights + attention, forward_s);
     const double read_s = measured.step_s.at("read") - bytes_s;
     layout_bytes_ += 2 * weights;
     layout_s_ += std::max(0.05 * read_s, read_s - 2 * weights / timed_gang_.world() * make_s_per_byte_);
@@ -188,8 +214,8 @@ class Profiler {
     profile_.make_bytes_per_s = 1 / make_s_per_byte_;
   }
 
-  // Two lengths of leaves part what a token costs from what a leaf's sums cost. Ranks sum apart from each other.
-  void measure_hessians() {
+  // Two lengths of leaves part what a token costs from what a leaf's sums cost: both rates. Ranks sum apart from each other.
+  std::pair<RateCurve, RateCurve> measure_hessians() {
     CurveBuilder flops, sums;
     const std::unique_ptr<cluster::Collective> alone = cluster::make_local_collective();
     for (const ModelConfig& shape : shapes_)
@@ -222,8 +248,7 @@ class Profiler {
         flops.add(columns, 2 * elements, token_s);
         sums.add(columns, elements, std::max(0.02 * whole, whole - length * token_s));
       }
-    profile_.hessian_flops = flops.curve();
-    profile_.hessian_sums = sums.curve();
+    return {flops.curve(), sums.curve()};
   }
 
   void measure_rounding() {
@@ -296,7 +321,7 @@ class Profiler {
     return median(steps);
   }
 
-  void measure_decoding() {
+  std::vector<DecodeRate> measure_decoding() {
     std::map<std::uint32_t, std::pair<RateCurve, RateCurve>> curves;
     for (ModelConfig shape : shapes_) {
       shape.layers = kDecodeLayers;
@@ -313,7 +338,9 @@ class Profiler {
         row_s.points.emplace_back(shape.hidden_size, row / weights);
       }
     }
-    for (auto& [bits, both] : curves) profile_.decode.push_back({bits, both.first, both.second});
+    std::vector<DecodeRate> rates;
+    for (auto& [bits, both] : curves) rates.push_back({bits, both.first, both.second});
+    return rates;
   }
 
   void measure_sandbox() {
@@ -344,7 +371,6 @@ class Profiler {
   QuantizeSpec recipe_;
   std::vector<ModelConfig> shapes_;
   MachineProfile profile_;
-  CurveBuilder forward_, factor_, solve_;
   double make_s_per_byte_ = 0, layout_bytes_ = 0, layout_s_ = 0;
 };
 

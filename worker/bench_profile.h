@@ -20,6 +20,7 @@ struct ProfileArguments {
   std::uint32_t length = 512;     // tokens of a calibration sequence
   std::filesystem::path scratch;  // a directory on the disk to measure
   bool evaluation = true;         // decoding and the sandbox too
+  bool bf16 = true;               // rates of products of bf16 too, on a backend that has some
 };
 int bench_profile(const ComputeOptions& compute, const ProfileArguments& arguments, cluster::Collective& gang);
 

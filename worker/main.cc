@@ -270,6 +270,7 @@ int run(int argc, char** argv) {
   profile_verb->add_option("--length", profile.length, "tokens of a calibration sequence")->check(CLI::Range(1, 16'384));
   profile_verb->add_option("--scratch", profile.scratch, "a directory on the disk to measure")->required();
   profile_verb->add_flag("!--no-evaluation", profile.evaluation, "neither decoding nor the sandbox");
+  profile_verb->add_flag("!--no-bf16", profile.bf16, "no products of bf16");
   std::filesystem::path sized_job;
   CLI::App* size_verb = app.add_subcommand("evaluation-size", "tasks and tokens of a job's evaluations");
   size_verb->add_option("job", sized_job, "JOB.json")->required();

@@ -49,6 +49,7 @@ struct MeasureArguments {
   std::vector<std::string> shapes;  // as quench-worker bench-profile takes them; empty: its own
   std::uint32_t length = 512;
   bool evaluation = true;
+  bool bf16 = true;             // products of bf16 too, where there are any
   std::filesystem::path store;  // its disk is measured
 };
 MachineProfile measure_machine(const MeasureArguments& arguments);

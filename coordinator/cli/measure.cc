@@ -53,6 +53,7 @@ void run_gang(const MeasureArguments& arguments, const fs::path& scratch) {
                        std::to_string(arguments.length)};
   for (const std::string& shape : arguments.shapes) command.arguments.insert(command.arguments.end(), {"--shape", shape});
   if (!arguments.evaluation) command.arguments.emplace_back("--no-evaluation");
+  if (!arguments.bf16) command.arguments.emplace_back("--no-bf16");
   command.ranks = arguments.ranks;
   command.threads = arguments.threads;
 

@@ -26,6 +26,8 @@ MachineProfile measured_for(const PlanArguments& arguments, const JobSpec& job, 
   measure.threads = threads_per_rank(job, arguments.threads);
   measure.length = std::min(job.calibration.length, kLeafTokens);
   measure.evaluation = !job.evaluate.empty();
+  const auto in_bf16 = [](const auto& spec) { return spec.arithmetic == Arithmetic::bf16; };
+  measure.bf16 = std::any_of(job.quantize.begin(), job.quantize.end(), in_bf16) || std::any_of(job.evaluate.begin(), job.evaluate.end(), in_bf16);
   measure.store = arguments.store;
   if (config.hidden_size <= kMeasuredHiddenMax && config.intermediate_size <= kMeasuredIntermediateMax &&
       std::uint64_t{config.heads} * config.head_dim == config.hidden_size)

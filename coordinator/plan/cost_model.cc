@@ -48,7 +48,7 @@ class Predictor {
  public:
   Predictor(const JobSpec& job, const Plan& plan, const MachineProfile& profile,
             const std::vector<EvaluationSize>& sizes)
-      : job_(job), plan_(plan), profile_(profile), sizes_(sizes) {}
+      : job_(job), plan_(plan), profile_(profile), bf16_profile_(in_bf16(profile)), sizes_(sizes) {}
 
   Prediction run() {
     result_.ranks = job_.ranks;
@@ -76,6 +76,12 @@ class Predictor {
       result_.notes.push_back(text);
   }
 
+  const MachineProfile& profile_of(Arithmetic arithmetic) {
+    if (arithmetic == Arithmetic::fp32) return profile_;
+    if (!profile_.bf16) note("products of bf16 are priced as fp32's: the profile has no rates of theirs (\"bf16\")");
+    return bf16_profile_;
+  }
+
   double source_bytes_per_s() const {
     return is_synthetic(job_.model) ? profile_.make_bytes_per_s : profile_.read_bytes_per_s;
   }
@@ -93,7 +99,7 @@ class Predictor {
     if (recipe.method == Method::awq) note("what awq's search for scales and clipping takes is not predicted");
     const double blocks = plan_.config.layers;
     for (const StepTime& step :
-         block_steps(counts, profile_, job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))
+         block_steps(counts, profile_of(recipe.arithmetic), job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))
       // After the last block no states are kept.
       add_step(predicted.steps, step.step, (step.step == kKeepStates ? blocks - 1 : blocks) * step.seconds);
     if (!traffic_seconds(counts.traffic, profile_, job_.ranks))
@@ -120,16 +126,17 @@ class Predictor {
     predicted.artifact = artifact.recipe.name;
     predicted.evaluation = job_.evaluate[which].benchmark + " " + job_.evaluate[which].language;
     const std::uint32_t bits = artifact.recipe.method == Method::none ? 16 : artifact.recipe.bits;
-    const auto rate = std::find_if(profile_.decode.begin(), profile_.decode.end(),
+    const MachineProfile& rates = profile_of(job_.evaluate[which].arithmetic);
+    const auto rate = std::find_if(rates.decode.begin(), rates.decode.end(),
                                    [&](const DecodeRate& one) { return one.bits == bits; });
-    if (rate == profile_.decode.end()) return note(fmt::format("decoding at {} bits is not predicted", bits));
+    if (rate == rates.decode.end()) return note(fmt::format("decoding at {} bits is not predicted", bits));
     const double hidden = plan_.config.hidden_size;
     const double weights = static_cast<double>(plan_.linear_weights) + double{1} * plan_.config.vocab_size * hidden;
     // The worker with the most leases; a lease is not shared.
     const double leases = std::ceil(static_cast<double>(size.completions) / kLeaseItems);
     const double share = leases > 0 ? std::ceil(leases / job_.ranks) / leases : 0;
     double fixed = share * static_cast<double>(size.prompt_tokens) * 2 * static_cast<double>(plan_.linear_weights) /
-                   profile_.forward_flops.at(hidden);
+                   rates.forward_flops.at(hidden);
     if (profile_.store_bytes_per_s) fixed += static_cast<double>(artifact.artifact_bytes) / *profile_.store_bytes_per_s;
     if (profile_.programs_per_s)
       fixed += share * static_cast<double>(size.completions) / *profile_.programs_per_s;
@@ -164,6 +171,7 @@ class Predictor {
   const JobSpec& job_;
   const Plan& plan_;
   const MachineProfile& profile_;
+  const MachineProfile bf16_profile_;
   const std::vector<EvaluationSize>& sizes_;
   Prediction result_;
 };

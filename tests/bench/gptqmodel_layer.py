@@ -2,12 +2,13 @@
 """`quench bench layer` beside GPTQModel's GPTQ on one layer file, one after the other on the same threads.
 
     gptqmodel_layer.py --binaries BUILD/bin [--shapes 4096x4096 8192x8192 4096x11008] [--tokens 16384] [--threads 2]
-                       [--repeat 1] [--bits 4] [--group-size 128] [--skip-peer]
+                       [--repeat 1] [--bits 4] [--group-size 128] [--arithmetic fp32 bf16] [--skip-peer]
 
 Shapes are rows x columns of W. Weights and inputs are seeded: inputs share directions and have outlier channels. Times
 are of the Hessian (GPTQModel: add_batch in sequences of 2048 tokens and finalize_hessian) and of quantizing from it
 (factor, solving and losses; GPTQModel: quantize). Losses are measured here in float64 on what both return, on a sample of
-the tokens; GPTQModel's with the fp16 scales of its checkpoint. Medians of --repeat runs. Prints JSON lines."""
+the tokens; GPTQModel's with the fp16 scales of its checkpoint. Medians of --repeat runs. Prints JSON lines, one more for each
+arithmetic of ours."""
 
 import argparse
 import copy
@@ -49,10 +50,10 @@ def relative_loss(weights, solved, inputs):
     return float(numpy.square(wide @ difference.T).sum() / numpy.square(wide @ weights.astype(numpy.float64).T).sum())
 
 
-def ours(options, layer, out):
+def ours(options, arithmetic, layer, out):
     out.unlink(missing_ok=True)
     command = [f"{options.binaries}/quench", "bench", "layer", "--input", layer, "--method", "gptq", "--bits", options.bits,
-               "--group-size", options.group_size, "--threads", options.threads, "--json", "--out", out]
+               "--group-size", options.group_size, "--threads", options.threads, "--arithmetic", arithmetic, "--json", "--out", out]
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if finished.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\nended with {finished.returncode}: {finished.stderr}")
@@ -93,6 +94,7 @@ def main():
     parser.add_argument("--bits", type=int, default=4)
     parser.add_argument("--group-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--arithmetic", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--skip-peer", action="store_true")
     parser.add_argument("--scratch", type=Path, help="where the layer file is made and kept for the next run")
     options = parser.parse_args()
@@ -108,27 +110,31 @@ def main():
                 save_file({"W": weights, "X": inputs}, layer)
             tensors = load_file(layer)
             weights, inputs = tensors["W"], tensors["X"]
-            result = {"rows x columns": shape, "tokens": options.tokens, "bits": options.bits, "group_size": options.group_size,
-                      "threads": options.threads, "repeats": options.repeat}
-            runs = [ours(options, layer, scratch / "solved.safetensors") for _ in range(options.repeat)]
-            for name in runs[0][0]:
-                if name.endswith("_s"):
-                    result["ours_" + name] = round(statistics.median(run[0][name] for run in runs), 3)
-            result["ours_relative_loss"] = relative_loss(weights, runs[0][1], inputs)
-            del runs
-            print(json.dumps(result), flush=True)
+            mine = []
+            for arithmetic in options.arithmetic:
+                runs = [ours(options, arithmetic, layer, scratch / "solved.safetensors") for _ in range(options.repeat)]
+                result = {"rows x columns": shape, "tokens": options.tokens, "bits": options.bits, "group_size": options.group_size,
+                          "threads": options.threads, "repeats": options.repeat, "arithmetic": arithmetic}
+                for name in runs[0][0]:
+                    if name.endswith("_s"):
+                        result["ours_" + name] = round(statistics.median(run[0][name] for run in runs), 3)
+                result["ours_relative_loss"] = relative_loss(weights, runs[0][1], inputs)
+                del runs
+                print(json.dumps(result), flush=True)
+                mine.append(result)
             if options.skip_peer:
                 continue
             peers = [theirs(options, weights, inputs) for _ in range(options.repeat)]
-            result = {"rows x columns": shape, "gptqmodel": version("gptqmodel"), "torch": torch.__version__,
-                      "gptqmodel_hessian_s": round(statistics.median(p[0] for p in peers), 3),
-                      "gptqmodel_solve_s": round(statistics.median(p[1] for p in peers), 3),
-                      "gptqmodel_relative_loss": relative_loss(weights, peers[0][2], inputs)} | {
-                          name: value for name, value in result.items() if name.startswith("ours")}
-            result["hessian_ratio"] = round(result["gptqmodel_hessian_s"] / result["ours_hessian_s"], 2)
-            result["solve_ratio"] = round(result["gptqmodel_solve_s"] / result["ours_solve_s"], 2)
-            result["loss_ratio"] = round(result["ours_relative_loss"] / result["gptqmodel_relative_loss"], 4)
-            print(json.dumps(result), flush=True)
+            peer = {"rows x columns": shape, "gptqmodel": version("gptqmodel"), "torch": torch.__version__,
+                    "gptqmodel_hessian_s": round(statistics.median(p[0] for p in peers), 3),
+                    "gptqmodel_solve_s": round(statistics.median(p[1] for p in peers), 3),
+                    "gptqmodel_relative_loss": relative_loss(weights, peers[0][2], inputs)}
+            for result in mine:
+                result = peer | {name: value for name, value in result.items() if name.startswith("ours") or name == "arithmetic"}
+                result["hessian_ratio"] = round(result["gptqmodel_hessian_s"] / result["ours_hessian_s"], 2)
+                result["solve_ratio"] = round(result["gptqmodel_solve_s"] / result["ours_solve_s"], 2)
+                result["loss_ratio"] = round(result["ours_relative_loss"] / result["gptqmodel_relative_loss"], 4)
+                print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,14 @@ TEST(Plan, ASavedProfilePlansForAnotherMachine) {
   const json plan = printed({quench_program(), "plan", scratch / "job.json", "--ranks", "2", "--machine", profile, "--json"});
   EXPECT_EQ(plan["machine"]["ranks_of_host"], 2);
   EXPECT_GT(plan["predicted"]["seconds"], 0);
+  // It has rates of products of bf16 too.
+  json in_bf16 = synthetic_job();
+  for (json& recipe : in_bf16["quantize"])
+    if (recipe["method"] == "gptq") recipe["arithmetic"] = "bf16";
+  write_text(scratch / "bf16.json", in_bf16.dump());
+  const json other = printed({quench_program(), "plan", scratch / "bf16.json", "--ranks", "2", "--machine", profile, "--json"});
+  EXPECT_EQ(other["predicted"]["notes"].dump().find("bf16"), std::string::npos);
+  EXPECT_NE(other["predicted"]["artifacts"][0]["steps_s"]["forward"], plan["predicted"]["artifacts"][0]["steps_s"]["forward"]);
   // Four of these ranks are two hosts, whose network nobody has measured.
   const json four = printed({quench_program(), "plan", scratch / "job.json", "--ranks", "4", "--machine", profile, "--json"});
   EXPECT_EQ(four["predicted"]["hosts"], 2);

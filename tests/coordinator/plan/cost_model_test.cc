@@ -75,6 +75,32 @@ TEST(CostModel, DividesCountsByRates) {
   EXPECT_NEAR(prediction.rank_hours, prediction.seconds / 3600, 1e-12);
 }
 
+// A bf16 job was once priced at the rates of fp32.
+TEST(CostModel, PricesProductsOfBf16AtTheirOwnRates) {
+  JobSpec job = job_of(R"({"method": "gptq"}, {"method": "gptq", "arithmetic": "bf16"})", 1);
+  job.evaluate.resize(2);
+  job.evaluate[1].arithmetic = Arithmetic::bf16;
+  const EvaluationSize size{64, 0, 1000, 80, 25'600, 800};
+  const Plan plan = plan_job(job);
+  MachineProfile profile = round_profile();
+  const Prediction unknown = predict(job, plan, profile, {size, size});
+  EXPECT_TRUE(mentions(unknown.notes, "products of bf16 are priced as fp32's"));
+  EXPECT_EQ(unknown.artifacts[0].seconds, unknown.artifacts[1].seconds);
+
+  profile.bf16 = {flat(2e9), flat(6e9), flat(3e8), flat(2e9), {{4, flat(1e-10), flat(2e-11)}}};
+  const Prediction known = predict(job, plan, profile, {size, size});
+  EXPECT_FALSE(mentions(known.notes, "bf16"));
+  const std::vector<StepTime>&plain = known.artifacts[0].steps, &brain = known.artifacts[1].steps;
+  EXPECT_NEAR(step(plain, "forward"), 2 * step(brain, "forward"), 1e-9);
+  EXPECT_NEAR(step(plain, "hessian"), 3 * step(brain, "hessian"), 1e-9);
+  EXPECT_NEAR(step(plain, "solve"), 5 * step(brain, "solve"), 1e-9);
+  for (const std::string same : {"factor", "read", "keep states", "store"}) EXPECT_EQ(step(plain, same), step(brain, same)) << same;
+  // Each evaluation of each artifact, whose arithmetic is its own.
+  ASSERT_EQ(known.evaluations.size(), 4u);
+  const double stored = static_cast<double>(plan.artifacts[0].artifact_bytes) / 1e8;
+  EXPECT_NEAR(known.evaluations[0].seconds_max - stored, 5 * (known.evaluations[2].seconds_max - stored), 1e-9);
+}
+
 TEST(CostModel, InventsNoEnergy) {
   const JobSpec job = job_of(R"({"method": "gptq"})", 2);
   MachineProfile profile = round_profile();
