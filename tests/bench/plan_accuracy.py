@@ -42,12 +42,15 @@ def main():
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--arithmetic", default="fp32", choices=["fp32", "bf16"], help="of gptq's recipes and of evaluations")
     arguments = parser.parse_args()
     quench = str(arguments.binaries / "quench")
     scratch = pathlib.Path(tempfile.mkdtemp())
     try:
         for name in arguments.jobs:
             job = quickstart() if name == "quickstart" else block(arguments.shape, arguments.sequences, arguments.length)
+            for spec in job.get("evaluate", []) + [recipe for recipe in job["quantize"] if recipe["method"] == "gptq"]:
+                spec["arithmetic"] = arguments.arithmetic
             file = scratch / f"{name}.json"
             file.write_text(json.dumps(job))
             for ranks in arguments.ranks:
@@ -65,7 +68,7 @@ def main():
                 predicted = [plan["predicted"]["quantize_s"] for plan in plans]
                 measured = [sum(artifact["seconds"] for artifact in report["artifacts"]) for report in reports]
                 line = {
-                    "job": name, "ranks": ranks, "threads": arguments.threads, "repeats": arguments.repeats,
+                    "job": name, "arithmetic": arguments.arithmetic, "ranks": ranks, "threads": arguments.threads, "repeats": arguments.repeats,
                     "cpu": plans[0]["machine"]["cpu"], "backend": plans[0]["machine"]["backend"],
                     "load": os.getloadavg()[0],
                     "quantize_predicted_s": statistics.median(predicted), "quantize_measured_s": statistics.median(measured),
