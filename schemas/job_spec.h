@@ -74,7 +74,7 @@ struct QuantizeSpec {
   // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
   double budget_gib = 0;
   Activations activations = Activations::none;  // int8
-  Arithmetic arithmetic = Arithmetic::fp32;     // gptq: of forward passes on the calibration text and of Hessians
+  Arithmetic arithmetic = Arithmetic::fp32;     // gptq: of forward passes on the calibration text, Hessians, feedback
   bool operator==(const QuantizeSpec&) const = default;
 };
 
