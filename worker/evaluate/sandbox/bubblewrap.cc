@@ -91,7 +91,7 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
   add({"--proc", "/proc"});
   // bwrap's own --dev is a tmpfs without a bound; this one is small and read-only.
   add({"--size", "65536", "--tmpfs", "/dev"});
-  for (const char* device : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}) {
+  for (const char* device : {"/dev/null", "/dev/random", "/dev/urandom"}) {
     add({"--dev-bind", device, device});
   }
   add({"--symlink", "/proc/self/fd", "/dev/fd", "--dir", "/dev/shm", "--remount-ro", "/dev"});

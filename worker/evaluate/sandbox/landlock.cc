@@ -64,7 +64,7 @@ OwnedFd ruleset(const SandboxProgram& program, const fs::path& sources, bool wit
   for (const fs::path& folder : program.folders) allow(rules, folder, kRead);
   allow(rules, sources, kRead);
   allow(rules, "/etc/ld.so.cache", kReadFile);
-  for (const char* device : {"/dev/zero", "/dev/random", "/dev/urandom"}) allow(rules, device, kReadFile);
+  for (const char* device : {"/dev/random", "/dev/urandom"}) allow(rules, device, kReadFile);
   allow(rules, "/dev/null", kReadFile | kWriteFile);
   if (with_processes) allow(rules, "/proc", kReadFile | LANDLOCK_ACCESS_FS_READ_DIR);
   return rules;

@@ -95,8 +95,7 @@ constexpr const char* kAllowed[] = {
     "mknod",
     "mknodat",
     "ioctl",
-    // memory
-    "mmap",
+    // memory; mmap has its own rule
     "mprotect",
     "munmap",
     "mremap",
@@ -329,6 +328,12 @@ OwnedFd seccomp_filter(Confinement confinement) {
     add(filter, SCMP_ACT_KILL_PROCESS, "clone", {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, flag, flag)});
   }
   add(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3");
+
+  // Memory is private or a file's. Anonymous memory that is shared stays when all but a page of it is unmapped, and then no process's
+  // resident memory shows it. (/dev/zero would be the same, and is not there.)
+  constexpr std::uint64_t kSharedAnonymous = MAP_SHARED | MAP_ANONYMOUS;
+  for (const std::uint64_t kind : {0, MAP_SHARED, MAP_ANONYMOUS})
+    add(filter, SCMP_ACT_ALLOW, "mmap", {SCMP_CMP(3, SCMP_CMP_MASKED_EQ, kSharedAnonymous, kind)});
 
   // Unix sockets only: an empty network namespace has no use for others, and their code in the kernel is
   // large. Without that namespace only pairs, which are connected and stay so: the host has servers.
