@@ -286,6 +286,35 @@ TEST(BadStore, AStoreInUseIsReadThroughItsOwnerAndRunsAreRefused) {
   EXPECT_TRUE(nlohmann::json::parse(listed.out).is_array());
 }
 
+// Where Java's kits usually are is empty, in a mount namespace of its own.
+Finished run_without_java(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all{"unshare", "--mount", "sh", "-c",
+                               "[ ! -d /usr/lib/jvm ] || mount -t tmpfs none /usr/lib/jvm || exit 99; exec \"$@\"", "sh"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return run(all, {{"PATH", "/usr/bin:/bin"}});
+}
+
+TEST(WithoutJava, ItsBenchmarksAreRefusedAndPythonsGoOn) {
+  const ScratchDirectory scratch;
+  if (run_without_java({"true"}).exit_code != 0) GTEST_SKIP() << "a mount namespace needs root";
+  const auto graded = [&](const std::string& benchmark, const std::string& language, const nlohmann::json& line) {
+    write_text(scratch / "answers.jsonl", line.dump() + "\n");
+    return run_without_java({quench_program(), "grade", "--benchmark", benchmark, "--language", language, "--completions",
+                             scratch / "answers.jsonl", "--out", scratch / (language + ".jsonl")});
+  };
+  const std::string java = read_text(fixture("grading") / "humaneval-java-labelled.jsonl");
+  const Finished refused =
+      graded("multipl-e-humaneval", "java", nlohmann::json::parse(java.substr(0, java.find('\n'))));
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
+  EXPECT_NE(refused.err.find("there is no Java development kit (/usr/lib/jvm/default-java/bin/javac)"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("install the package default-jdk-headless"), std::string::npos) << refused.err;
+  EXPECT_FALSE(fs::exists(scratch / "java.jsonl"));
+  const Finished done =
+      graded("multipl-e-humaneval", "python", {{"task_id", "HumanEval_53_add"}, {"completion", "    return x + y\n"}});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_NE(done.out.find("1 of 1 passed"), std::string::npos) << done.out;
+}
+
 // A disk of so many bytes that is really full; needs root and the right to mount.
 class SmallDisk {
  public:
