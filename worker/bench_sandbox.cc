@@ -53,6 +53,7 @@ int bench_sandbox(const ComputeOptions& compute, const BenchSandboxArguments& ar
     std::cout << nlohmann::ordered_json{{"programs", submissions.size()},
                                         {"sandboxes", options.sandboxes},
                                         {"confinement", to_string(executions.front().confinement)},
+                                        {"confined_by", grader.confined_by()},
                                         {"isolated", executions.front().isolated},
                                         {"round_s", seconds},
                                         {"programs_per_second", programs_per_second}}
@@ -61,7 +62,7 @@ int bench_sandbox(const ComputeOptions& compute, const BenchSandboxArguments& ar
   } else {
     std::printf("%.1f programs per second (%zu programs, median of %zu rounds, %d sandboxes, %s)\n",
                 programs_per_second, submissions.size(), seconds.size(), options.sandboxes,
-                std::string(to_string(executions.front().confinement)).c_str());
+                grader.confined_by().c_str());
   }
   return 0;
 }

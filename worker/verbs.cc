@@ -139,6 +139,7 @@ int grade(const ComputeOptions& compute, const GradeArguments& arguments) {
                               {"tasks", report.tasks},
                               {"missing_tasks", report.missing_tasks},
                               {"problems", report.problems.hex()},
+                              {"confined_by", report.confined_by},
                               {"seconds", report.seconds}}
                      .dump(2)
               << "\n";

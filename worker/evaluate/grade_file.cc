@@ -169,6 +169,7 @@ GradeFileReport grade_file(Benchmark benchmark, Language language,
   report.missing_tasks = missing_tasks(problems, submissions);
   report.problems = problems.digest();
   report.lines = lines.size();
+  report.confined_by = grader.confined_by();
   std::string block;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     report.passed += executions[i].passed();

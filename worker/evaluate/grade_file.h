@@ -19,6 +19,7 @@ struct GradeFileReport {
   std::size_t tasks = 0;                   // that the benchmark has
   std::vector<std::string> missing_tasks;  // of them, those without a line, in the benchmark's order
   Digest problems;  // digest of the problem file used
+  std::string confined_by;  // in words for people
   double seconds = 0;
 };
 

@@ -85,6 +85,7 @@ struct Grader::State {
   explicit State(GraderOptions given) : options(std::move(given)) {}
 
   GraderOptions options;
+  std::string confined_by;
   std::mutex mutex;
   std::condition_variable work, idle;
   // One batch at a time; `queue` holds what no thread has taken yet, last first.
@@ -188,6 +189,7 @@ Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move
   require_language(state.options.benchmark, state.options.language);
   const SandboxHost host = usable_sandbox_host(state.options.bwrap, state.options.python, state.options.limits,
                                                state.options.weakest);
+  state.confined_by = in_words(host);
   std::optional<JavaHost> java;
   if (state.options.language == Language::java) {
     if (host.confinement == Confinement::landlock)
@@ -215,6 +217,8 @@ Grader::Grader(GraderOptions options) : state_(std::make_unique<State>(std::move
 Grader::~Grader() {
   if (state_ && !state_->stopping) state_->stop();
 }
+
+const std::string& Grader::confined_by() const { return state_->confined_by; }
 
 std::vector<Execution> Grader::grade(std::span<const Submission> submissions,
                                      const std::function<void(std::size_t, const Execution&)>& on_done) {

@@ -55,6 +55,9 @@ class Grader {
   Grader(const Grader&) = delete;
   Grader& operator=(const Grader&) = delete;
 
+  // In words for people (probe.h).
+  const std::string& confined_by() const;
+
   // Runs all submissions, several at a time; results in the order of the submissions. A time-out
   // that starved for CPU, or a sandbox that broke, is run once more alone. `on_done(index,
   // execution)` is called from the sandboxes' threads, one at a time, when it is final.

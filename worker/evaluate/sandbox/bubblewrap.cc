@@ -107,7 +107,8 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
 
 // After fork in a process that may have threads: system calls only, no allocation.
 [[noreturn]] void become_bubblewrap(char* const* argv, const int* wanted, int wanted_count, int null,
-                                    int errors, uid_t user) {
+                                    int errors, uid_t user, int group) {
+  bool good = group < 0 || ::write(group, "0", 1) == 1;
   ::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
@@ -119,7 +120,7 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
     lifted[static_cast<std::size_t>(i)] = ::fcntl(wanted[i], F_DUPFD, base);
   const int high_null = ::fcntl(null, F_DUPFD, base);
   const int high_errors = ::fcntl(errors, F_DUPFD, base);
-  bool good = high_null >= 0 && high_errors >= 0 && ::dup2(high_null, 0) == 0 && ::dup2(high_null, 1) == 1 &&
+  good = good && high_null >= 0 && high_errors >= 0 && ::dup2(high_null, 0) == 0 && ::dup2(high_null, 1) == 1 &&
               ::dup2(high_errors, 2) == 2;
   for (int i = 0; i < wanted_count; ++i) {
     good = good && ::dup2(lifted[static_cast<std::size_t>(i)], kControlFd + i) == kControlFd + i;
@@ -139,7 +140,7 @@ std::vector<std::string> arguments(const SandboxHost& host, const SandboxLimits&
     good = ::syscall(SYS_setresgid, user, user, user) == 0 && ::syscall(SYS_setresuid, user, user, user) == 0;
   }
   if (good && ::chdir("/") == 0) ::execv(argv[0], argv);
-  static constexpr char kMessage[] = "cannot become an unprivileged user or execute bwrap\n";
+  static constexpr char kMessage[] = "cannot enter a control group, become an unprivileged user or execute bwrap\n";
   [[maybe_unused]] const ssize_t ignored = ::write(2, kMessage, sizeof kMessage - 1);
   ::_exit(127);
 }
@@ -176,11 +177,12 @@ SandboxHost find_sandbox_host(const fs::path& bwrap, const fs::path& python) {
                     "); generated programs run only inside it: install the package bubblewrap");
   }
   check_python_and_user(host);
+  host.groups = find_sandbox_groups();
   return host;
 }
 
 SandboxHost landlock_host(const fs::path& python) {
-  SandboxHost host{{}, python, 0, Confinement::landlock};
+  SandboxHost host{{}, python, 0, Confinement::landlock, {}};
   check_python_and_user(host);
   return host;
 }
@@ -211,13 +213,15 @@ SandboxProcess start_bubblewrap(const SandboxHost& host, const SandboxLimits& li
   std::vector<int> wanted{theirs.get(), filter.get()};
   for (const OwnedFd& file : files) wanted.push_back(file.get());
 
+  std::unique_ptr<SandboxGroup> group;
+  if (!host.groups.parent.empty()) group = std::make_unique<SandboxGroup>(host.groups.parent, limits);
   const pid_t pid = ::fork();
   if (pid < 0) throw errno_error(ErrorCode::failed, "fork for a sandbox", errno);
   if (pid == 0) {
     become_bubblewrap(argv.data(), wanted.data(), static_cast<int>(wanted.size()), null.get(),
-                      errors_write.get(), host.user);
+                      errors_write.get(), host.user, group ? group->entrance() : -1);
   }
-  return SandboxProcess(pid, std::move(ours), std::move(errors_read), SIGKILL);
+  return SandboxProcess(pid, std::move(ours), std::move(errors_read), SIGKILL, {}, std::move(group));
 }
 
 SandboxProcess::SandboxProcess(SandboxProcess&& other) noexcept
@@ -225,7 +229,8 @@ SandboxProcess::SandboxProcess(SandboxProcess&& other) noexcept
       end_signal_(other.end_signal_),
       control_(std::move(other.control_)),
       errors_(std::move(other.errors_)),
-      sources_(std::exchange(other.sources_, {})) {}
+      sources_(std::exchange(other.sources_, {})),
+      group_(std::move(other.group_)) {}
 
 SandboxProcess::~SandboxProcess() {
   drop_sources();

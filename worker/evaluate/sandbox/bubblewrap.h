@@ -8,13 +8,13 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <sys/types.h>
-
 #include "schemas/artifact.h"
+#include "worker/evaluate/sandbox/cgroup.h"
 #include "worker/evaluate/sandbox/limits.h"
 #include "worker/evaluate/sandbox/owned_fd.h"
 
@@ -26,6 +26,7 @@ struct SandboxHost {
   std::filesystem::path python;
   uid_t user = 0;  // whom the sandbox becomes when we are root; 0: it stays who we are
   Confinement confinement = Confinement::namespaces;
+  SandboxGroups groups;
 };
 
 // A file that only the sandbox has: read-only, under /quench.
@@ -44,9 +45,9 @@ struct SandboxProgram {
 // The first executable of this name in a folder of PATH; empty when there is none.
 std::filesystem::path find_on_path(std::string_view program);
 
-// Finds bwrap on PATH when `bwrap` is empty, checks that both can be executed, and as root looks for a
-// user id that nobody has. Throws Error(bad_input) naming what is missing and the remedy. Not for
-// several threads at once (it reads the password file).
+// Finds bwrap on PATH when `bwrap` is empty, checks that both can be executed, as root looks for a
+// user id that nobody has, and looks for where control groups can be made. Throws Error(bad_input) naming what is missing and the
+// remedy. Not for several threads at once (it reads the password file, and may move this process to a group below its own).
 SandboxHost find_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python);
 // The same without bwrap, for Landlock.
 SandboxHost landlock_host(const std::filesystem::path& python);
@@ -55,12 +56,14 @@ SandboxHost landlock_host(const std::filesystem::path& python);
 // One running sandbox: bwrap, or Landlock's supervisor. Destruction ends it, and with it every process inside.
 class SandboxProcess {
  public:
-  SandboxProcess(pid_t pid, OwnedFd control, OwnedFd errors, int end_signal, std::filesystem::path sources = {})
+  SandboxProcess(pid_t pid, OwnedFd control, OwnedFd errors, int end_signal, std::filesystem::path sources = {},
+                 std::unique_ptr<SandboxGroup> group = nullptr)
       : pid_(pid),
         end_signal_(end_signal),
         control_(std::move(control)),
         errors_(std::move(errors)),
-        sources_(std::move(sources)) {}
+        sources_(std::move(sources)),
+        group_(std::move(group)) {}
   SandboxProcess(SandboxProcess&& other) noexcept;
   SandboxProcess& operator=(SandboxProcess&&) = delete;
   ~SandboxProcess();
@@ -71,6 +74,8 @@ class SandboxProcess {
   // Once it has closed its end of the control socket: whether a signal has ended it, or what it ran. That is somebody's doing,
   // such as the kernel's where memory is short, and says nothing of how this host is set up.
   bool was_killed() const;
+  // Whether the kernel has ended it because its control group reached the memory limit.
+  bool was_out_of_memory() const { return group_ && group_->was_out_of_memory(); }
   // The warm program has read its sources: a folder that held them goes.
   void drop_sources();
 
@@ -80,6 +85,7 @@ class SandboxProcess {
   OwnedFd control_;
   OwnedFd errors_;
   std::filesystem::path sources_;
+  std::unique_ptr<SandboxGroup> group_;
 };
 
 // Throws Error(failed) when the process cannot be started; whether the sandbox works is seen on its

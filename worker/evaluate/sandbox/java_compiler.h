@@ -41,6 +41,8 @@ class JavaCompiler {
 
   // The compiled java/Runner.java and java/PlainProgram.java.
   const std::vector<JavaClass>& runner() const { return runner_; }
+  // Once it is gone: whether the kernel has ended it because its control group reached the memory limit.
+  bool was_out_of_memory() const { return process_.was_out_of_memory(); }
 
  private:
   SandboxProcess process_;

@@ -16,6 +16,7 @@ constexpr auto kReplyGrace = std::chrono::seconds(20);
 constexpr std::uint32_t kMachineThreads = 64;
 constexpr std::uint32_t kMachineFiles = 64;
 constexpr std::size_t kSourceBytesMax = 16 << 20;
+constexpr char kJavacOutOfMemory[] = "javac ran out of memory";
 
 // Java announces the coming end of its security manager in lines that are not the program's.
 std::string without_notices(const std::string& tail) {
@@ -89,13 +90,20 @@ Attempt JavaSandbox::run_program(const std::string& program, std::uint32_t wall_
   try {
     return try_program(program, tests, wall_ms);
   } catch (const Error& error) {
-    // A sandbox that died or fell silent: nothing it says counts any more.
+    // A sandbox that died or fell silent: nothing it says counts any more. But the kernel tells a group that reached its memory
+    // limit from one that somebody killed.
+    const bool of_javac = compiler_->was_out_of_memory(), of_program = runner_->was_out_of_memory();
     start_compiler();
     start_runner();
     Attempt attempt;
-    attempt.inconclusive = true;
     attempt.execution.isolated = false;
-    attempt.execution.detail = error.what();
+    if (of_javac || of_program) {
+      attempt.execution.result = VerdictResult::out_of_memory;
+      attempt.execution.detail = of_program ? in_words(VerdictResult::out_of_memory, limits_) : std::string(kJavacOutOfMemory);
+    } else {
+      attempt.inconclusive = true;
+      attempt.execution.detail = error.what();
+    }
     return attempt;
   }
 }
@@ -129,7 +137,7 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   if (compilation.result != Compilation::Result::compiled) {
     execution.wall_ms = static_cast<std::uint64_t>(compiled_in.count());
     if (compilation.result == Compilation::Result::out_of_memory) {
-      conclude(VerdictResult::out_of_memory, "javac ran out of memory");
+      conclude(VerdictResult::out_of_memory, kJavacOutOfMemory);
       start_compiler();
     } else {
       conclude(VerdictResult::compile_error, compilation.text);

@@ -24,6 +24,12 @@ struct SandboxLimits {
   // When a program is ended, by CPU time (in whole seconds) and by the wall clock. A busy host makes the same work take
   // more CPU time: what ends between the limit and here is run again, alone.
   std::uint32_t end_ms() const { return cpu_ms + cpu_ms / 3; }
+
+  // Of a sandbox's control group, where it has one. Above the sum of what is allowed, so that a program meets its own limits
+  // first: two scratch folders, and 256 MiB for the warm programs, page tables, pipes and sockets; bubblewrap, PID 1, the tests'
+  // desk.
+  std::uint64_t group_memory_bytes() const { return total_memory_bytes + 2 * disk_bytes + (256ull << 20); }
+  std::uint32_t group_processes() const { return processes + 16; }
 };
 
 // A Java machine takes a tenth of a second to start and longer to warm up; the labelled programs that the tests

@@ -30,12 +30,18 @@ SandboxHost usable_sandbox_host(const std::filesystem::path& bwrap, const std::f
   }
 }
 
+std::string in_words(const SandboxHost& host) {
+  const std::string confinement(to_string(host.confinement));
+  return host.groups.words.empty() ? confinement : confinement + ", " + host.groups.words;
+}
+
 SandboxProbe sandbox_probe(const std::filesystem::path& bwrap, const std::filesystem::path& python) {
   SandboxProbe probe;
   try {
     const SandboxHost host = find_sandbox_host(bwrap, python);
     probe.bwrap = host.bwrap.string();
     probe.python = host.python.string();
+    probe.confined_by = in_words(host);
     const SandboxLimits limits;
     probe.python_version = Zygote(host, limits).python_version();
     probe.starts = true;

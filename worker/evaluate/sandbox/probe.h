@@ -14,12 +14,16 @@ namespace quench::worker {
 SandboxHost usable_sandbox_host(const std::filesystem::path& bwrap, const std::filesystem::path& python,
                                 const SandboxLimits& limits, Confinement weakest);
 
+// For people: "namespaces, control groups in /sys/fs/cgroup/…", "namespaces, no control groups: …", "landlock".
+std::string in_words(const SandboxHost& host);
+
 struct SandboxProbe {
   std::string bwrap;  // the program found; empty when there is none
   std::string python;
   std::string python_version;  // "3.11.2"; empty when it did not start inside the sandbox
   bool starts = false;         // namespaces, seccomp and the warm Python work
   bool runs = false;           // a right and a wrong program got their verdicts
+  std::string confined_by;     // in words
   std::string problem;         // what is missing and the remedy; empty when all works
 };
 

@@ -73,14 +73,21 @@ Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::stri
     attempt.execution.confinement = host_.confinement;
     return attempt;
   } catch (const Error& error) {
-    // A zygote that died or fell silent: nothing it says counts any more.
+    // A zygote that died or fell silent: nothing it says counts any more. But the kernel tells a group that reached its memory
+    // limit from one that somebody killed.
+    const bool of_answer = answers_->was_out_of_memory(), of_tests = examiner_->was_out_of_memory();
     replace(answers_, ZygoteKind::answers);
     replace(examiner_, ZygoteKind::tests);
     Attempt attempt;
-    attempt.inconclusive = true;
     attempt.execution.isolated = problem != nullptr;
     attempt.execution.confinement = host_.confinement;
-    attempt.execution.detail = error.what();
+    if (of_answer || of_tests) {
+      attempt.execution.result = VerdictResult::out_of_memory;
+      attempt.execution.detail = (of_answer ? "" : "the tests: ") + in_words(VerdictResult::out_of_memory, limits_);
+    } else {
+      attempt.inconclusive = true;
+      attempt.execution.detail = error.what();
+    }
     return attempt;
   }
 }

@@ -37,6 +37,8 @@ class Zygote {
   // The next message. Throws Error(failed) when the zygote is gone or has sent something else, and
   // Error(timed_out) past the deadline.
   nlohmann::json receive(Clock::time_point deadline);
+  // Once it is gone: whether the kernel has ended it because its control group reached the memory limit.
+  bool was_out_of_memory() const { return process_.was_out_of_memory(); }
   const std::string& python_version() const { return python_version_; }
 
  private:
