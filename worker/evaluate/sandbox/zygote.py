@@ -62,6 +62,7 @@ SCRATCH = () if LANDLOCK else ("/tmp", "/dev/shm")
 SCRATCH_MODE = 0o700
 ENTRIES_TO_CLEAN_MAX = 256
 PAGE = os.sysconf("SC_PAGE_SIZE")
+INODE_BYTES = 1024  # of a tmpfs, with its entry; 1.05 KiB by /proc/meminfo
 
 
 class Domain:
@@ -245,10 +246,16 @@ def anonymous_pages(name):
     return int(fields[1]) - int(fields[2])
 
 
+def inodes_of(path):
+    usage = os.statvfs(path)
+    return usage.f_files - usage.f_ffree
+
+
 def resident_bytes():
-    """Memory of all programs' processes beyond what each of them shares with this one since its fork."""
+    """Memory of all programs' processes beyond what each of them shares with this one since its fork, and the kernel's for the files
+    they made, also empty ones, which no limit on bytes sees."""
     shared = anonymous_pages("self")
-    total = 0
+    total = sum(inodes_of(path) for path in SCRATCH) * INODE_BYTES // PAGE
     for name in others():
         try:
             total += max(0, anonymous_pages(name) - shared)
