@@ -132,20 +132,15 @@ Digest adopt_set(ArtifactStore& store, const fs::path& directory, const std::str
   if (const std::optional<Ref> before = store.find_ref(name);
       before && !before->object.is_none() && !decode_manifest(store.get_object(before->object).bytes).set)
     throw Error(ErrorCode::bad_input, "the name " + name + " is a model's: give the set another with --name");
-  std::vector<Digest> chunks;
   for (const ChunkRef& chunk : chunks_of(manifest)) {
     const Bytes content = read_bounded(directory / "chunks" / chunk.digest.hex(), kChunkBytesMax);
     if (content.size() != chunk.bytes)
       throw Error(ErrorCode::corrupt,
                   "chunk " + chunk.digest.short_hex() + " has another size than its set says");
     store.put_chunk(chunk.digest, content);
-    chunks.push_back(chunk.digest);
   }
-  const Digest digest = sha256(bytes);
   Commit commit;
-  commit.put_object(digest, bytes, chunks);
-  commit.set_ref(name, digest, now_ms);
-  sign_published(commit, name, digest, manifest);
+  const Digest digest = add_published(commit, name, manifest, bytes, now_ms);
   store.commit(commit);
   return digest;
 }

@@ -363,17 +363,12 @@ void Service::record(const quench::JournalEvent& event, const std::vector<Digest
 
 Digest Service::publish(const std::string& name, const Manifest& manifest, const RunRecord& run,
                         std::uint32_t artifact) {
-  const Bytes bytes = encode(manifest);
-  const Digest digest = sha256(bytes);
-  std::vector<Digest> chunks;
-  for (const ChunkRef& chunk : chunks_of(manifest)) chunks.push_back(chunk.digest);
   RunRecord record = run;
-  record.artifact = digest;
   record.finished_unix_ms = unix_now_ms();
   Commit commit;
-  commit.put_object(digest, bytes, chunks);
-  commit.set_ref(name, digest, static_cast<std::uint64_t>(record.finished_unix_ms));
-  sign_published(commit, name, digest, manifest);
+  const Digest digest =
+      add_published(commit, name, manifest, encode(manifest), static_cast<std::uint64_t>(record.finished_unix_ms));
+  record.artifact = digest;
   commit.put_result("run/" + digest.hex() + "/" + state_.job_id.hex(), encode(record));
   commit.append_journal(
       journal_name(state_.job_id),

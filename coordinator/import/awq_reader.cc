@@ -14,8 +14,7 @@ class AwqReader final : public LinearReader {
     // AutoAWQ's own names beside those of transformers.
     const bool own_names = said.contains("w_bit");
     if (integer_of(checkpoint, said, own_names ? "w_bit" : "bits", 1, 16) != 4) refuse(checkpoint, "only 4 bits are read");
-    group_size_ = static_cast<std::int32_t>(integer_of(checkpoint, said, own_names ? "q_group_size" : "group_size", -1, 1 << 20));
-    if (group_size_ == 0) refuse(checkpoint, "the group size is 0; expected -1 or at least 1");
+    group_size_ = group_size_of(checkpoint, said, own_names ? "q_group_size" : "group_size");
     std::string version = text_of(checkpoint, said, "version", "gemm");
     for (char& c : version) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
     if (version != "gemm") refuse(checkpoint, "\"version\" is \"" + version + "\"; \"gemm\" is read");
@@ -38,12 +37,8 @@ class AwqReader final : public LinearReader {
     const std::uint64_t outputs = linear.outputs, inputs = linear.inputs;
     if (outputs % 8 != 0)
       throw Error(ErrorCode::bad_input, checkpoint.place(stem + ".qweight") + ": " + std::to_string(outputs) + " outputs are no multiple of 8");
-    const std::uint64_t width = group_size_ < 0 ? inputs : static_cast<std::uint64_t>(group_size_);
-    const std::uint64_t groups = (inputs + width - 1) / width;
-    GridLinear grid{linear.outputs, linear.inputs, 4, group_size_, {}, {}, {}, {}};
-    grid.codes.resize(outputs * inputs);
-    grid.zeros.resize(outputs * groups);
-    grid.scales.resize(outputs * groups);
+    GridLinear grid = empty_grid(linear, 4, group_size_);
+    const std::uint64_t groups = grid.scales.size() / outputs;
     const auto spread = [&](const std::vector<std::uint32_t>& words, std::size_t rows, std::vector<std::uint8_t>& to) {
       for (std::size_t row = 0; row < rows; ++row)
         for (std::size_t c = 0; c < outputs / 8; ++c)
@@ -52,9 +47,7 @@ class AwqReader final : public LinearReader {
     };
     spread(checkpoint.values<std::uint32_t>(stem + ".qweight", DType::i32, {inputs, outputs / 8}), inputs, grid.codes);
     spread(checkpoint.values<std::uint32_t>(stem + ".qzeros", DType::i32, {groups, outputs / 8}), groups, grid.zeros);
-    const std::vector<std::uint16_t> scales = checkpoint.scales(stem + ".scales", {groups, outputs});
-    for (std::size_t group = 0; group < groups; ++group)
-      for (std::size_t output = 0; output < outputs; ++output) grid.scales[output * groups + group] = scales[group * outputs + output];
+    take_scales(checkpoint, linear, grid);
     take_zero_bias(checkpoint, linear);
     return put_linear(linear, grid, put);
   }

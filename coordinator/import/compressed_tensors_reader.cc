@@ -1,5 +1,7 @@
 // compressed-tensors, pack-quantized at 4 and 8 bits and int-quantized: weight_packed int32 [N, K·b/32] along K, codes plus
 // 2^(b-1); weight_scale [N, G]; weight_zero_point int32 [N·b/32, G] along N, likewise; weight_g_idx int32 [K].
+#include <algorithm>
+
 #include "coordinator/import/linear_reader.h"
 #include "schemas/error.h"
 
@@ -50,23 +52,19 @@ class CompressedTensorsReader final : public LinearReader {
 
   TensorRecord take(Checkpoint& checkpoint, const LinearShape& linear, const PutChunk& put) const override {
     const std::uint64_t outputs = linear.outputs, inputs = linear.inputs;
-    const std::int64_t width = group_size_ < 0 ? linear.inputs : group_size_;
-    const auto groups = static_cast<std::uint64_t>((linear.inputs + width - 1) / width);
-    GridLinear grid{linear.outputs, linear.inputs, bits_, group_size_, {}, {}, {}, {}};
-    if (const std::string tensor = linear.tensor + "_g_idx"; checkpoint.has(tensor))
-      grid.columns = columns_by_group(checkpoint.place(tensor), checkpoint.values<std::int32_t>(tensor, DType::i32, {inputs}), width,
-                                      static_cast<std::int64_t>(groups));
+    GridLinear grid = empty_grid(linear, bits_, group_size_);
+    const std::uint64_t groups = grid.scales.size() / outputs;
+    if (const std::string tensor = linear.tensor + "_g_idx"; checkpoint.has(tensor)) grid.columns = columns_by_group(checkpoint, tensor, grid);
     std::vector<std::uint8_t> codes = integers_ ? plain_codes(checkpoint, linear) : packed_codes(checkpoint, linear);
     if (grid.columns.empty()) {
       grid.codes = std::move(codes);
     } else {
-      grid.codes.resize(codes.size());
       for (std::size_t output = 0; output < outputs; ++output)
         for (std::size_t k = 0; k < inputs; ++k)
           grid.codes[output * inputs + k] = codes[output * inputs + static_cast<std::size_t>(grid.columns[k])];
     }
     grid.scales = checkpoint.scales(linear.tensor + "_scale", {outputs, groups});
-    grid.zeros.assign(outputs * groups, static_cast<std::uint8_t>(1u << (bits_ - 1)));
+    std::fill(grid.zeros.begin(), grid.zeros.end(), static_cast<std::uint8_t>(1u << (bits_ - 1)));
     const std::string zero_point = linear.tensor + "_zero_point";
     if (!symmetric_) {
       const std::uint64_t rows = (outputs * bits_ + 31) / 32;

@@ -16,8 +16,7 @@ class GptqReader final : public LinearReader {
     constexpr std::array known = {2u, 3u, 4u, 8u};
     if (std::find(known.begin(), known.end(), bits_) == known.end())
       refuse(checkpoint, std::to_string(bits_) + " bits; 2, 3, 4 and 8 are read");
-    group_size_ = static_cast<std::int32_t>(integer_of(checkpoint, said, "group_size", -1, 1 << 20));
-    if (group_size_ == 0) refuse(checkpoint, "\"group_size\" is 0; expected -1 or at least 1");
+    group_size_ = group_size_of(checkpoint, said, "group_size");
     act_order_ = flag_of(checkpoint, said, "desc_act", false);
     symmetric_ = flag_of(checkpoint, said, "sym", true);
     if (flag_of(checkpoint, said, "lm_head", false)) refuse(checkpoint, "the head is quantized (lm_head), which is not read");
@@ -48,13 +47,11 @@ class GptqReader final : public LinearReader {
     if (inputs * bits_ % 32 != 0 || outputs * bits_ % 32 != 0)
       throw Error(ErrorCode::bad_input, checkpoint.place(stem + ".qweight") + ": " + std::to_string(outputs) + " outputs and " +
                                             std::to_string(inputs) + " inputs do not fill whole words of " + std::to_string(bits_) + "-bit codes");
-    const std::int64_t width = group_size_ < 0 ? linear.inputs : group_size_;
-    const auto groups = static_cast<std::uint64_t>((linear.inputs + width - 1) / width);
-    GridLinear grid{linear.outputs, linear.inputs, bits_, group_size_, {}, {}, {}, {}};
-    grid.columns = columns(checkpoint, stem, linear.inputs, width, static_cast<std::int64_t>(groups));
+    GridLinear grid = empty_grid(linear, bits_, group_size_);
+    const std::uint64_t groups = grid.scales.size() / outputs;
+    grid.columns = columns(checkpoint, stem, grid);
     {
       const auto words = checkpoint.values<std::uint32_t>(stem + ".qweight", DType::i32, {inputs * bits_ / 32, outputs});
-      grid.codes.resize(outputs * inputs);
       std::vector<std::uint32_t> row(inputs);
       for (std::size_t output = 0; output < outputs; ++output) {
         unpack_bits(words.data() + output, outputs, inputs, bits_, row.data());
@@ -62,17 +59,13 @@ class GptqReader final : public LinearReader {
           grid.codes[output * inputs + k] = static_cast<std::uint8_t>(row[grid.columns.empty() ? k : static_cast<std::size_t>(grid.columns[k])]);
       }
     }
-    const std::vector<std::uint16_t> scales = checkpoint.scales(stem + ".scales", {groups, outputs});
+    take_scales(checkpoint, linear, grid);
     const auto zero_words = checkpoint.values<std::uint32_t>(stem + ".qzeros", DType::i32, {groups, outputs * bits_ / 32});
-    grid.scales.resize(outputs * groups);
-    grid.zeros.resize(outputs * groups);
     std::vector<std::uint32_t> zeros(outputs);
     for (std::size_t group = 0; group < groups; ++group) {
       unpack_bits(zero_words.data() + group * (outputs * bits_ / 32), 1, outputs, bits_, zeros.data());
-      for (std::size_t output = 0; output < outputs; ++output) {
-        grid.scales[output * groups + group] = scales[group * outputs + output];
+      for (std::size_t output = 0; output < outputs; ++output)
         grid.zeros[output * groups + group] = zero_of(checkpoint, stem, zeros[output]);
-      }
     }
     take_zero_bias(checkpoint, linear);
     return put_linear(linear, grid, put);
@@ -80,11 +73,9 @@ class GptqReader final : public LinearReader {
 
  private:
   // Whether columns are grouped out of order is in g_idx alone: some tools write desc_act and leave the order as it was.
-  std::vector<std::int32_t> columns(Checkpoint& checkpoint, const std::string& stem, std::uint32_t inputs, std::int64_t width,
-                                    std::int64_t groups) const {
+  std::vector<std::int32_t> columns(Checkpoint& checkpoint, const std::string& stem, const GridLinear& grid) const {
     const std::string tensor = stem + ".g_idx";
-    if (checkpoint.has(tensor))
-      return columns_by_group(checkpoint.place(tensor), checkpoint.values<std::int32_t>(tensor, DType::i32, {inputs}), width, groups);
+    if (checkpoint.has(tensor)) return columns_by_group(checkpoint, tensor, grid);
     if (act_order_)
       throw Error(ErrorCode::bad_input, checkpoint.place(tensor) + " is missing, but \"desc_act\" is true: the groups' columns cannot be known");
     return {};

@@ -137,17 +137,13 @@ class Import {
     const Digest digest = sha256(bytes);
     if (const std::optional<Ref> there = store_.find_ref(name); there && there->object != digest)
       throw Error(ErrorCode::bad_input, "the name " + name + " is taken by " + there->object.short_hex() + ": choose another with --as");
-    std::vector<Digest> chunks;
-    for (const ChunkRef& chunk : chunks_of(manifest_)) chunks.push_back(chunk.digest);
     RunRecord run;
     run.artifact = digest;
     run.job_name = "import of " + format;
     run.build = kBuildId;
     run.finished_unix_ms = unix_now_ms();
     Commit commit;
-    commit.put_object(digest, bytes, chunks);
-    commit.set_ref(name, digest, static_cast<std::uint64_t>(run.finished_unix_ms));
-    sign_published(commit, name, digest, manifest_);
+    add_published(commit, name, manifest_, bytes, static_cast<std::uint64_t>(run.finished_unix_ms));
     commit.put_result("run/" + digest.hex() + "/import", encode(run));
     store_.commit(commit);
     return digest;

@@ -7,6 +7,29 @@
 
 namespace quench::coordinator {
 
+std::int32_t group_size_of(const Checkpoint& checkpoint, const nlohmann::json& object, const char* key) {
+  const auto size = static_cast<std::int32_t>(integer_of(checkpoint, object, key, -1, 1 << 20));
+  if (size == 0) refuse(checkpoint, "\"" + std::string(key) + "\" is 0; expected -1 or at least 1");
+  return size;
+}
+
+GridLinear empty_grid(const LinearShape& linear, std::uint32_t bits, std::int32_t group_size) {
+  const std::size_t width = group_size < 0 ? linear.inputs : static_cast<std::size_t>(group_size);
+  const std::size_t grids = linear.outputs * ((linear.inputs + width - 1) / width);
+  GridLinear grid{linear.outputs, linear.inputs, bits, group_size, {}, {}, {}, {}};
+  grid.codes.resize(std::size_t{linear.outputs} * linear.inputs);
+  grid.scales.resize(grids);
+  grid.zeros.resize(grids);
+  return grid;
+}
+
+void take_scales(Checkpoint& checkpoint, const LinearShape& linear, GridLinear& grid) {
+  const std::size_t outputs = linear.outputs, groups = grid.scales.size() / outputs;
+  const std::vector<std::uint16_t> scales = checkpoint.scales(stem_of(linear) + ".scales", {groups, outputs});
+  for (std::size_t group = 0; group < groups; ++group)
+    for (std::size_t output = 0; output < outputs; ++output) grid.scales[output * groups + group] = scales[group * outputs + output];
+}
+
 std::string stem_of(const LinearShape& linear) { return linear.tensor.substr(0, linear.tensor.rfind(".weight")); }
 
 void take_zero_bias(Checkpoint& checkpoint, const LinearShape& linear) {
@@ -30,8 +53,11 @@ void unpack_bits(const std::uint32_t* words, std::size_t stride, std::size_t cou
   }
 }
 
-std::vector<std::int32_t> columns_by_group(const std::string& place, const std::vector<std::int32_t>& group_of, std::int64_t group_size,
-                                           std::int64_t groups) {
+std::vector<std::int32_t> columns_by_group(Checkpoint& checkpoint, const std::string& tensor, const GridLinear& grid) {
+  const std::string place = checkpoint.place(tensor);
+  const auto group_of = checkpoint.values<std::int32_t>(tensor, DType::i32, {grid.inputs});
+  const std::int64_t group_size = grid.group_size < 0 ? grid.inputs : grid.group_size;
+  const auto groups = static_cast<std::int64_t>(grid.scales.size() / grid.outputs);
   std::vector<std::int64_t> members(static_cast<std::size_t>(groups), 0);
   for (std::size_t k = 0; k < group_of.size(); ++k) {
     if (group_of[k] < 0 || group_of[k] >= groups)
