@@ -106,8 +106,11 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
 
   start = std::chrono::steady_clock::now();
   std::optional<Factor> factor;
-  if (needs_calibration(recipe))
-    factor = factor_hessian(*backend, *alone, hessian, recipe.method == Method::aqlm ? kStartDamping : recipe.damping, "layer");
+  std::vector<Factor> starts;
+  if (recipe.method == Method::aqlm)
+    starts = factor_for_starts(*backend, *alone, hessian, "layer");
+  else if (needs_calibration(recipe))
+    factor = factor_hessian(*backend, *alone, hessian, recipe.damping, "layer");
   const double factor_s = seconds_since(start);
   const std::int64_t rows_per_tile =
       tile_rows(static_cast<std::uint32_t>(weights.rows), static_cast<std::uint32_t>(weights.cols));
@@ -119,7 +122,7 @@ int bench_layer(const ComputeOptions& compute, const BenchLayerArguments& argume
                             std::copy_n(weights.view().row(row), weights.cols, out);
                           }};
     const AdditiveSolution solution =
-        solve_additive(*backend, *alone, recipe, weights.view(), rows, hessian, *factor, "layer");
+        solve_additive(*backend, *alone, recipe, weights.view(), rows, hessian, starts, "layer");
     Linear solved = Linear::additive(weights.rows, weights.cols, solution.shape,
                                      kernels::panel_count(weights.rows) * kernels::kPanelRows, solution.codebook_chunk());
     solved.set_tile(0, solution.tile_chunk(0, weights.rows));

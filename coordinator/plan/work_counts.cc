@@ -200,9 +200,9 @@ BlockCounts count_block(const BlockQuestion& question) {
     columns_max = std::max(columns_max, double{1} * linear.inputs);
     weights_max = std::max(weights_max, weights_of(linear));
   }
-  // H twice as a whole matrix and 12 bytes for each weight of this rank's rows; training keeps the block's input and
+  // H twice as a whole matrix, a second factor and 12 bytes for each weight of this rank's rows; training keeps the block's input and
   // target and its weights twice.
-  if (recipe.method == Method::aqlm) counts.memory_bytes += columns_max * columns_max * 8 + weights_max / ranks * 12;
+  if (recipe.method == Method::aqlm) counts.memory_bytes += columns_max * columns_max * 10 + weights_max / ranks * 12;
   // The Hessian of the stage before, the block's input, and a sample of rows four times.
   if (recipe.method == Method::awq)
     counts.memory_bytes += triangle_elements(columns_max) * kFloatBytes +

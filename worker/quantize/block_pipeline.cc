@@ -115,20 +115,22 @@ class CalibratedPass {
     const Hessian hessian = sum_hessian(context_.backend, context_.gang, sequences, columns, total_tokens,
                                         recipe_.act_order, names);
     on_step("factor " + names);
-    const double damping = recipe_.method == Method::aqlm ? kStartDamping : recipe_.damping;
-    const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, damping, names);
-    on_step("solve " + names);
-    for (std::size_t i = 0; i < linears_.size(); ++i) {
-      if (linears_[i].stage != stage) continue;
-      if (recipe_.method == Method::aqlm)
-        solve_codebooks(i, hessian, factor);
-      else
-        solve_linear(i, hessian, factor);
+    const auto solve = [&](const auto& solve_one) {
+      on_step("solve " + names);
+      for (std::size_t i = 0; i < linears_.size(); ++i)
+        if (linears_[i].stage == stage) solve_one(i);
+    };
+    if (recipe_.method == Method::aqlm) {
+      const std::vector<Factor> starts = factor_for_starts(context_.backend, context_.gang, hessian, names);
+      solve([&](std::size_t which) { solve_codebooks(which, hessian, starts); });
+    } else {
+      const Factor factor = factor_hessian(context_.backend, context_.gang, hessian, recipe_.damping, names);
+      solve([&](std::size_t which) { solve_linear(which, hessian, factor); });
     }
   }
 
   // All of this rank's tiles at once: the ranks agree on the codebooks over all rows.
-  void solve_codebooks(std::size_t which, const Hessian& hessian, const Factor& factor) {
+  void solve_codebooks(std::size_t which, const Hessian& hessian, std::span<const Factor> starts) {
     const LinearShape& linear = linears_[which];
     const kernels::ElementType type = element_type(context_.source.tensor(linear.tensor).dtype);
     const std::uint64_t row_bytes = linear.inputs * kernels::element_bytes(type);
@@ -154,7 +156,7 @@ class CalibratedPass {
         rows.read(std::int64_t{tile} * rows_per_tile + row, next);
     const AdditiveSolution solution =
         solve_additive(context_.backend, context_.gang, recipe_, ConstMatrixView(own.data(), own_rows, linear.inputs), rows,
-                       hessian, factor, linear.tensor);
+                       hessian, starts, linear.tensor);
     stored_[which] = {};
 
     TensorRecord record = packed_record(linear, recipe_);

@@ -234,16 +234,23 @@ Layer correlated_layer(std::int64_t rows, std::int64_t cols) {
   return layer;
 }
 
-AdditiveSolution solve(const Layer& layer, const QuantizeSpec& recipe, double* relative_loss = nullptr) {
+enum class Starts { all, first, last, reversed };
+
+AdditiveSolution solve(const Layer& layer, const QuantizeSpec& recipe, double* relative_loss = nullptr,
+                       Starts which = Starts::all) {
   const auto backend = kernels::make_cpu_backend({2, ""});
   const auto gang = cluster::make_local_collective();
   const kernels::ConstMatrixView sequence(layer.inputs.data(), layer.tokens, layer.cols);
   const Hessian hessian = sum_hessian(*backend, *gang, std::span(&sequence, 1), layer.cols, layer.tokens, false, "layer");
-  const Factor factor = factor_hessian(*backend, *gang, hessian, kStartDamping, "layer");
+  std::vector<Factor> factors = factor_for_starts(*backend, *gang, hessian, "layer");
+  if (which == Starts::reversed) std::reverse(factors.begin(), factors.end());
+  std::span<const Factor> starts = factors;
+  if (which == Starts::first) starts = starts.first(1);
+  if (which == Starts::last) starts = starts.last(1);
   const kernels::ConstMatrixView weights(layer.weights.data(), layer.rows, layer.cols);
   const LinearRows rows{layer.rows, layer.cols,
                         [&](std::int64_t row, float* out) { std::copy_n(weights.row(row), layer.cols, out); }};
-  AdditiveSolution solution = solve_additive(*backend, *gang, recipe, weights, rows, hessian, factor, "layer");
+  AdditiveSolution solution = solve_additive(*backend, *gang, recipe, weights, rows, hessian, starts, "layer");
   if (relative_loss != nullptr)
     *relative_loss = std::accumulate(solution.losses.begin(), solution.losses.end(), 0.0) /
                      std::accumulate(solution.energies.begin(), solution.energies.end(), 0.0);
@@ -276,6 +283,16 @@ TEST(AdditiveSolver, MoreBitsLoseLessAndTheReportedLossIsThatOfTheChunks) {
     // The solver's H has a ten-thousandth of its mean diagonal added.
     EXPECT_NEAR(reported, loss / energy, 0.05 * loss / energy);
   }
+}
+
+TEST(AdditiveSolver, GoesOnFromTheBetterStartWhereverItIs) {
+  const Layer layer = correlated_layer(96, 64);
+  double losses[2];
+  const AdditiveSolution alone[2] = {solve(layer, aqlm(2, 6), &losses[0], Starts::first), solve(layer, aqlm(2, 6), &losses[1], Starts::last)};
+  ASSERT_NE(losses[0], losses[1]);
+  const AdditiveSolution& better = alone[losses[1] < losses[0] ? 1 : 0];
+  EXPECT_EQ(solve(layer, aqlm(2, 6)).codes, better.codes) << losses[0] << " " << losses[1];
+  EXPECT_EQ(solve(layer, aqlm(2, 6), nullptr, Starts::reversed).codes, better.codes) << losses[0] << " " << losses[1];
 }
 
 TEST(AdditiveSolver, ZerosAndInputsThatNeverCameAreSolved) {

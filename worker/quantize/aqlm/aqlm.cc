@@ -1,6 +1,7 @@
 #include "worker/quantize/aqlm/aqlm.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -21,6 +22,13 @@ constexpr int kGradientStepsMax = 16;
 constexpr double kStepShare = 0.1;
 // Of H's mean diagonal, added to it: inputs that the calibration text never uses keep their weights near what they were.
 constexpr double kHessianDamping = 1e-4;
+// Of H's mean diagonal, added to it before it is factored for a start. With GPTQ's 0.01 the start may push errors into
+// directions that the calibration text hardly uses, where no later round finds out again and other text suffers; with 1 it
+// leaves much undone where few directions carry all that there is. After some rounds the better one is known.
+constexpr std::array kStartDampings = {1.0, 0.01};
+constexpr int kRoundsOfStart = 2;
+// Of the mean diagonal, in what starts are judged by: the calibration text's loss alone does not tell them apart there.
+constexpr double kJudgeDamping = 0.03;
 constexpr int kSweepsOfSeveral = 2;  // over the codebooks of a group, where there are several
 
 // H, damped, in column order, whole and dense: products with it are what all the time goes into.
@@ -109,6 +117,7 @@ class AdditiveSolver {
         own_(own),
         total_rows_(linear.rows),
         lanes_(kernels::panel_count(own.rows) * kernels::kPanelRows),
+        judge_damping_(kernels::damping(hessian.diagonal, kJudgeDamping)),
         h_(dense_hessian(hessian)),
         blocks_(diagonal_blocks(h_, own.cols, recipe.group_size)),
         weights_(static_cast<std::size_t>(lanes_ * own.cols)),
@@ -127,21 +136,31 @@ class AdditiveSolver {
     entries_ = start_codebooks(kernels_, gang, recipe, linear, label);
   }
 
-  void choose_all(const Factor& factor) {
-    const BlockFactor block = block_factor(factor, shape_.group);
-    search(block.transposed.data(), block.pivots.data(), true);
-    fit_scales();
+  // Goes on from the start that is ahead after kRoundsOfStart rounds.
+  void begin(std::span<const Factor> starts) {
+    const State first = state();
+    State best;
+    double least = std::numeric_limits<double>::infinity();
+    for (const Factor& start : starts) {
+      take(first);
+      choose_all(start);
+      for (int round = 0; round < kRoundsOfStart; ++round) improve_once(residual_loss());
+      const double judged = judged_loss();
+      if (!best.entries.empty() && !(judged < least)) continue;
+      least = judged;
+      best = state();
+    }
+    take(best);
   }
 
+  // Rounds, those of the start among them.
   int improve() {
     double before = std::numeric_limits<double>::infinity();
-    for (int round = 0;; ++round) {
+    for (int round = kRoundsOfStart;; ++round) {
       const double loss = residual_loss();
       if (round == kRoundsMax || !(loss > 0) || loss > (1 - recipe_.tolerance) * before) return round;
       before = loss;
-      fit_codebooks(loss);
-      fit_scales();
-      search(h_.data(), blocks_.data(), false);
+      improve_once(loss);
     }
   }
 
@@ -177,6 +196,29 @@ class AdditiveSolver {
   }
 
  private:
+  struct State {
+    std::vector<float> entries, scales;
+    std::vector<std::uint16_t> codes;
+  };
+  State state() const { return {entries_, scales_, codes_}; }
+  void take(const State& state) {
+    entries_ = state.entries;
+    scales_ = state.scales;
+    codes_ = state.codes;
+  }
+
+  void choose_all(const Factor& factor) {
+    const BlockFactor block = block_factor(factor, shape_.group);
+    search(block.transposed.data(), block.pivots.data(), true);
+    fit_scales();
+  }
+
+  void improve_once(double loss) {
+    fit_codebooks(loss);
+    fit_scales();
+    search(h_.data(), blocks_.data(), false);
+  }
+
   ConstMatrixView h() const { return {h_.data(), own_.cols, own_.cols}; }
   MatrixView y() { return {products_.data(), own_.cols, lanes_}; }
 
@@ -226,6 +268,19 @@ class AdditiveSolver {
       kernels_.row_dots(panels_.data(), y(), losses_);
     }
     return exact_total(gang_, losses_, "loss " + label_);
+  }
+
+  // The loss with more of the mean diagonal in H: |Δ|² times it.
+  double judged_loss() {
+    residual_loss();
+    std::vector<double> judged = losses_;
+    for (std::size_t lane = 0; lane < judged.size(); ++lane) {
+      const float* residual = panels_.data() + lane / 16 * static_cast<std::size_t>(own_.cols) * 16 + lane % 16;
+      double squares = 0;
+      for (std::int64_t k = 0; k < own_.cols; ++k) squares += static_cast<double>(residual[k * 16]) * residual[k * 16];
+      judged[lane] += judge_damping_ * squares;
+    }
+    return exact_total(gang_, judged, "judged loss " + label_);
   }
 
   void fit_scales() {
@@ -294,6 +349,7 @@ class AdditiveSolver {
   ConstMatrixView own_;
   std::int64_t total_rows_;
   std::int64_t lanes_;
+  double judge_damping_;
   AlignedBuffer<float> h_;
   std::vector<float> blocks_;
   kernels::AdditiveView shape_;
@@ -331,20 +387,28 @@ std::vector<std::uint8_t> AdditiveSolution::tile_chunk(std::int64_t first, std::
   return chunk;
 }
 
+std::vector<Factor> factor_for_starts(kernels::Backend& backend, cluster::Collective& gang, const Hessian& hessian,
+                                      const std::string& label) {
+  std::vector<Factor> factors;
+  for (const double damping : kStartDampings) factors.push_back(factor_hessian(backend, gang, hessian, damping, label));
+  return factors;
+}
+
 AdditiveSolution solve_additive(kernels::Backend& backend, cluster::Collective& gang, const QuantizeSpec& recipe,
                                 ConstMatrixView own, const LinearRows& linear, const Hessian& hessian,
-                                const Factor& factor, const std::string& label) {
+                                std::span<const Factor> starts, const std::string& label) {
   check_additive(recipe, linear.rows, linear.cols, label);
   QUENCH_CHECK(hessian.processing.empty(), label);
-  // The host computes with both.
+  // The host computes with all of them.
   const kernels::TrianglePanels& layout = hessian.layout;
   for (std::int64_t panel = 0; panel < layout.count(); ++panel) {
     const auto elements = static_cast<std::size_t>(layout.elements(panel));
     kernels::to_host(backend.memory(), std::span(hessian.values.panels()[panel], elements));
-    kernels::to_host(backend.memory(), std::span(factor.panels.panels()[panel], elements));
+    for (const Factor& start : starts)
+      kernels::to_host(backend.memory(), std::span(start.panels.panels()[panel], elements));
   }
   AdditiveSolver solver(backend, gang, recipe, own, linear, hessian, label);
-  solver.choose_all(factor);
+  solver.begin(starts);
   const int rounds = solver.improve();
   AdditiveSolution solution = solver.finish();
   solution.rounds = rounds;

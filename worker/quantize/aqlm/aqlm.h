@@ -2,7 +2,8 @@
 // Δ H Δᵀ. The authors' loop, with its structure used:
 //
 //   start       residual k-means on a sample (start.h); then all codes by LDLQ, each group's error made good for by
-//               the groups behind it, which no later improvement of single groups would find
+//               the groups behind it, which no later improvement of single groups would find; from two dampings, of
+//               which the better one after some rounds goes on
 //   codebooks   a linear least-squares problem in the entries: conjugate gradients, whose operator is decode, times H,
 //               scatter. The scatter is the only sum over rows, and it is exact (exact_totals.h)
 //   scales      in closed form, row by row
@@ -10,10 +11,11 @@
 //
 // until a round gains less than the tolerance. Rows belong to the ranks that hold them; everything shared (entries,
 // totals, decisions) is the same on every rank, and a row's codes depend on nothing but its weights and what is shared.
-// Memory beside the linear's weights for R own rows and K inputs: 12 bytes * R * K, and 8 bytes * K².
+// Memory beside the linear's weights for R own rows and K inputs: 12 bytes * R * K, and 10 bytes * K².
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,10 +27,6 @@
 #include "worker/quantize/hessian.h"
 
 namespace quench::worker {
-
-// Of H's mean diagonal, added to it before it is factored for the start. With GPTQ's 0.01 the start pushes errors into
-// directions that the calibration text hardly uses, where no later round finds out again and other text suffers.
-inline constexpr double kStartDamping = 1.0;
 
 struct AdditiveSolution {
   AdditiveTileShape shape;              // of all own rows together
@@ -48,10 +46,14 @@ struct AdditiveSolution {
 // Throws Error(bad_input) naming `label` when the linear cannot be made of such codebooks.
 void check_additive(const QuantizeSpec& recipe, std::int64_t rows, std::int64_t cols, const std::string& label);
 
-// `own` [R, K] are this rank's rows (R may be 0), `linear` all of them. H and its factor are in the reversed order of
-// hessian.h, without act-order, the factor damped by kStartDamping. Collective; throws what the gang throws.
+// H factored for each start. Collective.
+std::vector<Factor> factor_for_starts(kernels::Backend& backend, cluster::Collective& gang, const Hessian& hessian,
+                                      const std::string& label);
+
+// `own` [R, K] are this rank's rows (R may be 0), `linear` all of them. H and its factors are in the reversed order of
+// hessian.h, without act-order. Collective; throws what the gang throws.
 AdditiveSolution solve_additive(kernels::Backend& backend, cluster::Collective& gang, const QuantizeSpec& recipe,
                                 kernels::ConstMatrixView own, const LinearRows& linear, const Hessian& hessian,
-                                const Factor& factor, const std::string& label);
+                                std::span<const Factor> starts, const std::string& label);
 
 }  // namespace quench::worker
