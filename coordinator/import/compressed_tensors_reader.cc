@@ -1,5 +1,6 @@
-// compressed-tensors, pack-quantized at 4 and 8 bits and int-quantized: weight_packed int32 [N, K·b/32] along K, codes plus
-// 2^(b-1); weight_scale [N, G]; weight_zero_point int32 [N·b/32, G] along N, likewise; weight_g_idx int32 [K].
+// compressed-tensors, pack-quantized and int-quantized: weight_packed int32 [N, K·b/32] along K, codes plus
+// 2^(b-1); weight_scale [N, G]; weight_zero_point int32 [N·b/32, G] along N, likewise; weight_g_idx int32 [K]. At 3 bits codes run from
+// one word into the next, as version 0.20 packs them; the ten a word of earlier versions make other shapes, which are refused.
 #include <algorithm>
 
 #include "coordinator/import/linear_reader.h"
@@ -31,7 +32,7 @@ class CompressedTensorsReader final : public LinearReader {
     integers_ = format == "int-quantized";
     bits_ = static_cast<std::uint32_t>(integer_of(checkpoint, *weights, "num_bits", 1, 16));
     if (text_of(checkpoint, *weights, "type", "int") != "int") refuse(checkpoint, "\"type\" is not \"int\"");
-    if (bits_ != 8 && (integers_ || bits_ != 4)) refuse(checkpoint, std::to_string(bits_) + " bits; 8, and packed 4, are read");
+    if (bits_ != 8 && (integers_ || (bits_ != 4 && bits_ != 3))) refuse(checkpoint, std::to_string(bits_) + " bits; 8, and packed 4 and 3, are read");
     symmetric_ = flag_of(checkpoint, *weights, "symmetric", true);
     if (integers_ && !symmetric_) refuse(checkpoint, "int-quantized weights with zero points are not read");
     const std::string strategy = text_of(checkpoint, *weights, "strategy", "group");
