@@ -18,7 +18,7 @@ using kernels::ConstMatrixView;
 using kernels::MatrixView;
 
 constexpr int kRatios = 20;       // of the scale search, as the authors have it
-constexpr int kShares = 10;       // of a range: 1, 0.95, … 0.55, as the authors have it
+constexpr int kShares = 3;        // of a range: 1, 0.95, 0.9; the authors go on to 0.55, which memorised text pays for
 constexpr double kShareStep = 0.05;
 constexpr double kMagnitudeMin = 1e-8, kScaleMin = 1e-4, kScaleMax = 1e4;
 

@@ -55,7 +55,7 @@ struct BlockScales {
 };
 
 // Ranges of groups shrunk where that lowers the loss: `rows` [rows, C], scaled already by `scales` (empty: not), are
-// clamped group by group to the best of ten shares of their range, judged by the group's own block of H; a row whose
+// clamped group by group to the best of three shares of their range, judged by the group's own block of H; a row whose
 // whole loss does not fall stays as it was. Gives each row's loss and energy, Δ H Δᵀ and w H wᵀ for the unscaled inputs.
 // Not collective.
 struct RowLosses {
