@@ -25,7 +25,7 @@ cmake --build --preset release
 # Every part runs to its end, whatever the ones before it found.
 failed=0
 if [ "$what" = unit ] || [ "$what" = all ]; then
-  ctest --test-dir build/release --output-on-failure --timeout 900 -L '^unit$' --parallel "$(nproc)" || failed=1
+  ctest --test-dir build/release --output-on-failure --timeout 900 -L '^unit$' --parallel "$(($(nproc) + 1))" || failed=1
   # What CTest counts are programs. What was skipped is named: it was not tested here.
   log=build/release/Testing/Temporary/LastTest.log
   echo "unit: $(grep -c '^\[       OK \]' "$log") tests passed, $(grep -c '^\[  SKIPPED \] .*ms)' "$log") skipped for what this machine lacks:"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <deque>
 #include <functional>
 #include <optional>
 #include <set>
@@ -54,23 +53,32 @@ bool is_telling(std::string_view word) {
 template <typename OnRun>
 void for_each_telling_run(std::string_view text, const std::set<std::string, std::less<>>& names,
                           std::string_view entry_point, OnRun&& on_run) {
-  std::deque<Word> recent;
+  struct Seen {
+    std::uint64_t hash;
+    bool is_telling, is_name, is_definition;
+  };
+  std::array<Seen, kRunWords> recent{};  // a ring: each word is looked at once, not once for each run that has it
+  std::size_t count = 0;
+  bool is_after_def = false;
   WordRuns runs(kRunWords);
   for_each_word(text, [&](const Word& word) {
-    recent.push_back(word);
-    if (recent.size() > kRunWords) recent.pop_front();
+    recent[count++ % kRunWords] = {word.hash, is_telling(word.text), names.contains(word.text),
+                                   is_after_def && word.text == entry_point};
+    is_after_def = word.text == "def";
     if (!runs.add(word.hash)) return;
-    std::set<std::uint64_t> telling;
+    std::array<std::uint64_t, kRunWords> telling{};
+    std::size_t different = 0;
     bool named = false, defined = false;
-    for (std::size_t i = 0; i < recent.size(); ++i) {
-      if (is_telling(recent[i].text)) telling.insert(recent[i].hash);
-      named = named || names.contains(recent[i].text);
-      defined = defined || (i > 0 && recent[i - 1].text == "def" && recent[i].text == entry_point);
+    for (std::size_t i = 0; i < kRunWords; ++i) {
+      const Seen& seen = recent[i];
+      const auto end = telling.begin() + static_cast<std::ptrdiff_t>(different);
+      if (seen.is_telling && std::find(telling.begin(), end, seen.hash) == end) telling[different++] = seen.hash;
+      named = named || seen.is_name;
+      // The oldest word's "def" is not of the run any more.
+      defined = defined || (seen.is_definition && i != count % kRunWords);
     }
     // A definition of a short name ("def median") is told by what stands around it.
-    if (telling.size() >= kTellingWordsMin || named ||
-        (defined && telling.size() >= kTellingBesideDefinition))
-      on_run(runs.hash());
+    if (different >= kTellingWordsMin || named || (defined && different >= kTellingBesideDefinition)) on_run(runs.hash());
   });
 }
 

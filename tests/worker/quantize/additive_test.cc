@@ -61,7 +61,8 @@ TEST_P(Additive, GivesTheSameRecordsForAnyNumberOfRanksAndThreadsAndInstructionS
   const auto alone = quantize(GetParam(), 1);
   ASSERT_EQ(alone->blocks.size(), 2u);
   const std::string expected = fingerprint(*alone);
-  for (const std::uint32_t ranks : {2u, 3u, 4u, 7u}) EXPECT_EQ(fingerprint(*quantize(GetParam(), ranks)), expected) << ranks << " ranks";
+  // Two ranks are below.
+  for (const std::uint32_t ranks : {3u, 7u}) EXPECT_EQ(fingerprint(*quantize(GetParam(), ranks)), expected) << ranks << " ranks";
   for (const std::string_view isa : kernels::runnable_isas()) {
     EXPECT_EQ(fingerprint(*quantize(GetParam(), 2, std::string(isa), 3)), expected) << isa;
   }
