@@ -104,6 +104,11 @@ bool has_extended_tests(Benchmark benchmark) {
 
 }  // namespace
 
+const BenchmarkText& BenchmarkText::shipped() {
+  static const BenchmarkText text;
+  return text;
+}
+
 BenchmarkText::BenchmarkText() : some_(kSomeBits, false) {
   Hasher hasher;
   for (const Benchmark benchmark : all_benchmarks()) {

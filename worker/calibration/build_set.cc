@@ -258,7 +258,7 @@ class SetBuilder {
   const SetOptions& options_;
   const Tokenizer& tokenizer_;
   const Teller& tell_;
-  BenchmarkText benchmarks_;
+  const BenchmarkText& benchmarks_ = BenchmarkText::shipped();
   std::array<std::uint32_t, kDocumentForms> wanted_;
   std::vector<Candidates> candidates_;
   NearDuplicates seen_;

@@ -8,11 +8,6 @@
 namespace quench::worker {
 namespace {
 
-const BenchmarkText& shipped() {
-  static const BenchmarkText text;
-  return text;
-}
-
 std::string in_a_file(const std::string& text) {
   return testing::WordSource(1).python(20) + "\n" + text + "\n" + testing::WordSource(2).python(20);
 }
@@ -29,7 +24,7 @@ Share found_in(Benchmark benchmark, Language language, Text&& text_of) {
     const std::string text = text_of(problem);
     if (text.empty()) continue;
     ++share.all;
-    share.found += !shipped().find(in_a_file(text)).empty();
+    share.found += !BenchmarkText::shipped().find(in_a_file(text)).empty();
   }
   return share;
 }
@@ -65,28 +60,28 @@ TEST(BenchmarkText, FindsSolutionsWithTheirNames) {
 
 // However it is laid out, and whatever the case of its letters.
 TEST(BenchmarkText, IsNotFooledByLayout) {
-  EXPECT_EQ(shipped().find("check if in given list of numbers, are ANY two numbers\n\t\tcloser to each other "
+  EXPECT_EQ(BenchmarkText::shipped().find("check if in given list of numbers, are ANY two numbers\n\t\tcloser to each other "
                            "  than given threshold"),
             "humaneval HumanEval/0");
 }
 
 TEST(BenchmarkText, LeavesOtherTextAlone) {
-  EXPECT_EQ(shipped().find(in_a_file("")), "");
-  EXPECT_EQ(shipped().find("from typing import List, Dict, Optional\nimport numpy as np\nx = [0, 1, 2, 3, 4, "
+  EXPECT_EQ(BenchmarkText::shipped().find(in_a_file("")), "");
+  EXPECT_EQ(BenchmarkText::shipped().find("from typing import List, Dict, Optional\nimport numpy as np\nx = [0, 1, 2, 3, 4, "
                            "5, 6, 7, 8, 9, 10, 11, 12]\n"),
             "")
       << "what every problem begins with, and a row of numbers, are nobody's";
-  EXPECT_EQ(shipped().find("import java.util.*;\nimport java.lang.reflect.*;\nimport "
+  EXPECT_EQ(BenchmarkText::shipped().find("import java.util.*;\nimport java.lang.reflect.*;\nimport "
                            "org.javatuples.*;\nimport java.security.*;\nimport java.math.*;\n"),
             "");
-  EXPECT_EQ(shipped().find("@Override\npublic boolean equals(Object obj) {\n  if (this == obj) return "
+  EXPECT_EQ(BenchmarkText::shipped().find("@Override\npublic boolean equals(Object obj) {\n  if (this == obj) return "
                            "true;\n  if (obj == null || getClass() "
                            "!= obj.getClass()) return false;\n  Point other = (Point) obj;\n"),
             "")
       << "what every class has";
   // Real code, of which the model of the fixtures was trained: the standard library of Python.
   std::string library = testing::read_text(testing::fixture("calibration_python.txt"));
-  EXPECT_EQ(shipped().find(library), "");
+  EXPECT_EQ(BenchmarkText::shipped().find(library), "");
 }
 
 }  // namespace
