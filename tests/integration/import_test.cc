@@ -124,6 +124,53 @@ Edit in_tensors(const std::function<void(json& header, Tensors& tensors)>& edit)
   return [edit](const fs::path& directory) { rewrite(directory / "model.safetensors", edit); };
 }
 
+// Of a matrix of words that hold codes of 4 bits, low bits first, along its rows or down its columns: half of each code, in
+// `bits` each. 3 bits run from one word into the next.
+std::string halved(const std::string& bytes, std::size_t rows, std::size_t columns, bool down, std::uint32_t bits) {
+  std::vector<std::uint32_t> words(rows * columns);
+  std::memcpy(words.data(), bytes.data(), bytes.size());
+  const std::size_t vectors = down ? columns : rows, length = (down ? rows : columns), new_length = length * bits / 4;
+  std::vector<std::uint32_t> out(vectors * new_length);
+  const auto at = [&](std::size_t vector, std::size_t word, std::size_t of) { return down ? word * columns + vector : vector * of + word; };
+  for (std::size_t vector = 0; vector < vectors; ++vector)
+    for (std::size_t k = 0; k < length * 8; ++k) {
+      const std::uint64_t code = (words[at(vector, k / 8, length)] >> k % 8 * 4 & 15) / 2;
+      const std::size_t word = k * bits / 32, shift = k * bits % 32;
+      out[at(vector, word, new_length)] |= static_cast<std::uint32_t>(code << shift);
+      if (shift + bits > 32) out[at(vector, word + 1, new_length)] |= static_cast<std::uint32_t>(code >> (32 - shift));
+    }
+  return std::string(reinterpret_cast<const char*>(out.data()), out.size() * sizeof(std::uint32_t));
+}
+
+// What this program does not write itself: the same codes below 8, once in words of 4 bits and once of 3.
+TEST_F(ImportOfAnExport, CompressedTensorsOfThreeBitsHaveTheWeightsOfTheSameCodesInFour) {
+  std::map<std::uint32_t, std::string> weights;
+  for (const std::uint32_t bits : {3u, 4u}) {
+    const std::string name = "halved-" + std::to_string(bits);
+    const fs::path directory = exported("asymmetric", "compressed-tensors", name);
+    in_config([&](json& q) { q["config_groups"]["group_0"]["weights"]["num_bits"] = bits; })(directory);
+    int changed = 0;
+    in_tensors([&](json& header, Tensors& tensors) {
+      for (auto& [tensor, entry] : tensors) {
+        const bool down = tensor.ends_with("_zero_point");
+        if (!down && !tensor.ends_with("_packed")) continue;
+        json& shape = header[tensor]["shape"];
+        entry.second = halved(entry.second, shape[0], shape[1], down, bits);
+        shape[down ? 0 : 1] = shape[down ? 0 : 1].get<std::size_t>() * bits / 4;
+        ++changed;
+      }
+    })(directory);
+    ASSERT_EQ(changed, 28);
+    const Finished finished = import(directory, "lab/" + name, {"--json"});
+    ASSERT_EQ(finished.exit_code, 0) << finished.err;
+    const std::string digest = json::parse(finished.out)["digest"];
+    EXPECT_EQ(json::parse(quench({"artifacts", "show", digest, "--json"}).out)["recipe"]["bits"], bits);
+    weights[bits] = weights_of(digest, name);
+  }
+  EXPECT_EQ(weights[3], weights[4]);
+  EXPECT_NE(weights[3], weights_of(digests_["asymmetric"], "not-halved"));
+}
+
 struct Contradiction {
   const char *artifact, *format;
   std::vector<std::string> told;
