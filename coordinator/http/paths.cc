@@ -1,13 +1,12 @@
 #include "coordinator/http/paths.h"
 
-#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "schemas/build_id.h"
 #include "schemas/service_json.h"
-#include "schemas/value_fields.h"
 
 namespace quench::coordinator {
 namespace {

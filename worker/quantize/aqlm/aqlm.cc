@@ -260,19 +260,23 @@ class AdditiveSolver {
   }
 
   // Leaves H Δᵀ in products_.
-  double residual_loss() {
+  void find_losses() {
     losses_.assign(static_cast<std::size_t>(lanes_), 0.0);
     if (lanes_ > 0) {
       kernels_.residual(view(entries_.data(), scales_.data()), weights_.data(), panels_.data());
       kernels_.products(h(), panels_.data(), y());
       kernels_.row_dots(panels_.data(), y(), losses_);
     }
+  }
+
+  double residual_loss() {
+    find_losses();
     return exact_total(gang_, losses_, "loss " + label_);
   }
 
   // The loss with more of the mean diagonal in H: |Δ|² times it.
   double judged_loss() {
-    residual_loss();
+    find_losses();
     std::vector<double> judged = losses_;
     for (std::size_t lane = 0; lane < judged.size(); ++lane) {
       const float* residual = panels_.data() + lane / 16 * static_cast<std::size_t>(own_.cols) * 16 + lane % 16;
