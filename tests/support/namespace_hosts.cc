@@ -46,8 +46,9 @@ NamespaceHosts::NamespaceHosts(std::vector<std::string> names)
     throw;
   }
   write_text(directory_ / "agent",
-             "#!/bin/sh\nhost=$1\nshift\nexec ip netns exec \"" + prefix_ +
-                 "$host\" unshare --uts /bin/sh -c 'hostname \"$1\"; shift; exec env -i PATH=\"$PATH\" HOME=/root /bin/sh -c \"$*\"' "
+             "#!/bin/sh\nhost=$1\nshift\nexport QUENCH_TEST_HOST=\"" + prefix_ +
+                 "$host\"\nexec ip netns exec \"$QUENCH_TEST_HOST\" unshare --uts /bin/sh -c 'hostname \"$1\"; shift; "
+                 "exec env -i PATH=\"$PATH\" HOME=/root QUENCH_TEST_HOST=\"$QUENCH_TEST_HOST\" /bin/sh -c \"$*\"' "
                  "agent \"$host\" \"$@\"\n");
   std::filesystem::permissions(directory_ / "agent", std::filesystem::perms::owner_all);
 }

@@ -27,8 +27,10 @@ class NamespaceHosts {
   std::string address(const std::string& host) const;
   // `arguments` as they run on `host`.
   std::vector<std::string> on(const std::string& host, const std::vector<std::string>& arguments) const;
-  // A program like ssh: AGENT HOST WORDS... runs the words there, with none of our environment.
+  // A program like ssh: AGENT HOST WORDS... runs the words there, with none of our environment but mark(HOST).
   std::string agent() const { return (directory_ / "agent").string(); }
+  // The variable by which what the agent started on `host` is found (processes_with), and on no other test's hosts.
+  std::string mark(const std::string& host) const { return "QUENCH_TEST_HOST=" + space(host); }
 
   // Between `host` and all others, or only `other`.
   void cut(const std::string& host, Cut kind, const std::string& other = "") const;
