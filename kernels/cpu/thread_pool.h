@@ -50,11 +50,11 @@ class ThreadPool {
   bool changes(const std::atomic<T>& value, T from) const {
     for (int look = 0; look < looks_; ++look) {
       if (value.load(std::memory_order_acquire) != from) return true;
-      pause();
+      pause(look);
     }
     return false;
   }
-  static void pause();
+  static void pause(int look);
 
   int size_;
   int looks_;
