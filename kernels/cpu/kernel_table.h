@@ -238,6 +238,10 @@ struct KernelTable {
   void (*quantize_row)(const float* x, std::int64_t count, float scale, std::int8_t* out, float* row_scale,
                        std::int32_t* sum);
   void (*integer_block)(const IntegerBlock& block);
+  // Energies of weight rows in whole numbers.
+  void (*pack_correlations)(const CorrelationRows& rows);
+  void (*scale_rows)(const ScaledRows& rows);
+  void (*correlation_products)(const CorrelationProducts& block);
 
   // brain_dot: values to bf16, the sum of such, products, and Hessian tiles of words of two tokens.
   std::int64_t pair_rows;  // rows of a full micro-panel
@@ -287,9 +291,6 @@ struct KernelTable {
   // The same feedback with nothing rounded; reads `current`, `errors` and `feedback` only.
   void (*update_columns)(const SolveColumns& columns);
   void (*fold_products)(const FoldedProducts& block);
-  void (*pack_correlations)(const CorrelationRows& rows);
-  void (*scale_rows)(const ScaledRows& rows);
-  void (*correlation_products)(const CorrelationProducts& block);
 };
 
 // Each fills its slots; scalar fills all of them.

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
+#include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_features.h"
@@ -87,14 +89,20 @@ TEST_P(IntegerDotTest, HoldsAtItsLimits) {
 }
 
 // Two forms of one instruction set: with AVX512-VNNI, where the machine has it, and without.
-TEST(IntegerDot, IsTheSameWithAndWithoutVnni) {
-  const auto names = runnable_isas();
-  if (std::find(names.begin(), names.end(), "avx512") == names.end()) GTEST_SKIP() << "this machine cannot run avx512";
-  KernelTable plain = make_kernel_table("avx512");
-  const auto chosen = plain.integer_block;
-  avx512::fill_integer_dot(plain);
-  if (plain.integer_block == chosen) GTEST_SKIP() << "this machine has no AVX512-VNNI";
-  CpuBackend without(plain, 2), with(make_kernel_table("avx512"), 2);
+class Vnni : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto names = runnable_isas();
+    if (std::find(names.begin(), names.end(), "avx512") == names.end()) GTEST_SKIP() << "this machine cannot run avx512";
+    with_ = without_ = make_kernel_table("avx512");
+    avx512::fill_integer_dot(without_);
+    if (with_.integer_block == without_.integer_block) GTEST_SKIP() << "this machine has no AVX512-VNNI";
+  }
+  KernelTable with_, without_;
+};
+
+TEST_F(Vnni, GivesTheSameProducts) {
+  CpuBackend without(without_, 2), with(with_, 2);
   for (const Shape s : kShapes) {
     const Matrix x = random_matrix(s.m, s.k, 5);
     const PackedCase w = random_packed(8, s.n, s.k, -1, 6);
@@ -103,6 +111,32 @@ TEST(IntegerDot, IsTheSameWithAndWithoutVnni) {
     with.integer_gemm(x.view(), 0, w.panels.view(), b.view());
     EXPECT_TRUE(same_bits(a.values, b.values)) << s.m << " x " << s.n << " x " << s.k;
   }
+}
+
+// Whole numbers at their limits too: 256 products of two of kPairMax.
+TEST_F(Vnni, GivesTheSameEnergies) {
+  constexpr std::int64_t pairs = 128, columns = 37, panels = 2, stride = pairs * 16;
+  std::mt19937 random(7);
+  const auto pair_of_numbers = [&] {
+    const auto number = [&] {
+      const auto most = static_cast<std::uint32_t>(kPairMax);
+      return random() % 8 == 0 ? kPairMax : static_cast<std::int32_t>(random() % (2 * most + 1)) - kPairMax;
+    };
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(number()) << 16 | (static_cast<std::uint32_t>(number()) & 0xffff));
+  };
+  std::vector<std::int32_t> rows(pairs * columns), vectors(panels * stride);
+  for (std::int32_t& word : rows) word = pair_of_numbers();
+  for (std::int32_t& word : vectors) word = pair_of_numbers();
+  for (std::int64_t k = 0; k < pairs; ++k) rows[static_cast<std::size_t>(k * micro_panel_rows(columns, with_.gemm_rows))] = kPairMax * 0x10001;
+  for (std::int64_t k = 0; k < pairs; ++k) vectors[static_cast<std::size_t>(k * 16)] = kPairMax * 0x10001;
+  std::vector<double> a(panels * 16), b(panels * 16);
+  const auto product = [&](std::vector<double>& sums) {
+    return CorrelationProducts{rows.data(), pairs, columns, vectors.data(), vectors.data(), stride, panels, sums.data()};
+  };
+  without_.correlation_products(product(a));
+  with_.correlation_products(product(b));
+  EXPECT_TRUE(same_bits(a, b));
+  EXPECT_NE(a[0], 0.0);
 }
 
 QUENCH_FOR_EVERY_BACKEND(IntegerDotTest);

@@ -79,11 +79,12 @@ QUENCH_INLINE I shift_right_signed(I a) {
 }
 QUENCH_INLINE void int_store(void* p, I a) { _mm512_storeu_si512(p, a.v); }
 QUENCH_INLINE I nearest_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
-QUENCH_INLINE I pair_madd(I a, I b, I c) { return {_mm512_add_epi32(_mm512_madd_epi16(a.v, b.v), c.v)}; }
 
 #ifdef __AVX512VNNI__
+QUENCH_INLINE I pair_madd(I a, I b, I c) { return {_mm512_dpwssd_epi32(c.v, a.v, b.v)}; }
 QUENCH_INLINE I dot_bytes(I codes, I values, I c) { return {_mm512_dpbusd_epi32(c.v, codes.v, values.v)}; }
 #else
+QUENCH_INLINE I pair_madd(I a, I b, I c) { return {_mm512_add_epi32(_mm512_madd_epi16(a.v, b.v), c.v)}; }
 QUENCH_INLINE I dot_bytes(I codes, I values, I c) {
   const __m512i even = _mm512_madd_epi16(_mm512_and_si512(codes.v, _mm512_set1_epi16(0xff)),
                                          _mm512_srai_epi16(_mm512_slli_epi16(values.v, 8), 8));

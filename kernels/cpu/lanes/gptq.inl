@@ -1,7 +1,6 @@
 // The solver's inner parts: LDLᵀ of a panel, grids of sixteen rows, and the columns of sixteen rows solved
 // one after the other. Lanes are rows, so rows never meet.
 #include "kernels/cpu/lanes/grid.inl"
-#include "kernels/cpu/lanes/row_energy.inl"
 
 namespace quench::kernels::QUENCH_ISA {
 namespace {
@@ -146,9 +145,6 @@ void fill_gptq(KernelTable& table) {
   table.solve_columns = solve_columns;
   table.update_columns = update_columns;
   table.fold_products = fold_products;
-  table.pack_correlations = pack_correlations;
-  table.scale_rows = scale_rows;
-  table.correlation_products = correlation_products;
 }
 
 }  // namespace quench::kernels::QUENCH_ISA

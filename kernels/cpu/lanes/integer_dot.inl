@@ -4,6 +4,7 @@
 // A word of a panel's line holds four codes of one row, which is what a dot product of bytes takes. 2 * rows * 16 * panels *
 // cols operations, a byte read for every 2 * rows of them.
 #include "kernels/cpu/lanes/exp.inl"
+#include "kernels/cpu/lanes/row_energy.inl"
 
 namespace quench::kernels::QUENCH_ISA {
 namespace {
@@ -125,6 +126,9 @@ void integer_block(const IntegerBlock& block) {
 void QUENCH_FILL_INTEGER_DOT(KernelTable& table) {
   table.quantize_row = quantize_row;
   table.integer_block = integer_block;
+  table.pack_correlations = pack_correlations;
+  table.scale_rows = scale_rows;
+  table.correlation_products = correlation_products;
 }
 
 }  // namespace quench::kernels::QUENCH_ISA

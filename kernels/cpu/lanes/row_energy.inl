@@ -2,7 +2,7 @@
 // (s_i s_j), w H wᵀ = sum of u_i^2 + 2 sum over i>j of u_i c_ij u_j. The first sum is taken in double. In the second u and
 // c have twelve bits, so that a word holds two and one operation does four of fp32's; the roundings are random and
 // average out (some 1e-5 of a row). Whole numbers are the same on every instruction set. 2 * pairs * columns * 16 * panels
-// multiply-adds a block. Included by gptq.inl.
+// multiply-adds a block. Included by integer_dot.inl.
 
 namespace quench::kernels::QUENCH_ISA {
 namespace {
