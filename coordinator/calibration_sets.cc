@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "coordinator/report/words.h"
-#include "coordinator/repository/signing.h"
+#include "coordinator/repository/publication.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
 

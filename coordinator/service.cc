@@ -14,7 +14,7 @@
 #include "coordinator/fan_out.h"
 #include "coordinator/reactor.h"
 #include "coordinator/records.h"
-#include "coordinator/repository/signing.h"
+#include "coordinator/repository/publication.h"
 #include "coordinator/routes.h"
 #include "schemas/codec.h"
 

@@ -15,9 +15,9 @@ constexpr std::size_t kBytesMax = 1 << 20;
 constexpr std::size_t kValuesMax = 10'000;
 constexpr std::string_view kFormat = "quench machine profile 1";
 
-// One list of keys for writing and reading.
+// The keys, once for writing and reading.
 template <typename Archive, typename Rates>
-void brain_fields(Archive& archive, Rates& rates) {
+void arithmetic_fields(Archive& archive, Rates& rates) {
   archive.curve("forward_flops_per_s", rates.forward_flops);
   archive.curve("hessian_flops_per_s", rates.hessian_flops);
   archive.curve("hessian_sums_per_s", rates.hessian_sums);
@@ -36,18 +36,14 @@ void profile_fields(Archive& archive, Profile& profile) {
   archive.flag("is_measured", profile.is_measured);
   archive.count("ranks", profile.ranks);
   archive.count("threads", profile.threads);
-  archive.curve("forward_flops_per_s", profile.forward_flops);
-  archive.curve("hessian_flops_per_s", profile.hessian_flops);
-  archive.curve("hessian_sums_per_s", profile.hessian_sums);
+  arithmetic_fields(archive, profile.fp32);
+  archive.arithmetic("bf16", profile.bf16);
   archive.curve("factor_flops_per_s", profile.factor_flops);
-  archive.curve("solve_flops_per_s", profile.solve_flops);
   archive.number("round_weights_per_s", profile.round_weights_per_s);
   archive.number("read_bytes_per_s", profile.read_bytes_per_s);
   archive.number("make_bytes_per_s", profile.make_bytes_per_s);
   archive.number("layout_bytes_per_s", profile.layout_bytes_per_s);
   archive.number("scratch_bytes_per_s", profile.scratch_bytes_per_s);
-  archive.decode("decode", profile.decode);
-  archive.brain("bf16", profile.bf16);
   archive.optional("programs_per_s", profile.programs_per_s);
   archive.optional("message_s", profile.message_s);
   archive.optional("link_bytes_per_s", profile.link_bytes_per_s);
@@ -71,11 +67,11 @@ struct Writer {
     out[key] = value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
   }
   void curve(const char* key, const RateCurve& curve) { out[key] = curve.points; }
-  void brain(const char* key, const std::optional<BrainRates>& rates) {
+  void arithmetic(const char* key, const std::optional<ArithmeticRates>& rates) {
     out[key] = nullptr;
     if (!rates) return;
     Writer writer;
-    brain_fields(writer, *rates);
+    arithmetic_fields(writer, *rates);
     out[key] = std::move(writer.out);
   }
   void decode(const char* key, const std::vector<DecodeRate>& rates) {
@@ -111,12 +107,12 @@ class Reader {
   }
   void curve(const char* key, RateCurve& curve) { curve = curve_of(key, required(key)); }
   // May be missing: files that were saved before there were such rates serve on.
-  void brain(const char* key, std::optional<BrainRates>& rates) {
+  void arithmetic(const char* key, std::optional<ArithmeticRates>& rates) {
     const JsonValue* found = object_.find(key);
     if (found == nullptr || found->as<std::nullptr_t>() != nullptr) return;
     in_context(std::string("\"") + key + "\"", [&] {
       Reader reader(*found);
-      brain_fields(reader, rates.emplace());
+      arithmetic_fields(reader, rates.emplace());
     });
   }
   void decode(const char* key, std::vector<DecodeRate>& rates) {
@@ -180,17 +176,6 @@ double RateCurve::at(double size) const {
     return low * std::pow(high / low, share);
   }
   return points.back().second;
-}
-
-MachineProfile in_bf16(MachineProfile profile) {
-  if (!profile.bf16) return profile;
-  const BrainRates& rates = *profile.bf16;
-  profile.forward_flops = rates.forward_flops;
-  profile.hessian_flops = rates.hessian_flops;
-  profile.hessian_sums = rates.hessian_sums;
-  profile.solve_flops = rates.solve_flops;
-  profile.decode = rates.decode;
-  return profile;
 }
 
 std::string profile_to_json(const MachineProfile& profile) {

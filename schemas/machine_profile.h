@@ -28,11 +28,15 @@ struct DecodeRate {
   bool operator==(const DecodeRate&) const = default;
 };
 
-// The rates that products of bf16 have in place of those of fp32 (JobSpec's "arithmetic"); the others are the same.
-struct BrainRates {
-  RateCurve forward_flops, hessian_flops, hessian_sums, solve_flops;
+// What depends on the arithmetic of products (JobSpec's "arithmetic"). Of one rank; by columns, but `forward_flops`: by the
+// hidden size.
+struct ArithmeticRates {
+  RateCurve forward_flops;
+  RateCurve hessian_flops;  // of products, summing apart
+  RateCurve hessian_sums;   // int64 sums that take a leaf, a second
+  RateCurve solve_flops;
   std::vector<DecodeRate> decode;
-  bool operator==(const BrainRates&) const = default;
+  bool operator==(const ArithmeticRates&) const = default;
 };
 
 struct MachineProfile {
@@ -43,17 +47,15 @@ struct MachineProfile {
   std::uint32_t ranks = 1;    // of one host, all at work while it was measured
   std::uint32_t threads = 1;  // of each
 
-  // Of one rank. By columns, but `forward`: by the hidden size.
-  RateCurve forward_flops, factor_flops, solve_flops;
-  RateCurve hessian_flops;  // of products, summing apart
-  RateCurve hessian_sums;   // int64 sums that take a leaf, a second
+  // Of one rank.
+  ArithmeticRates fp32;
+  std::optional<ArithmeticRates> bf16;  // nothing where the backend has none, and in profiles from before there were any
+  RateCurve factor_flops;               // by columns
   double round_weights_per_s = 0;  // rounding to nearest and packing
   double read_bytes_per_s = 0;     // of a model directory's files that the page cache holds
   double make_bytes_per_s = 0;     // of synthetic weights
   double layout_bytes_per_s = 0;   // of weights put into the layout of products
   double scratch_bytes_per_s = 0;  // hidden states written with their digest
-  std::vector<DecodeRate> decode;
-  std::optional<BrainRates> bf16;  // nothing where the backend has none, and in profiles from before there were any
   std::optional<double> programs_per_s;  // of one rank's sandboxes, all ranks at work
 
   // Of the gang, inside a host and between hosts; nothing where it is not known, as for one rank alone.
@@ -72,9 +74,6 @@ struct MachineProfile {
 
   bool operator==(const MachineProfile&) const = default;
 };
-
-// `profile` for work in products of bf16, fp32's rates where it has no others.
-MachineProfile in_bf16(MachineProfile profile);
 
 std::string profile_to_json(const MachineProfile& profile);
 // Throws Error(bad_input) naming `origin`, the key, what was found and what was expected.

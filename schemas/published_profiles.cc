@@ -65,18 +65,18 @@ MachineProfile published_profile(std::string_view name) {
         "factors 20 % and solving 18 % of fp32; assumed, memory and NVLink 60 %, 400 Gb/s between hosts 70 %; files read at "
         "2 GB/s, hidden states kept at 1 beside the next block, chunks stored at 0.5";
     profile.ranks = kGpusOfHost;
-    profile.forward_flops = everywhere(gpu.tf32_flops * kProductShare);
-    profile.hessian_flops = everywhere(gpu.bf16_flops / kBf16Products * kHessianShare);
-    profile.hessian_sums = everywhere(gpu.memory_bytes_per_s * kMemoryShare / kSumBytes);
+    profile.fp32.forward_flops = everywhere(gpu.tf32_flops * kProductShare);
+    profile.fp32.hessian_flops = everywhere(gpu.bf16_flops / kBf16Products * kHessianShare);
+    profile.fp32.hessian_sums = everywhere(gpu.memory_bytes_per_s * kMemoryShare / kSumBytes);
     profile.factor_flops = everywhere(gpu.fp32_flops * kFactorShare);
-    profile.solve_flops = everywhere(gpu.fp32_flops * kSolveShare);
+    profile.fp32.solve_flops = everywhere(gpu.fp32_flops * kSolveShare);
     profile.round_weights_per_s = kReadBytesPerS;  // a byte a weight through the host
     profile.read_bytes_per_s = kReadBytesPerS;
     profile.make_bytes_per_s = kMakeBytesPerS;
     profile.layout_bytes_per_s = kMakeBytesPerS;
     profile.scratch_bytes_per_s = kScratchBytesPerS;
     for (const std::uint32_t bits : {16u, 8u, 4u, 3u, 2u})
-      profile.decode.push_back({bits, everywhere(bits / 8.0 / (gpu.memory_bytes_per_s * kMemoryShare)),
+      profile.fp32.decode.push_back({bits, everywhere(bits / 8.0 / (gpu.memory_bytes_per_s * kMemoryShare)),
                                 everywhere(2 / (gpu.tf32_flops * kProductShare))});
     profile.message_s = kInsideMessageS;
     profile.link_bytes_per_s = gpu.link_bytes_per_s * kLinkShare;

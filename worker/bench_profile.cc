@@ -115,30 +115,26 @@ class Profiler {
   }
 
   MachineProfile run() {
-    const BlockRates rates = measure_blocks();
-    profile_.forward_flops = rates.forward.curve();
-    profile_.factor_flops = rates.factor.curve();
-    profile_.solve_flops = rates.solve.curve();
+    const BlockRates blocks = measure_blocks();
+    profile_.factor_flops = blocks.factor.curve();
     profile_.layout_bytes_per_s = layout_bytes_ / layout_s_;
-    std::tie(profile_.hessian_flops, profile_.hessian_sums) = measure_hessians();
+    profile_.fp32 = rates_of(blocks);
     measure_rounding();
     measure_scratch();
     measure_link();
-    if (arguments_.evaluation) {
-      profile_.decode = measure_decoding();
-      measure_sandbox();
+    if (arguments_.evaluation) measure_sandbox();
+    if (arguments_.bf16 && !backend_.bf16_products().empty()) {
+      const ArithmeticScope arithmetic(backend_, Arithmetic::bf16);
+      profile_.bf16 = rates_of(measure_blocks());
     }
-    if (arguments_.bf16 && !backend_.bf16_products().empty()) profile_.bf16 = measure_bf16();
     return profile_;
   }
 
  private:
-  BrainRates measure_bf16() {
-    const ArithmeticScope arithmetic(backend_, Arithmetic::bf16);
-    const BlockRates block = measure_blocks();
-    BrainRates rates;
-    rates.forward_flops = block.forward.curve();
-    rates.solve_flops = block.solve.curve();
+  ArithmeticRates rates_of(const BlockRates& blocks) {
+    ArithmeticRates rates;
+    rates.forward_flops = blocks.forward.curve();
+    rates.solve_flops = blocks.solve.curve();
     std::tie(rates.hessian_flops, rates.hessian_sums) = measure_hessians();
     if (arguments_.evaluation) rates.decode = measure_decoding();
     return rates;

@@ -7,7 +7,7 @@
 #include "coordinator/clock.h"
 #include "coordinator/import/linear_reader.h"
 #include "coordinator/plan/planner.h"
-#include "coordinator/repository/signing.h"
+#include "coordinator/repository/publication.h"
 #include "schemas/build_id.h"
 #include "schemas/codec.h"
 #include "schemas/error.h"
@@ -133,17 +133,16 @@ class Import {
   }
 
   Digest publish(const std::string& name, const std::string& format) {
-    const Bytes bytes = encode(manifest_);
-    const Digest digest = sha256(bytes);
-    if (const std::optional<Ref> there = store_.find_ref(name); there && there->object != digest)
-      throw Error(ErrorCode::bad_input, "the name " + name + " is taken by " + there->object.short_hex() + ": choose another with --as");
     RunRecord run;
-    run.artifact = digest;
     run.job_name = "import of " + format;
     run.build = kBuildId;
     run.finished_unix_ms = unix_now_ms();
     Commit commit;
-    add_published(commit, name, manifest_, bytes, static_cast<std::uint64_t>(run.finished_unix_ms));
+    const Digest digest =
+        add_published(commit, name, manifest_, encode(manifest_), static_cast<std::uint64_t>(run.finished_unix_ms));
+    if (const std::optional<Ref> there = store_.find_ref(name); there && there->object != digest)
+      throw Error(ErrorCode::bad_input, "the name " + name + " is taken by " + there->object.short_hex() + ": choose another with --as");
+    run.artifact = digest;
     commit.put_result("run/" + digest.hex() + "/import", encode(run));
     store_.commit(commit);
     return digest;

@@ -44,11 +44,41 @@ void add_step(std::vector<StepTime>& steps, const std::string& name, double seco
     found->seconds += seconds;
 }
 
+// The steps of one block, for the rank with the most to do; "communicate" is missing where no rate is known.
+std::vector<StepTime> block_steps(const BlockCounts& counts, const MachineProfile& profile, const ArithmeticRates& rates,
+                                  std::uint32_t ranks, std::uint32_t hidden_size, bool is_synthetic) {
+  std::vector<StepTime> steps;
+  const double source = is_synthetic ? profile.make_bytes_per_s : profile.read_bytes_per_s;
+  // Every rank lays out the whole block.
+  const double laid_out = counts.stages.empty() ? 0 : counts.read_bytes * ranks / profile.layout_bytes_per_s;
+  steps.push_back({"read", counts.read_bytes / source + laid_out});
+  if (counts.forward_flops > 0)
+    steps.push_back({"forward", counts.forward_flops / rates.forward_flops.at(hidden_size)});
+  for (const StageCounts& stage : counts.stages) {
+    add_step(steps, "hessian", stage.hessian_flops / rates.hessian_flops.at(stage.columns) +
+                                   stage.hessian_sums / rates.hessian_sums.at(stage.columns));
+    add_step(steps, "factor", stage.factor_flops / profile.factor_flops.at(stage.columns));
+    add_step(steps, "solve", stage.solve_flops / rates.solve_flops.at(stage.columns));
+  }
+  if (counts.rounded_weights > 0) steps.push_back({"round", counts.rounded_weights / profile.round_weights_per_s});
+  if (const std::optional<double> seconds = traffic_seconds(counts.traffic, profile, ranks); seconds && ranks > 1)
+    steps.push_back({"communicate", *seconds});
+  if (counts.scratch_bytes > 0) {
+    double seconds = counts.scratch_bytes / profile.scratch_bytes_per_s;
+    // Where a device computes, the host writes them while the next block is under way (worker/quantize/quantizer.cc).
+    if (profile.backend.starts_with("cuda"))
+      for (const StepTime& step : steps) seconds -= step.seconds;
+    steps.push_back({kKeepStates, std::max(seconds, 0.0)});
+  }
+  if (profile.store_bytes_per_s) steps.push_back({"store", counts.chunk_bytes / *profile.store_bytes_per_s});
+  return steps;
+}
+
 class Predictor {
  public:
   Predictor(const JobSpec& job, const Plan& plan, const MachineProfile& profile,
             const std::vector<EvaluationSize>& sizes)
-      : job_(job), plan_(plan), profile_(profile), bf16_profile_(in_bf16(profile)), sizes_(sizes) {}
+      : job_(job), plan_(plan), profile_(profile), sizes_(sizes) {}
 
   Prediction run() {
     result_.ranks = job_.ranks;
@@ -76,10 +106,10 @@ class Predictor {
       result_.notes.push_back(text);
   }
 
-  const MachineProfile& profile_of(Arithmetic arithmetic) {
-    if (arithmetic == Arithmetic::fp32) return profile_;
+  const ArithmeticRates& rates_of(Arithmetic arithmetic) {
+    if (arithmetic == Arithmetic::fp32) return profile_.fp32;
     if (!profile_.bf16) note("products of bf16 are priced as fp32's: the profile has no rates of theirs (\"bf16\")");
-    return bf16_profile_;
+    return profile_.bf16 ? *profile_.bf16 : profile_.fp32;
   }
 
   double source_bytes_per_s() const {
@@ -99,7 +129,7 @@ class Predictor {
     if (recipe.method == Method::awq) note("what awq's search for scales and clipping takes is not predicted");
     const double blocks = plan_.config.layers;
     for (const StepTime& step :
-         block_steps(counts, profile_of(recipe.arithmetic), job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))
+         block_steps(counts, profile_, rates_of(recipe.arithmetic), job_.ranks, plan_.config.hidden_size, is_synthetic(job_.model)))
       // After the last block no states are kept.
       add_step(predicted.steps, step.step, (step.step == kKeepStates ? blocks - 1 : blocks) * step.seconds);
     if (!traffic_seconds(counts.traffic, profile_, job_.ranks))
@@ -126,7 +156,7 @@ class Predictor {
     predicted.artifact = artifact.recipe.name;
     predicted.evaluation = job_.evaluate[which].benchmark + " " + job_.evaluate[which].language;
     const std::uint32_t bits = artifact.recipe.method == Method::none ? 16 : artifact.recipe.bits;
-    const MachineProfile& rates = profile_of(job_.evaluate[which].arithmetic);
+    const ArithmeticRates& rates = rates_of(job_.evaluate[which].arithmetic);
     const auto rate = std::find_if(rates.decode.begin(), rates.decode.end(),
                                    [&](const DecodeRate& one) { return one.bits == bits; });
     if (rate == rates.decode.end()) return note(fmt::format("decoding at {} bits is not predicted", bits));
@@ -171,7 +201,6 @@ class Predictor {
   const JobSpec& job_;
   const Plan& plan_;
   const MachineProfile& profile_;
-  const MachineProfile bf16_profile_;
   const std::vector<EvaluationSize>& sizes_;
   Prediction result_;
 };
@@ -200,35 +229,6 @@ std::vector<EvaluationSize> parse_evaluation_sizes(const std::string& json) {
 Prediction predict(const JobSpec& job, const Plan& plan, const MachineProfile& profile,
                    const std::vector<EvaluationSize>& sizes) {
   return Predictor(job, plan, profile, sizes).run();
-}
-
-std::vector<StepTime> block_steps(const BlockCounts& counts, const MachineProfile& profile, std::uint32_t ranks,
-                                  std::uint32_t hidden_size, bool is_synthetic) {
-  std::vector<StepTime> steps;
-  const double source = is_synthetic ? profile.make_bytes_per_s : profile.read_bytes_per_s;
-  // Every rank lays out the whole block.
-  const double laid_out = counts.stages.empty() ? 0 : counts.read_bytes * ranks / profile.layout_bytes_per_s;
-  steps.push_back({"read", counts.read_bytes / source + laid_out});
-  if (counts.forward_flops > 0)
-    steps.push_back({"forward", counts.forward_flops / profile.forward_flops.at(hidden_size)});
-  for (const StageCounts& stage : counts.stages) {
-    add_step(steps, "hessian", stage.hessian_flops / profile.hessian_flops.at(stage.columns) +
-                                   stage.hessian_sums / profile.hessian_sums.at(stage.columns));
-    add_step(steps, "factor", stage.factor_flops / profile.factor_flops.at(stage.columns));
-    add_step(steps, "solve", stage.solve_flops / profile.solve_flops.at(stage.columns));
-  }
-  if (counts.rounded_weights > 0) steps.push_back({"round", counts.rounded_weights / profile.round_weights_per_s});
-  if (const std::optional<double> seconds = traffic_seconds(counts.traffic, profile, ranks); seconds && ranks > 1)
-    steps.push_back({"communicate", *seconds});
-  if (counts.scratch_bytes > 0) {
-    double seconds = counts.scratch_bytes / profile.scratch_bytes_per_s;
-    // Where a device computes, the host writes them while the next block is under way (worker/quantize/quantizer.cc).
-    if (profile.backend.starts_with("cuda"))
-      for (const StepTime& step : steps) seconds -= step.seconds;
-    steps.push_back({kKeepStates, std::max(seconds, 0.0)});
-  }
-  if (profile.store_bytes_per_s) steps.push_back({"store", counts.chunk_bytes / *profile.store_bytes_per_s});
-  return steps;
 }
 
 }  // namespace quench::coordinator

@@ -60,8 +60,4 @@ struct Prediction {
 Prediction predict(const JobSpec& job, const Plan& plan, const MachineProfile& profile,
                    const std::vector<EvaluationSize>& sizes);
 
-// The steps of one block, for the rank with the most to do; "communicate" is missing where no rate is known.
-std::vector<StepTime> block_steps(const BlockCounts& counts, const MachineProfile& profile, std::uint32_t ranks,
-                                  std::uint32_t hidden_size, bool is_synthetic);
-
 }  // namespace quench::coordinator

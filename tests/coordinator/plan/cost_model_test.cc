@@ -15,17 +15,17 @@ RateCurve flat(double value) { return {{{1, value}}}; }
 MachineProfile round_profile() {
   MachineProfile profile;
   profile.ranks = 2;
-  profile.forward_flops = flat(1e9);
-  profile.hessian_flops = flat(2e9);
-  profile.hessian_sums = flat(1e8);
+  profile.fp32.forward_flops = flat(1e9);
+  profile.fp32.hessian_flops = flat(2e9);
+  profile.fp32.hessian_sums = flat(1e8);
   profile.factor_flops = flat(5e8);
-  profile.solve_flops = flat(4e8);
+  profile.fp32.solve_flops = flat(4e8);
   profile.round_weights_per_s = 1e7;
   profile.read_bytes_per_s = 1e8;
   profile.make_bytes_per_s = 5e7;
   profile.layout_bytes_per_s = 2e8;
   profile.scratch_bytes_per_s = 1e7;
-  profile.decode = {{16, flat(1e-9), flat(1e-10)}, {4, flat(5e-10), flat(1e-10)}};
+  profile.fp32.decode = {{16, flat(1e-9), flat(1e-10)}, {4, flat(5e-10), flat(1e-10)}};
   profile.message_s = 1e-3;
   profile.link_bytes_per_s = 1e8;
   profile.start_s = 0.5;

@@ -1,4 +1,4 @@
-#include "coordinator/repository/signing.h"
+#include "coordinator/repository/publication.h"
 
 #include <cstdlib>
 #include <vector>
