@@ -284,7 +284,7 @@ class JobCheck {
     check("/activations", fixed.activations == spec.activations,
           "leaves activations as they are: only int8 rounds them; leave the key out");
     check("/arithmetic", fixed.arithmetic == spec.arithmetic,
-          "quantizes in fp32: only gptq has another arithmetic; leave the key out (an evaluation has one of its own)");
+          "quantizes in fp32: only gptq and awq have another arithmetic; leave the key out (an evaluation has one of its own)");
     const std::string only_aqlm = "has no such key: only aqlm has; leave it out";
     check("/codebooks", fixed.codebooks == spec.codebooks, only_aqlm);
     check("/codebookBits", fixed.codebook_bits == spec.codebook_bits, only_aqlm);

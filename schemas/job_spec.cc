@@ -148,8 +148,8 @@ QuantizeSpec with_fixed_settings(QuantizeSpec spec) {
     spec.act_order = defaults.act_order;
     spec.damping = defaults.damping;
     spec.budget_gib = 0;
-    spec.arithmetic = defaults.arithmetic;
   }
+  if (spec.method != Method::gptq && spec.method != Method::awq) spec.arithmetic = defaults.arithmetic;
   if (spec.method != Method::int8) spec.activations = defaults.activations;
   if (spec.budget_gib > 0) {
     spec.bits = 0;
@@ -214,8 +214,7 @@ std::string derived_name(const QuantizeSpec& spec) {
     name.append("-").append(std::to_string(spec.bits)).append("bit");
     name += spec.group_size < 0 ? "-row" : std::string("-g").append(std::to_string(spec.group_size));
   }
-  if (spec.method == Method::awq) return name;
-  name += spec.symmetric ? "-sym" : "-asym";
+  if (spec.method != Method::awq) name += spec.symmetric ? "-sym" : "-asym";
   if (spec.scale_rule == ScaleRule::search) name += "-search";
   if (spec.method == Method::gptq && spec.act_order) name += "-actorder";
   if (spec.method == Method::gptq && spec.damping != defaults.damping) name.append("-damp").append(number(spec.damping));

@@ -74,7 +74,7 @@ struct QuantizeSpec {
   // smallest predicted loss (worker/quantize/bit_choice.h). 0: `bits` and `group_size` hold for all.
   double budget_gib = 0;
   Activations activations = Activations::none;  // int8
-  Arithmetic arithmetic = Arithmetic::fp32;     // gptq: of forward passes on the calibration text, Hessians, feedback
+  Arithmetic arithmetic = Arithmetic::fp32;     // gptq, awq: of forward passes on the calibration text, Hessians, gptq's feedback
   bool operator==(const QuantizeSpec&) const = default;
 };
 

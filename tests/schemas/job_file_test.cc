@@ -272,7 +272,7 @@ const std::vector<BadJob> kBadJobs = {
      {"/quantize/0/arithmetic", "unknown name \"fp16\"", "fp32, bf16"}},
     {"ArithmeticOfRtn",
      job_with(R"("quantize": [{"method": "rtn", "arithmetic": "bf16"}])"),
-     {"/quantize/0/arithmetic", "only gptq has another arithmetic"}},
+     {"/quantize/0/arithmetic", "only gptq and awq have another arithmetic"}},
     {"AwqWithoutText", job_with(R"("quantize": [{"method": "awq"}])"), {"/calibration/files", "awq and aqlm need text files"}},
     {"ScalarForObject",
      job_with("\"calibration\": 3"),

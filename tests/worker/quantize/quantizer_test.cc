@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
+#include <string_view>
 
 #include "cluster/collective/local.h"
 #include "cluster/collective/thread_gang.h"
@@ -97,8 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Recipes, Quantizer, ::testing::Range<std::size_t>(0, 6)
 INSTANTIATE_TEST_SUITE_P(Recipes, QuantizerOnDevice, ::testing::Range<std::size_t>(0, 5));
 
 // In products of bf16: records of their own, the same for any ranks, threads and instruction set, with nearly fp32's losses.
-TEST(Quantizer, InBf16GivesTheSameRecordsEverywhere) {
-  QuantizeSpec recipe = gptq(4, true);
+void expect_the_same_in_bf16(QuantizeSpec recipe, std::span<const std::string_view> isas) {
   const CalibrationSet calibration = windows(5, 24, 131, 512);
   struct Result {
     std::string fingerprint;
@@ -118,9 +119,9 @@ TEST(Quantizer, InBf16GivesTheSameRecordsEverywhere) {
   const Result bf16 = quantized(1, "", 1);
   EXPECT_NE(bf16.fingerprint, fp32.fingerprint);
   EXPECT_NEAR(bf16.loss, fp32.loss, 0.01 * fp32.loss);
-  RecordProperty("loss_of_fp32", std::to_string(bf16.loss / fp32.loss));
+  ::testing::Test::RecordProperty("loss_of_fp32", std::to_string(bf16.loss / fp32.loss));
   EXPECT_EQ(quantized(3, "", 2).fingerprint, bf16.fingerprint);
-  for (const std::string_view isa : kernels::runnable_isas())
+  for (const std::string_view isa : isas)
     EXPECT_EQ(quantized(2, std::string(isa), 1).fingerprint, bf16.fingerprint) << isa;
   // A GPU's kernels have none: told, and nothing else in its place.
   try {
@@ -130,6 +131,17 @@ TEST(Quantizer, InBf16GivesTheSameRecordsEverywhere) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input);
     EXPECT_NE(std::string(error.what()).find("arithmetic bf16: the backend cuda-exact"), std::string::npos) << error.what();
   }
+}
+
+TEST(Quantizer, InBf16GivesTheSameRecordsEverywhere) {
+  expect_the_same_in_bf16(gptq(4, true), kernels::runnable_isas());
+}
+
+TEST(Quantizer, AwqInBf16GivesTheSameRecordsEverywhere) {
+  QuantizeSpec awq;
+  awq.method = Method::awq;
+  awq.group_size = -1;
+  expect_the_same_in_bf16(with_fixed_settings(awq), {});  // the search in scalar code takes seconds
 }
 
 TEST(Quantizer, GoesOnAfterADeathAtAnyBlockOnOtherRanksWithAndWithoutItsHiddenStates) {
