@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "schemas/error.h"
+#include "worker/evaluate/sandbox/home_core.h"
 #include "worker/evaluate/sandbox/java_host.h"
 #include "worker/evaluate/sandbox/java_sandbox.h"
 #include "worker/evaluate/sandbox/probe.h"
@@ -43,8 +44,10 @@ class Runner {
 
 class PythonRunner : public Runner {
  public:
-  PythonRunner(const SandboxHost& host, const SandboxLimits& limits) : sandbox_(host, limits) {}
+  PythonRunner(const SandboxHost& host, const SandboxLimits& limits, Cores& cores)
+      : home_(cores), sandbox_(host, limits) {}
   Attempt run(const Submission& submission, std::uint32_t wall_ms) override {
+    if (home_.look()) sandbox_.move_to(home_.core());
     const std::string source = source_of(submission);
     return submission.form == SubmissionForm::program
                ? sandbox_.run_program(source, wall_ms)
@@ -52,6 +55,7 @@ class PythonRunner : public Runner {
   }
 
  private:
+  HomeCore home_;
   Sandbox sandbox_;
 };
 
@@ -86,6 +90,7 @@ struct Grader::State {
 
   GraderOptions options;
   std::string confined_by;
+  Cores cores;
   std::mutex mutex;
   std::condition_variable work, idle;
   // One batch at a time; `queue` holds what no thread has taken yet, last first.
@@ -113,7 +118,7 @@ void Grader::State::serve(const std::optional<JavaHost>& java, const SandboxHost
     if (java) {
       runner = std::make_unique<JavaRunner>(host, *java, options.limits);
     } else {
-      runner = std::make_unique<PythonRunner>(host, options.limits);
+      runner = std::make_unique<PythonRunner>(host, options.limits, cores);
     }
     {
       const std::lock_guard lock(mutex);

@@ -16,6 +16,7 @@
 #include "schemas/error.h"
 #include "tests/support/script_file.h"
 #include "tests/worker/evaluate/grading.h"
+#include "worker/evaluate/sandbox/home_core.h"
 #include "worker/evaluate/sandbox/probe.h"
 #include "worker/evaluate/sandbox/sandbox.h"
 
@@ -47,6 +48,77 @@ TEST(Grader, KeepsTheOrderAndTheVerdictsForAnyNumberOfSandboxes) {
     }
     EXPECT_THAT(executions[1].detail, HasSubstr("AssertionError at: assert candidate('ab') == 'abab'"));
   }
+}
+
+// Which cores the answer's and the tests' processes may use.
+Problem cores_problem(const std::string& expected) {
+  return Problem{"test/cores", "def cores():\n    \"\"\"Its cores.\"\"\"\n", "cores", "",
+                 "import os\ndef check(candidate):\n    assert (candidate(), sorted(os.sched_getaffinity(0))) == (" +
+                     expected + ", " + expected + ")\n"};
+}
+constexpr char kItsCores[] = "import os\ndef cores():\n    return sorted(os.sched_getaffinity(0))\n";
+
+// A thread of its own: where it has moved is where it stays.
+template <class Body>
+void in_a_thread(Body body) {
+  std::thread(body).join();
+}
+
+TEST(HomeCore, IsNobodyElses) {
+  in_a_thread([] {
+    Cores cores;
+    const HomeCore home(cores);
+    ASSERT_GE(home.core(), 0);
+    cpu_set_t mine;
+    ::sched_getaffinity(0, sizeof mine, &mine);
+    EXPECT_EQ(CPU_COUNT(&mine), 1);
+    EXPECT_TRUE(CPU_ISSET(static_cast<unsigned>(home.core()), &mine));
+    EXPECT_FALSE(cores.take(home.core()));
+    int free = 0;
+    while (cores.take_any() >= 0) ++free;
+    EXPECT_EQ(free + 1, cores.count());
+    // One sandbox more than cores.
+    in_a_thread([&] {
+      HomeCore none(cores);
+      EXPECT_EQ(none.core(), -1);
+      EXPECT_FALSE(none.look());
+    });
+  });
+}
+
+TEST(HomeCore, IsLeftOnlyWhenCrowdedAndForAnIdleCore) {
+  EXPECT_THAT(better_cores({1, 0.3, {0.1, 0.9, 0.4, 0.6}}), testing::ElementsAre(1, 3));
+  EXPECT_THAT(better_cores({1, 0.05, {0, 0.9}}), testing::IsEmpty());
+  EXPECT_THAT(better_cores({1, 0.3, {0, 0.2}}), testing::IsEmpty());
+  EXPECT_THAT(better_cores({4, 0.3, {0, 4}}), testing::IsEmpty());
+  EXPECT_THAT(better_cores({1, 0.3, {}}), testing::IsEmpty());
+}
+
+TEST(Sandbox, AllOfItFollowsToAnotherCore) {
+  in_a_thread([] {
+    const GraderOptions options = short_options(1);
+    Cores cores;
+    HomeCore home(cores);
+    Sandbox sandbox(usable_sandbox_host(options.bwrap, options.python, options.limits, options.weakest), options.limits);
+    std::vector<int> places{home.core()};
+    if (const int other = cores.take_any(); other >= 0) places.push_back(other);
+    const Problem apart = double_problem();
+    for (const int core : places) {
+      sandbox.move_to(core);
+      const std::string here = "[" + std::to_string(core) + "]";
+      const std::string claim = "    assert sorted(os.sched_getaffinity(0)) == " + here + "\n";
+      for (const auto& [what, attempt] : {
+               // The desk of the core before comes along.
+               std::pair("at the desk", sandbox.run_answer(apart, "import os\ndef double(x):\n" + claim + "    return x + x\n", 4000)),
+               std::pair("tests that import os", sandbox.run_answer(cores_problem(here), kItsCores, 4000)),
+               std::pair("a whole program", sandbox.run_program(std::string(kItsCores) + "if True:\n" + claim, 4000)),
+               std::pair("at a new desk", sandbox.run_answer(apart, apart.prompt + apart.canonical_solution, 4000))}) {
+        EXPECT_TRUE(attempt.execution.passed()) << what << ": " << attempt.execution.detail;
+        EXPECT_FALSE(attempt.inconclusive) << what;
+      }
+    }
+    if (places.size() == 1) GTEST_SKIP() << "one core: nowhere to move to";
+  });
 }
 
 TEST(Grader, SaysWhatWentWrong) {

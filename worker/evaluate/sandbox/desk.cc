@@ -53,6 +53,8 @@ void Desk::examine(const std::string& tests, std::uint64_t id, const std::string
   send_frame(socket_.get(), request.dump(), channel);
 }
 
+void Desk::move_to(int core) { send_frame(socket_.get(), Json{{"core", core}}.dump(), -1); }
+
 Report Desk::receive(std::uint64_t id, SandboxClock::time_point deadline) {
   Report report;
   report.status = receive_frame(socket_.get(), kReplyBytesMax, deadline);

@@ -24,6 +24,7 @@ class Desk {
   // Runs tests that it takes against the answer at the other end of `channel`.
   void examine(const std::string& tests, std::uint64_t id, const std::string& nonce, std::uint32_t cpu_ms,
                int channel);
+  void move_to(int core);
   // To be polled for reading.
   int socket() const { return socket_.get(); }
   // What became of the tests, as the zygote would have reported it. Throws Error(failed) when the process has

@@ -66,9 +66,17 @@ Attempt Sandbox::run_program(const std::string& source, std::uint32_t wall_ms) {
   return guarded(&Sandbox::try_program, nullptr, source, wall_ms);
 }
 
+void Sandbox::follow() {
+  if (!move_to_) return;
+  const int core = *std::exchange(move_to_, std::nullopt);
+  for (Zygote* zygote : {answers_.get(), examiner_.get()}) zygote->send({{"core", core}});
+  if (desk_) desk_->move_to(core);
+}
+
 Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t),
                          const Problem* problem, const std::string& source, std::uint32_t wall_ms) {
   try {
+    follow();
     Attempt attempt = (this->*run)(problem, source, wall_ms);
     attempt.execution.confinement = host_.confinement;
     return attempt;

@@ -57,6 +57,8 @@ class Sandbox {
   Attempt run_answer(const Problem& problem, const std::string& source, std::uint32_t wall_ms);
   // A program with its own tests; passed when it reaches its end.
   Attempt run_program(const std::string& source, std::uint32_t wall_ms);
+  // What runs in it runs on this core from the next program on.
+  void move_to(int core) { move_to_ = core; }
 
  private:
   Attempt guarded(Attempt (Sandbox::*run)(const Problem*, const std::string&, std::uint32_t),
@@ -66,6 +68,7 @@ class Sandbox {
   void replace(std::unique_ptr<Zygote>& zygote, ZygoteKind kind);
   bool desk_takes(const std::string& tests);
   Report end_desk(std::uint64_t id, const char* reason);
+  void follow();
 
   SandboxHost host_;
   SandboxLimits limits_;
@@ -74,6 +77,7 @@ class Sandbox {
   std::unordered_set<std::size_t> refused_by_desk_;
   std::unique_ptr<Desk> desk_;  // in examiner_, when there is one
   std::uint64_t next_id_ = 1;
+  std::optional<int> move_to_;
 };
 
 }  // namespace quench::worker

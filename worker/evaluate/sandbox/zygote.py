@@ -518,6 +518,9 @@ def main():
         if "limits" in request:
             answers.limit(limits_of(request["limits"]), request["limits"]["total_memory_bytes"])
             continue
+        if "core" in request:
+            os.sched_setaffinity(0, [request["core"]])
+            continue
         if kept:
             # One desk, and nothing beside it.
             kept.reason = request.get("reason") or None
