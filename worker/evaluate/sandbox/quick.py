@@ -41,9 +41,12 @@ class Answers:
         self.step.argtypes = [ctypes.c_long]
         self.step.restype = ctypes.py_object
         self.folders = (ctypes.c_char_p * len(folders))(*map(os.fsencode, folders))
-        self.library.quench_enlarge_text()
         if self.library.quench_start(control, ruleset, self.folders, len(folders)) != 0:
             sys.exit("the loop for answers does not start")
+
+    def settle(self):
+        """Once everything is warm (fork_memory.c)."""
+        self.library.quench_settle_memory()
 
     def limit(self, limits, total_memory_bytes):
         """[(resource, soft, hard)] for each answer, and the resident memory of all its processes."""

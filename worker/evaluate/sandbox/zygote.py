@@ -511,6 +511,8 @@ def main():
     kept = None
     gc.collect()
     gc.freeze()
+    if not TESTS:
+        answers.settle()
     control.send({"ready": sys.version.split()[0]})
     while True:
         frame, descriptors = next_frame()
