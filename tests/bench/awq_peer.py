@@ -3,19 +3,25 @@
 scales of each group, embeddings and head left as they are.
 
     pip install --no-deps llmcompressor==0.14.0.1 loguru
-    awq_peer.py --binaries BUILD/bin [--bits 4 3] [--group-sizes 128 64] [--sequences 32] [--length 256] [--duo both]
-                [--evaluate] [--text NAME=FILE...]
+    awq_peer.py --binaries BUILD/bin [--bits 4 3] [--group-sizes 128 64] [--sequences 32] [--length 256] [--draws 14]
+                [--duo both] [--evaluate] [--text NAME=FILE...]
 
 Theirs is oneshot() with AWQModifier and QuantizationModifier; its checkpoint comes in by `quench artifacts import`, so that
 one program measures both: perplexity of texts (`quench perplexity`), nats a token of HumanEval's solutions as tiny_coder learned
 them and how many greedy decoding writes out (solution_loss.py), and with --evaluate pass@1. Ours rounds weights in fp32
-from fp16 files; theirs works in fp32 on the same and is saved as fp16. Prints JSON lines. Needs tests/peers/requirements.txt
-too."""
+from fp16 files; theirs works in fp32 on the same and is saved as fp16.
+
+A draw is a stretch of the calibration text that no other draw has. Prints a JSON line for each artifact, and after two draws
+and more one for each grid and each other method: mean and standard deviation of both, the mean of ours minus theirs on the
+same draw, and p of the exact two-sided sign-flip permutation test of these differences. Needs tests/peers/requirements.txt too."""
 
 import argparse
 import contextlib
+import itertools
 import json
+import operator
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,17 +48,21 @@ def quench(options, *words):
     return done.stdout
 
 
-def cut_text(options, folder):
+def cut_text(options, folder, draw):
     """Text of which a job's windows are the first `sequences` ones side by side, and these windows. `quench run` draws a
     window's start from the tokens that its share of the text has beyond its length: here there are none."""
     tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     text = (ROOT / "tests/fixtures/calibration_python.txt").read_text(encoding="utf-8")
     encoded = tokenizer.encode(text, add_special_tokens=False)
     needed = (options.sequences + 1) * options.length - 1
-    text = text[: encoded.offsets[needed - 1][1]]
+    # A token more between draws: where a cut falls into a character or a longer token, the piece grows by that.
+    first = draw * (needed + options.sequences)
+    if first + needed > len(encoded.ids):
+        sys.exit(f"draw {draw} ends at token {first + needed} of {len(encoded.ids)}; take fewer --draws or --sequences")
+    text = text[encoded.offsets[first][0] : encoded.offsets[first + needed - 1][1]]
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     if not needed <= len(ids) < needed + options.sequences:
-        sys.exit(f"the text ends within a token: {len(ids)} tokens, expected {needed}; take another --sequences")
+        sys.exit(f"draw {draw} is cut within a token: {len(ids)} tokens, expected {needed}; take another --sequences")
     file = folder / "calibration.txt"
     file.write_text(text, encoding="utf-8")
     return file, [ids[i * options.length : (i + 1) * options.length] for i in range(options.sequences)]
@@ -98,6 +108,54 @@ def measured(options, folder, artifact, texts, problems):
     return line
 
 
+def artifacts_of(options, folder, draw, bits, group):
+    """Of one draw and grid, the artifact and who made it how."""
+    file, windows = cut_text(options, folder, draw)
+    calibration = {"files": [str(file)], "sequences": options.sequences, "length": options.length, "seed": 0}
+    recipes = [{"method": "awq", "bits": bits, "groupSize": group}]
+    if draw == 0:  # rounding reads no calibration text
+        recipes.append({"method": "rtn", "bits": bits, "groupSize": group, "symmetric": False})
+    start = time.perf_counter()
+    made = job(options, folder, f"ours-{bits}-{group}-{draw}", MODEL, recipes, False, calibration=calibration)
+    seconds = time.perf_counter() - start
+    for artifact, method in zip(made, ("awq", "rounding")):
+        yield artifact["digest"], {"by": "quench", "method": method, "job_s": seconds}
+    for duo in options.duo:
+        start = time.perf_counter()
+        directory = folder / f"theirs-{bits}-{group}-{duo}-{draw}"
+        theirs(windows, bits, group, {"true": True, "false": False}.get(duo, duo), directory)
+        seconds = time.perf_counter() - start
+        name = f"elsewhere/{directory.name}"
+        quench(options, "artifacts", "import", "--from", directory, "--as", name, "--method", "awq", "--store", folder / "store")
+        yield name, {"by": "llm-compressor", "method": "awq", "duo_scaling": duo, "job_s": seconds}
+
+
+def sign_flip_p(differences):
+    """Of all ways to give the differences signs, the share whose mean is as far from 0; two-sided, exact."""
+    found = abs(sum(differences)) * (1 - 1e-12)
+    flips = list(itertools.product((1, -1), repeat=len(differences)))
+    return sum(abs(sum(map(operator.mul, signs, differences))) >= found for signs in flips) / len(flips)
+
+
+def compared(lines, figures):
+    """`lines` of one grid, in the order of the draws. Rounding to nearest has no draws: its one line stands for all."""
+    ours = [line for line in lines if line["method"] == "awq" and line["by"] == "quench"]
+    others = {}
+    for line in lines:
+        if line not in ours:
+            others.setdefault((line["by"], line["method"], line.get("duo_scaling")), []).append(line)
+    for (by, method, duo), found in others.items():
+        found = found * (len(ours) // len(found))
+        of = {}
+        for figure in figures:
+            mine, its = [line[figure] for line in ours], [line[figure] for line in found]
+            differences = list(map(operator.sub, mine, its))
+            of[figure] = {"ours": statistics.mean(mine), "ours_sd": statistics.stdev(mine), "other": statistics.mean(its),
+                          "other_sd": statistics.stdev(its), "difference": statistics.mean(differences),
+                          "difference_sd": statistics.stdev(differences), "p": sign_flip_p(differences)}
+        yield {"compared_with": by, "method": method, "duo_scaling": duo, "draws": len(ours), "figures": of}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binaries", required=True, type=Path)
@@ -105,9 +163,10 @@ def main():
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[128, 64])
     parser.add_argument("--sequences", type=int, default=32)
     parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--duo", nargs="+", choices=["true", "false", "both"], default=["true"], help="their duo_scaling")
     parser.add_argument("--evaluate", action="store_true")
-    parser.add_argument("--text", nargs="*", default=[], help="NAME=FILE, beside other Python and HumanEval")
+    parser.add_argument("--text", nargs="*", default=[], help="NAME=FILE, beside other Python and HumanEval's halves")
     options = parser.parse_args()
     options.binaries = options.binaries.absolute()
     torch.set_num_threads(1)
@@ -115,31 +174,22 @@ def main():
     # llm-compressor writes logs where it runs.
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         folder = Path(scratch)
-        file, windows = cut_text(options, folder)
-        solved = folder / "human_eval.txt"
-        solved.write_text("".join(one["prompt"] + one["canonical_solution"] + "\n" for one in problems), encoding="utf-8")
-        texts = {"other Python": ROOT / "tests/fixtures/train_tiny_coder.py", "calibration": file, "HumanEval in windows": solved}
+        texts = {"other Python": ROOT / "tests/fixtures/train_tiny_coder.py"}
+        for name, some in (("even problems in windows", problems[0::2]), ("odd problems in windows", problems[1::2])):
+            texts[name] = folder / f"{name}.txt"
+            texts[name].write_text("".join(one["prompt"] + one["canonical_solution"] + "\n" for one in some), encoding="utf-8")
         texts |= {name: Path(path).absolute() for name, path in (text.split("=", 1) for text in options.text)}
-        calibration = {"files": [str(file)], "sequences": options.sequences, "length": options.length, "seed": 0}
-        grids = [(bits, group) for bits in options.bits for group in options.group_sizes]
-        for bits, group in grids:
-            recipes = [{"method": "awq", "bits": bits, "groupSize": group},
-                       {"method": "rtn", "bits": bits, "groupSize": group, "symmetric": False}]
-            start = time.perf_counter()
-            artifacts = job(options, folder, f"ours-{bits}-{group}", MODEL, recipes, False, calibration=calibration)
-            seconds = time.perf_counter() - start
-            for artifact, method in zip(artifacts, ("awq", "rounding")):
-                line = {"by": "quench", "method": method, "bits": bits, "group_size": group, "job_s": seconds}
-                print(json.dumps(line | measured(options, folder, artifact["digest"], texts, problems)), flush=True)
-            for duo in options.duo:
-                start = time.perf_counter()
-                directory = folder / f"theirs-{bits}-{group}-{duo}"
-                theirs(windows, bits, group, {"true": True, "false": False}.get(duo, duo), directory)
-                seconds = time.perf_counter() - start
-                name = f"elsewhere/{directory.name}"
-                quench(options, "artifacts", "import", "--from", directory, "--as", name, "--method", "awq", "--store", folder / "store")
-                line = {"by": "llm-compressor", "method": "awq", "duo_scaling": duo, "bits": bits, "group_size": group, "job_s": seconds}
-                print(json.dumps(line | measured(options, folder, name, texts, problems)), flush=True)
+        lines = {(bits, group): [] for bits in options.bits for group in options.group_sizes}
+        for draw in range(options.draws):
+            for (bits, group), found in lines.items():
+                for artifact, line in artifacts_of(options, folder, draw, bits, group):
+                    line |= {"bits": bits, "group_size": group, "draw": draw}
+                    found.append(line | measured(options, folder, artifact, texts, problems))
+                    print(json.dumps(found[-1]), flush=True)
+        for (bits, group), found in lines.items() if options.draws > 1 else ():
+            figures = [key for key in found[0] if key not in ("by", "method", "job_s", "bits", "group_size", "draw")]
+            for line in compared(found, figures):
+                print(json.dumps({"bits": bits, "group_size": group} | line), flush=True)
 
 
 if __name__ == "__main__":
