@@ -13,7 +13,7 @@ from fp16 files; theirs works in fp32 on the same and is saved as fp16.
 
 A draw is a stretch of the calibration text that no other draw has. Prints a JSON line for each artifact, and after two draws
 and more one for each grid and each other method: mean and standard deviation of both, the mean of ours minus theirs on the
-same draw, and p of the exact two-sided sign-flip permutation test of these differences. Needs tests/peers/requirements.txt too."""
+same draw, Student's t of it, and p of the exact two-sided sign-flip permutation test of these differences. Needs tests/peers/requirements.txt too."""
 
 import argparse
 import contextlib
@@ -150,9 +150,10 @@ def compared(lines, figures):
         for figure in figures:
             mine, its = [line[figure] for line in ours], [line[figure] for line in found]
             differences = list(map(operator.sub, mine, its))
+            error = statistics.stdev(differences) / len(differences) ** 0.5
             of[figure] = {"ours": statistics.mean(mine), "ours_sd": statistics.stdev(mine), "other": statistics.mean(its),
                           "other_sd": statistics.stdev(its), "difference": statistics.mean(differences),
-                          "difference_sd": statistics.stdev(differences), "p": sign_flip_p(differences)}
+                          "t": statistics.mean(differences) / error if error else None, "p": sign_flip_p(differences)}
         yield {"compared_with": by, "method": method, "duo_scaling": duo, "draws": len(ours), "figures": of}
 
 
