@@ -90,20 +90,13 @@ Attempt JavaSandbox::run_program(const std::string& program, std::uint32_t wall_
   try {
     return try_program(program, tests, wall_ms);
   } catch (const Error& error) {
-    // A sandbox that died or fell silent: nothing it says counts any more. But the kernel tells a group that reached its memory
-    // limit from one that somebody killed.
-    const bool of_javac = compiler_->was_out_of_memory(), of_program = runner_->was_out_of_memory();
+    std::optional<std::string> out_of_memory;
+    if (compiler_->was_out_of_memory()) out_of_memory = kJavacOutOfMemory;
+    if (runner_->was_out_of_memory()) out_of_memory = in_words(VerdictResult::out_of_memory, limits_);
     start_compiler();
     start_runner();
-    Attempt attempt;
+    Attempt attempt = attempt_of_lost_sandbox(error, out_of_memory);
     attempt.execution.isolated = false;
-    if (of_javac || of_program) {
-      attempt.execution.result = VerdictResult::out_of_memory;
-      attempt.execution.detail = of_program ? in_words(VerdictResult::out_of_memory, limits_) : std::string(kJavacOutOfMemory);
-    } else {
-      attempt.inconclusive = true;
-      attempt.execution.detail = error.what();
-    }
     return attempt;
   }
 }
@@ -112,12 +105,8 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   Attempt attempt;
   Execution& execution = attempt.execution;
   execution.isolated = false;
-  const auto conclude = [&](VerdictResult result, std::string words) {
-    execution.result = result;
-    execution.detail = std::move(words);
-  };
   if (program.size() + tests.size() > kSourceBytesMax) {
-    conclude(VerdictResult::compile_error, "the program is longer than 16 MiB");
+    conclude(attempt, VerdictResult::compile_error, "the program is longer than 16 MiB");
     return attempt;
   }
 
@@ -128,7 +117,7 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   } catch (const Error& error) {
     if (error.code() != ErrorCode::timed_out) throw;
     start_compiler();
-    conclude(VerdictResult::timed_out, "javac ran longer than " + std::to_string(wall_ms) + " ms");
+    conclude(attempt, VerdictResult::timed_out, "javac ran longer than " + std::to_string(wall_ms) + " ms");
     attempt.inconclusive = true;
     return attempt;
   }
@@ -137,10 +126,10 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   if (compilation.result != Compilation::Result::compiled) {
     execution.wall_ms = static_cast<std::uint64_t>(compiled_in.count());
     if (compilation.result == Compilation::Result::out_of_memory) {
-      conclude(VerdictResult::out_of_memory, kJavacOutOfMemory);
+      conclude(attempt, VerdictResult::out_of_memory, kJavacOutOfMemory);
       start_compiler();
     } else {
-      conclude(VerdictResult::compile_error, compilation.text);
+      conclude(attempt, VerdictResult::compile_error, compilation.text);
     }
     return attempt;
   }
@@ -159,24 +148,16 @@ Attempt JavaSandbox::try_program(const std::string& program, std::string_view te
   execution.wall_ms = report.wall_ms;
   execution.stderr_tail = without_notices(report.stderr_tail);
   static constexpr std::string_view kError = "error ", kDenied = "denied ";
-  if (const auto broken = broken_limit(report)) {
-    conclude(*broken, in_words(*broken, limits_));
-  } else if (is_borderline(report, limits_)) {
-    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = true;
-  } else if (report.status == nonce) {
-    conclude(VerdictResult::passed, "");
-  } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {
-    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = starved(report, wall_ms);
-  } else if (report.status.starts_with(kDenied)) {
-    conclude(VerdictResult::sandbox_violation, report.status.substr(kDenied.size()));
-  } else if (report.status.starts_with(kError)) {
-    std::string words = report.status.substr(kError.size());
-    const VerdictResult result = failure_of(words);
-    conclude(result, std::move(words));
-  } else {
-    conclude(VerdictResult::failed, ending(report));
+  if (!conclude_by_limits(attempt, report, report.status == nonce, limits_, wall_ms)) {
+    if (report.status.starts_with(kDenied)) {
+      conclude(attempt, VerdictResult::sandbox_violation, report.status.substr(kDenied.size()));
+    } else if (report.status.starts_with(kError)) {
+      std::string words = report.status.substr(kError.size());
+      const VerdictResult result = failure_of(words);
+      conclude(attempt, result, std::move(words));
+    } else {
+      conclude(attempt, VerdictResult::failed, ending(report));
+    }
   }
   if (report.dirty) start_runner();
   return attempt;

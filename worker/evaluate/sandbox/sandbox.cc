@@ -81,21 +81,14 @@ Attempt Sandbox::guarded(Attempt (Sandbox::*run)(const Problem*, const std::stri
     attempt.execution.confinement = host_.confinement;
     return attempt;
   } catch (const Error& error) {
-    // A zygote that died or fell silent: nothing it says counts any more. But the kernel tells a group that reached its memory
-    // limit from one that somebody killed.
-    const bool of_answer = answers_->was_out_of_memory(), of_tests = examiner_->was_out_of_memory();
+    std::optional<std::string> out_of_memory;
+    if (examiner_->was_out_of_memory()) out_of_memory = "the tests: " + in_words(VerdictResult::out_of_memory, limits_);
+    if (answers_->was_out_of_memory()) out_of_memory = in_words(VerdictResult::out_of_memory, limits_);
     replace(answers_, ZygoteKind::answers);
     replace(examiner_, ZygoteKind::tests);
-    Attempt attempt;
+    Attempt attempt = attempt_of_lost_sandbox(error, out_of_memory);
     attempt.execution.isolated = problem != nullptr;
     attempt.execution.confinement = host_.confinement;
-    if (of_answer || of_tests) {
-      attempt.execution.result = VerdictResult::out_of_memory;
-      attempt.execution.detail = (of_answer ? "" : "the tests: ") + in_words(VerdictResult::out_of_memory, limits_);
-    } else {
-      attempt.inconclusive = true;
-      attempt.execution.detail = error.what();
-    }
     return attempt;
   }
 }
@@ -201,36 +194,24 @@ Attempt Sandbox::try_answer(const Problem* problem, const std::string& source, s
     result = verdict.value("result", "");
     detail = verdict.value("detail", "");
   }
-  const auto conclude = [&](VerdictResult verdict_result, std::string words) {
-    execution.result = verdict_result;
-    execution.detail = std::move(words);
-  };
   if (result == "one_process") {
     attempt.needs_one_process = true;
-  } else if (const auto broken = broken_limit(*answer)) {
-    conclude(*broken, in_words(*broken, limits_));
-  } else if (is_borderline(*answer, limits_)) {
-    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = true;
-  } else if (result == "passed") {
-    conclude(VerdictResult::passed, "");
-  } else if (answer->reason == "timed_out" || ran_out_of_cpu(*answer, limits_)) {
-    conclude(VerdictResult::timed_out, in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = starved(*answer, wall_ms);
-  } else if (result == "compile_error") {
-    conclude(VerdictResult::compile_error, detail);
-  } else if (result == "gone") {
-    conclude(VerdictResult::failed, answer->reason == "stopped" ? detail : ending(*answer));
-  } else if (result == "failed") {
-    conclude(failure_of(detail), detail);
-  } else if (const auto tests_broken = broken_limit(*tests)) {
-    conclude(*tests_broken, "the tests: " + in_words(*tests_broken, limits_));
-  } else if (tests->reason == "timed_out" || ran_out_of_cpu(*tests, limits_)) {
-    conclude(VerdictResult::timed_out, "the tests: " + in_words(VerdictResult::timed_out, limits_));
-    attempt.inconclusive = starved(*tests, wall_ms);
-  } else {
-    conclude(VerdictResult::failed, "the tests gave no verdict: " + ending(*tests));
-    attempt.inconclusive = true;
+  } else if (!conclude_by_limits(attempt, *answer, result == "passed", limits_, wall_ms)) {
+    if (result == "compile_error") {
+      conclude(attempt, VerdictResult::compile_error, detail);
+    } else if (result == "gone") {
+      conclude(attempt, VerdictResult::failed, answer->reason == "stopped" ? detail : ending(*answer));
+    } else if (result == "failed") {
+      conclude(attempt, failure_of(detail), detail);
+    } else if (const auto tests_broken = broken_limit(*tests)) {
+      conclude(attempt, *tests_broken, "the tests: " + in_words(*tests_broken, limits_));
+    } else if (tests->reason == "timed_out" || ran_out_of_cpu(*tests, limits_)) {
+      conclude(attempt, VerdictResult::timed_out, "the tests: " + in_words(VerdictResult::timed_out, limits_));
+      attempt.inconclusive = starved(*tests, wall_ms);
+    } else {
+      conclude(attempt, VerdictResult::failed, "the tests gave no verdict: " + ending(*tests));
+      attempt.inconclusive = true;
+    }
   }
 
   if (answer->dirty) replace(answers_, ZygoteKind::answers);
@@ -256,27 +237,15 @@ Attempt Sandbox::try_program(const Problem* problem, const std::string& source, 
   execution.wall_ms = report.wall_ms;
   execution.stderr_tail = report.stderr_tail;
   static constexpr std::string_view kCompileError = "compile_error ", kError = "error ";
-  if (const auto broken = broken_limit(report)) {
-    execution.result = *broken;
-    execution.detail = in_words(*broken, limits_);
-  } else if (is_borderline(report, limits_)) {
-    execution.result = VerdictResult::timed_out;
-    execution.detail = in_words(VerdictResult::timed_out, limits_);
-    attempt.inconclusive = true;
-  } else if (report.status == nonce) {
-    execution.result = VerdictResult::passed;
-  } else if (report.reason == "timed_out" || ran_out_of_cpu(report, limits_)) {
-    execution.result = VerdictResult::timed_out;
-    execution.detail = in_words(VerdictResult::timed_out, limits_);
-    attempt.inconclusive = starved(report, wall_ms);
-  } else if (report.status.starts_with(kCompileError)) {
-    execution.result = VerdictResult::compile_error;
-    execution.detail = report.status.substr(kCompileError.size());
-  } else if (report.status.starts_with(kError)) {
-    execution.detail = report.status.substr(kError.size());
-    execution.result = failure_of(execution.detail);
-  } else {
-    execution.detail = ending(report);
+  if (!conclude_by_limits(attempt, report, report.status == nonce, limits_, wall_ms)) {
+    if (report.status.starts_with(kCompileError)) {
+      conclude(attempt, VerdictResult::compile_error, report.status.substr(kCompileError.size()));
+    } else if (report.status.starts_with(kError)) {
+      execution.detail = report.status.substr(kError.size());
+      execution.result = failure_of(execution.detail);
+    } else {
+      execution.detail = ending(report);
+    }
   }
   if (report.dirty) replace(answers_, ZygoteKind::answers);
   return attempt;

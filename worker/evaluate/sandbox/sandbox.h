@@ -10,6 +10,7 @@
 
 #include "schemas/artifact.h"
 #include "worker/evaluate/problems.h"
+#include "worker/evaluate/sandbox/attempt.h"
 #include "worker/evaluate/sandbox/bubblewrap.h"
 #include "worker/evaluate/sandbox/limits.h"
 #include "worker/evaluate/sandbox/report.h"
@@ -19,30 +20,6 @@ namespace quench::worker {
 class Desk;
 class Zygote;
 enum class ZygoteKind;
-
-// What became of one answer. compile_error: the answer is not Python; sandbox_violation: it made a
-// system call that no answer has a use for; failed: an assertion, an exception, an exit, a missing
-// function.
-struct Execution {
-  VerdictResult result = VerdictResult::failed;
-  std::uint64_t cpu_ms = 0;  // of the answer and its tests together
-  std::uint64_t wall_ms = 0;
-  std::string detail;       // one line: "AssertionError", "NameError: name 'x' is not defined"
-  std::string stderr_tail;  // at most 2 KiB, valid UTF-8
-  bool isolated = true;     // answer and tests ran in different processes
-  Confinement confinement = Confinement::namespaces;
-  bool passed() const { return result == VerdictResult::passed; }
-};
-
-// An execution, and whether it says something about the host rather than about the answer: it ran out of
-// wall clock while it waited for a core, or a sandbox broke. Such an answer is run once more, alone.
-struct Attempt {
-  Execution execution;
-  bool inconclusive = false;
-  // Nothing ran: the tests use a class of the answer, so they can only run in one process with it. The problem says so,
-  // never the answer.
-  bool needs_one_process = false;
-};
 
 class Sandbox {
  public:
