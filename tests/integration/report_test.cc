@@ -61,8 +61,9 @@ TEST_F(ReportOfAJob, HasEveryFormAndWhatTheRanksMeasured) {
     // A machine without a readable counter says so and gives no number.
     EXPECT_EQ(usage["joules"].is_null(), usage["counters"].empty());
     EXPECT_EQ(usage["co2e_g"].is_null(), usage["joules"].is_null());
-    if (usage["joules"].is_null())
+    if (usage["joules"].is_null()) {
       EXPECT_NE(usage["not_measured"].get<std::string>().find("RAPL"), std::string::npos) << usage;
+    }
   }
   const auto resident = [&](int artifact) {
     return report["artifacts"][artifact]["evaluations"][0]["usage"]["weights_resident_bytes"]

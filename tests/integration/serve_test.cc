@@ -240,7 +240,9 @@ TEST_F(Serve, WorkersTellWhatTheyTake) {
   EXPECT_EQ(worker.value("watts", -1.0) < 0, !worker.value("energy_note", "").empty()) << worker;
   const std::string shown = ask({"status", id}).out;
   EXPECT_THAT(shown, HasSubstr(" MB, "));
-  if (worker["gpus"].empty()) EXPECT_THAT(shown, HasSubstr("no GPU"));
+  if (worker["gpus"].empty()) {
+    EXPECT_THAT(shown, HasSubstr("no GPU"));
+  }
   EXPECT_EQ(ask({"cancel", id}).exit_code, 0);
 }
 
