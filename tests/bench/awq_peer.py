@@ -3,7 +3,7 @@
 scales of each group, embeddings and head left as they are.
 
     pip install --no-deps llmcompressor==0.14.0.1 loguru
-    awq_peer.py --binaries BUILD/bin [--bits 4 3] [--group-sizes 128 64] [--sequences 32] [--length 256] [--draws 14]
+    awq_peer.py --binaries BUILD/bin [--bits 4 3] [--group-sizes 128 64] [--sequences 32] [--length 256] [--draws 4]
                 [--duo both] [--evaluate] [--text NAME=FILE...]
 
 Theirs is oneshot() with AWQModifier and QuantizationModifier; its checkpoint comes in by `quench artifacts import`, so that

@@ -176,7 +176,7 @@ TEST_P(Partition, OfEvaluationWorkersLosesNoVerdictAndKeepsNoneTwice) {
     return std::make_unique<Running>(
         hosts_->on(host, {worker_program(), "--threads", "1", "evaluate", "--coordinator", address, "--secret-file",
                           (scratch_ / "store/join/secret").string(), "--wait", "60"}),
-        Environment{{"QUENCH_PARTITION_TEST", host}}, scratch_ / "err.txt");
+        Environment{}, scratch_ / "err.txt");
   };
   Running coordinator(run_on_head(1, {address}), {}, scratch_ / "err.txt");
   const auto cut_off = worker("a");
@@ -185,7 +185,7 @@ TEST_P(Partition, OfEvaluationWorkersLosesNoVerdictAndKeepsNoneTwice) {
   ASSERT_FALSE(coordinator.ended()) << "it ended before it could be disturbed";
   std::thread killer([&] {
     std::this_thread::sleep_for(milliseconds(random() % 1500));
-    for (const pid_t process : processes_with("QUENCH_PARTITION_TEST=b", "quench-worker")) ::kill(process, SIGKILL);
+    for (const pid_t process : processes_with(hosts_->mark("b"), "quench-worker")) ::kill(process, SIGKILL);
   });
   disturb("a");
   killer.join();

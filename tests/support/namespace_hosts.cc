@@ -72,8 +72,8 @@ std::string NamespaceHosts::address(const std::string& host) const {
 
 std::vector<std::string> NamespaceHosts::on(const std::string& host, const std::vector<std::string>& arguments) const {
   std::vector<std::string> all = {"ip",      "netns",   "exec", space(host),
-                                  "unshare", "--uts",   "/bin/sh", "-c",
-                                  "hostname \"$0\"; exec \"$@\"", host};
+                                  "unshare", "--uts",   "env",  mark(host),
+                                  "/bin/sh", "-c",      "hostname \"$0\"; exec \"$@\"", host};
   all.insert(all.end(), arguments.begin(), arguments.end());
   return all;
 }

@@ -29,7 +29,7 @@ class NamespaceHosts {
   std::vector<std::string> on(const std::string& host, const std::vector<std::string>& arguments) const;
   // A program like ssh: AGENT HOST WORDS... runs the words there, with none of our environment but mark(HOST).
   std::string agent() const { return (directory_ / "agent").string(); }
-  // The variable by which what the agent started on `host` is found (processes_with), and on no other test's hosts.
+  // The variable by which what runs on `host` is found (processes_with), and on no other test's hosts.
   std::string mark(const std::string& host) const { return "QUENCH_TEST_HOST=" + space(host); }
 
   // Between `host` and all others, or only `other`.

@@ -13,6 +13,7 @@
 #include "worker/evaluate/sandbox/java_host.h"
 #include "worker/evaluate/sandbox/java_sandbox.h"
 #include "worker/evaluate/sandbox/probe.h"
+#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
 namespace {

@@ -17,8 +17,8 @@
 
 #include "schemas/artifact.h"
 #include "worker/evaluate/problems.h"
+#include "worker/evaluate/sandbox/attempt.h"
 #include "worker/evaluate/sandbox/limits.h"
-#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
 

@@ -17,6 +17,7 @@
 #include "schemas/error.h"
 #include "tests/worker/evaluate/grading.h"
 #include "worker/evaluate/sandbox/probe.h"
+#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
 namespace {

@@ -12,6 +12,7 @@
 #include "tests/worker/evaluate/grading.h"
 #include "worker/evaluate/sandbox/cgroup.h"
 #include "worker/evaluate/sandbox/probe.h"
+#include "worker/evaluate/sandbox/sandbox.h"
 
 namespace quench::worker {
 namespace {

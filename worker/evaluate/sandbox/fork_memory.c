@@ -35,15 +35,15 @@ struct pool {
 // Until each size of block comes from a pool that nobody has used.
 static void fill_pools(void) {
   for (size_t size = kBlockStep; size <= kBlockMax; size += kBlockStep) {
-    while (1) {
-      void* block = PyObject_Malloc(size);
+    void* block;
+    const struct pool* pool;
+    do {
+      block = PyObject_Malloc(size);
       if (block == NULL) return;
-      const struct pool* pool = (const struct pool*)((uintptr_t)block & ~(uintptr_t)(kPoolBytes - 1));
+      pool = (const struct pool*)((uintptr_t)block & ~(uintptr_t)(kPoolBytes - 1));
       if (pool->size_class != size / kBlockStep - 1) return;  // another interpreter's
-      if (pool->used > 1) continue;
-      PyObject_Free(block);
-      break;
-    }
+    } while (pool->used > 1);
+    PyObject_Free(block);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "worker/evaluate/sandbox/java_sandbox.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "schemas/error.h"
 #include "worker/evaluate/embedded_files.h"

@@ -7,10 +7,14 @@
 #include <string>
 #include <string_view>
 
+#include "worker/evaluate/sandbox/attempt.h"
+#include "worker/evaluate/sandbox/bubblewrap.h"
 #include "worker/evaluate/sandbox/java_compiler.h"
-#include "worker/evaluate/sandbox/sandbox.h"
+#include "worker/evaluate/sandbox/limits.h"
 
 namespace quench::worker {
+
+class Zygote;
 
 class JavaSandbox {
  public:

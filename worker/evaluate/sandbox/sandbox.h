@@ -8,7 +8,6 @@
 #include <string>
 #include <unordered_set>
 
-#include "schemas/artifact.h"
 #include "worker/evaluate/problems.h"
 #include "worker/evaluate/sandbox/attempt.h"
 #include "worker/evaluate/sandbox/bubblewrap.h"
